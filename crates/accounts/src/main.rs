@@ -1,0 +1,2 @@
+//! crates/accounts
+fn main() {}

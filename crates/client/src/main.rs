@@ -1,0 +1,2 @@
+//! crates/client
+fn main() {}

@@ -1,0 +1,2 @@
+//! crates/node
+fn main() {}

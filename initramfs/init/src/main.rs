@@ -1,0 +1,2 @@
+//! initramfs/init
+fn main() {}
