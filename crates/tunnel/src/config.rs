@@ -1,0 +1,70 @@
+//! What a node decides once, before its first peer.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use zeroize::Zeroizing;
+
+/// The node's own side of every tunnel.
+pub struct Config {
+    /// The node's X25519 private key, made in RAM at its boot. A key that outlives a boot
+    /// makes recorded initiations of the boot before answerable again.
+    pub private_key: Zeroizing<[u8; 32]>,
+    /// Largest inner packet, in bytes: padding never grows a packet beyond it.
+    pub mtu: u16,
+    /// The node's inner addresses. Peers may speak to them although they lie in a pool, and
+    /// the IPv6 one is the source of our ICMPv6 errors.
+    pub ipv4: Ipv4Addr,
+    /// See `ipv4`.
+    pub ipv6: Ipv6Addr,
+    /// The prefixes that peers' inner addresses come from. A peer's packet into one of them
+    /// is refused: peers do not reach each other.
+    pub pools: Vec<Prefix>,
+}
+
+/// What stays of the settings: the inner side of the node.
+pub(crate) struct Inside {
+    pub ipv4: Ipv4Addr,
+    pub ipv6: Ipv6Addr,
+    pub pools: Vec<Prefix>,
+}
+
+impl Inside {
+    /// Whether an inner address is the node's own.
+    pub fn owns(&self, address: IpAddr) -> bool {
+        address == IpAddr::from(self.ipv4) || address == IpAddr::from(self.ipv6)
+    }
+
+    /// Whether an inner address is a peer's, or could be.
+    pub fn is_peers(&self, address: IpAddr) -> bool {
+        !self.owns(address) && self.pools.iter().any(|pool| pool.contains(address))
+    }
+}
+
+/// An IP prefix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Prefix {
+    /// The prefix of `bits` around `address`, if the family has as many bits.
+    pub fn new(address: IpAddr, bits: u8) -> Option<Self> {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        (bits <= most).then_some(Self { address, bits })
+    }
+
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(net), IpAddr::V4(host)) => {
+                let differing = u32::from(net) ^ u32::from(host);
+                differing.leading_zeros() >= u32::from(self.bits)
+            }
+            (IpAddr::V6(net), IpAddr::V6(host)) => {
+                let differing = u128::from(net) ^ u128::from(host);
+                differing.leading_zeros() >= u32::from(self.bits)
+            }
+            _ => false,
+        }
+    }
+}

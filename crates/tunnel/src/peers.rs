@@ -1,0 +1,237 @@
+//! The table of enrolled peers.
+//!
+//! Peers lie in slots; one hash table leads from any of their names to the slot. It holds slot
+//! numbers, not names: what a peer was called is gone when its slot has been zeroed.
+
+use std::net::IpAddr;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use crate::peer::{AddPeerError, Enrolment, Kind, Name, Peer, PeerId};
+use crate::session::Session;
+
+pub(crate) struct Peers {
+    slots: Vec<Option<Peer>>,
+    free: Vec<u32>,
+    directory: HashTable<Entry>,
+    hasher: SipHasher13,
+    next_serial: u64,
+}
+
+/// The peer in a slot can be found by its name of a kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    slot: u32,
+    kind: Kind,
+}
+
+impl Peers {
+    /// An empty table. `hash_key` keeps clients from choosing keys that collide.
+    pub fn new(hash_key: [u8; 16]) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            directory: HashTable::new(),
+            hasher: SipHasher13::new_with_key(&hash_key),
+            next_serial: 0,
+        }
+    }
+
+    /// Enrols a peer, if nobody has its key or one of its addresses.
+    pub fn add(&mut self, enrolment: &Enrolment) -> Result<PeerId, AddPeerError> {
+        self.check_free(enrolment)?;
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let peer = Some(Peer::new(serial, enrolment));
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.slots[slot as usize] = peer;
+        for kind in [Kind::Key, Kind::Ipv4, Kind::Ipv6] {
+            self.enter(Entry { slot, kind });
+        }
+        Ok(PeerId { slot, serial })
+    }
+
+    /// Forgets the peer in a slot; its session must be gone.
+    pub fn remove(&mut self, slot: u32) {
+        for kind in [Kind::Key, Kind::Ipv4, Kind::Ipv6] {
+            self.strike(Entry { slot, kind });
+        }
+        if let Some(peer) = self.slots.get_mut(slot as usize) {
+            *peer = None;
+            self.free.push(slot);
+        }
+    }
+
+    /// Gives the peer in a slot its session, whose index must be [free](Self::find).
+    pub fn attach(&mut self, slot: u32, session: Box<Session>) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.session = Some(session);
+            self.enter(Entry {
+                slot,
+                kind: Kind::Index,
+            });
+        }
+    }
+
+    /// Takes the session of the peer in a slot.
+    pub fn detach(&mut self, slot: u32) -> Option<Box<Session>> {
+        self.strike(Entry {
+            slot,
+            kind: Kind::Index,
+        });
+        self.peer_mut(slot)?.session.take()
+    }
+
+    /// The slot of the peer that has a name.
+    pub fn find(&self, name: Name) -> Option<u32> {
+        let wanted = Some(name);
+        let kind = name.kind();
+        let is_it = |entry: &Entry| {
+            entry.kind == kind
+                && self
+                    .peer(entry.slot)
+                    .is_some_and(|peer| peer.name(kind) == wanted)
+        };
+        self.directory
+            .find(self.hash(&name), is_it)
+            .map(|entry| entry.slot)
+    }
+
+    /// The slot of a peer, if it is still enrolled.
+    pub fn slot(&self, id: PeerId) -> Option<u32> {
+        self.peer(id.slot)
+            .filter(|peer| peer.serial == id.serial)
+            .map(|_| id.slot)
+    }
+
+    pub fn peer(&self, slot: u32) -> Option<&Peer> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub fn peer_mut(&mut self, slot: u32) -> Option<&mut Peer> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        self.peer_mut(slot)?.session.as_deref_mut()
+    }
+
+    fn check_free(&self, enrolment: &Enrolment) -> Result<(), AddPeerError> {
+        if self.find(Name::Key(enrolment.public_key)).is_some() {
+            return Err(AddPeerError::KeyTaken);
+        }
+        let ipv4 = IpAddr::from(enrolment.ipv4);
+        let mut addresses = [Some(ipv4), enrolment.ipv6.map(IpAddr::from)]
+            .into_iter()
+            .flatten();
+        if addresses.any(|address| self.find(address.into()).is_some()) {
+            return Err(AddPeerError::AddressTaken);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        let Some(hash) = self.hash_of(entry) else {
+            return;
+        };
+        let Self {
+            slots,
+            directory,
+            hasher,
+            ..
+        } = self;
+        directory.insert_unique(hash, entry, |other| {
+            hash_entry(hasher, slots, *other).unwrap_or(0)
+        });
+    }
+
+    fn strike(&mut self, entry: Entry) {
+        let Some(hash) = self.hash_of(entry) else {
+            return;
+        };
+        if let Ok(found) = self.directory.find_entry(hash, |other| *other == entry) {
+            found.remove();
+        }
+    }
+
+    fn hash_of(&self, entry: Entry) -> Option<u64> {
+        hash_entry(&self.hasher, &self.slots, entry)
+    }
+
+    fn hash(&self, name: &Name) -> u64 {
+        hash_name(&self.hasher, name)
+    }
+}
+
+fn hash_entry(hasher: &SipHasher13, slots: &[Option<Peer>], entry: Entry) -> Option<u64> {
+    let peer = slots.get(entry.slot as usize)?.as_ref()?;
+    Some(hash_name(hasher, &peer.name(entry.kind)?))
+}
+
+fn hash_name(hasher: &SipHasher13, name: &Name) -> u64 {
+    match name {
+        Name::Key(key) => hasher.hash(key),
+        Name::Ipv4(address) => hasher.hash(address),
+        Name::Ipv6(address) => hasher.hash(address),
+        Name::Index(index) => hasher.hash(&index.to_le_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn enrolment(number: u32) -> Enrolment {
+        let mut public_key = [0; 32];
+        public_key[..4].copy_from_slice(&number.to_le_bytes());
+        Enrolment {
+            public_key,
+            preshared_key: Zeroizing::new([7; 32]),
+            ipv4: Ipv4Addr::from(0x0a40_0000 + number),
+            ipv6: Some(Ipv6Addr::from(u128::from(number))),
+        }
+    }
+
+    #[test]
+    fn an_idle_peer_costs_at_most_512_bytes() {
+        for count in [1_000, 10_000, 40_000] {
+            let mut peers = Peers::new([1; 16]);
+            for number in 0..count {
+                peers.add(&enrolment(number)).unwrap();
+            }
+            let bytes = peers.slots.capacity() * size_of::<Option<Peer>>()
+                + peers.directory.allocation_size();
+            assert!(bytes / count as usize <= 512, "{}", bytes / count as usize);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_found_by_none_of_its_names() {
+        let mut peers = Peers::new([1; 16]);
+        let ids: Vec<_> = (0..100)
+            .map(|number| peers.add(&enrolment(number)).unwrap())
+            .collect();
+        let gone = enrolment(50);
+        peers.remove(peers.slot(ids[50]).unwrap());
+        assert_eq!(peers.slot(ids[50]), None);
+        assert_eq!(peers.find(Name::Key(gone.public_key)), None);
+        assert_eq!(peers.find(Name::Ipv4(gone.ipv4.octets())), None);
+        assert_eq!(peers.find(Name::Ipv6(gone.ipv6.unwrap().octets())), None);
+        assert_eq!(peers.directory.len(), 99 * 3);
+        for number in (0..100).filter(|&number| number != 50) {
+            let slot = peers.find(Name::Key(enrolment(number).public_key));
+            assert_eq!(slot, peers.slot(ids[number as usize]));
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! WireGuard's constants, from the paper (Donenfeld, "WireGuard: Next Generation Kernel
+//! Network Tunnel", 2020-06-01). What is our own choice stands beside its use.
+
+use std::time::Duration;
+
+/// Section 6.1: how long a session may send and receive. A peer that was not heard for as
+/// long has no session left.
+pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
+
+/// Section 6.1: how long an initiator keeps trying before it gives a handshake up.
+pub const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
+
+/// Section 6.1: who got data and had nothing to answer says so after this long.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Section 6.1: the first message counter that no session may use, 2^64 - 2^13 - 1.
+pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+
+/// Section 5.4: message types, each with its three reserved zero bytes.
+pub const INITIATION: u32 = 1;
+pub const RESPONSE: u32 = 2;
+pub const COOKIE_REPLY: u32 = 3;
+pub const TRANSPORT: u32 = 4;
+
+/// Section 5.4.2 to 5.4.7: lengths of the messages, in bytes.
+pub const INITIATION_LEN: usize = 148;
+pub const RESPONSE_LEN: usize = 92;
+pub const COOKIE_REPLY_LEN: usize = 64;
+/// Section 5.4.6: header and tag of a transport message; a keepalive is nothing else.
+pub const TRANSPORT_OVERHEAD: usize = 32;
+
+/// Section 5.4.6: inner packets are padded with zeros to a multiple of this many bytes.
+pub const PADDING: usize = 16;

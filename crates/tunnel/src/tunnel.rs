@@ -1,0 +1,232 @@
+//! The tunnel of a node: all peers, one state machine.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use crate::config::Inside;
+use crate::gate::Gate;
+use crate::inner;
+use crate::message::{self, Message};
+use crate::padding::Padder;
+use crate::peer::Name;
+use crate::peers::Peers;
+use crate::session::Session;
+use crate::spec::{REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
+use crate::wheel::Wheel;
+use crate::{AddPeerError, Config, Enrolment, Outbox, Path, PeerId, Refusal};
+
+/// What the counter must hear of. No key, address or other value of a peer crosses here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A transport packet of the peer authenticated: its session counts from now.
+    SessionUp(PeerId),
+    /// The session is over, and with it all that it left behind but the enrolment.
+    SessionDown(PeerId),
+}
+
+/// WireGuard for many peers, without I/O.
+///
+/// - Commands: [`add_peer`](Self::add_peer), [`end_session`](Self::end_session),
+///   [`remove_peer`](Self::remove_peer).
+/// - Inputs: [`handle_datagram`](Self::handle_datagram), [`handle_packet`](Self::handle_packet),
+///   and [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). Each
+///   appends to the [`Outbox`] that it is given.
+/// - After any of them: carry out and clear the outbox, drain [`poll_event`](Self::poll_event),
+///   and ask `poll_timeout` again.
+///
+/// `now` never goes back. A refused input changed nothing that a peer could notice.
+pub struct Tunnel {
+    pub(crate) inside: Inside,
+    pub(crate) private_key: StaticSecret,
+    pub(crate) public_key: PublicKey,
+    pub(crate) random: ChaCha20Rng,
+    pub(crate) gate: Gate,
+    pub(crate) peers: Peers,
+    pub(crate) padder: Padder,
+    pub(crate) wheel: Wheel,
+    events: VecDeque<Event>,
+}
+
+impl Tunnel {
+    /// A tunnel without peers. All randomness of ours comes from `seed`.
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        let private_key = StaticSecret::from(*config.private_key);
+        let public_key = PublicKey::from(&private_key);
+        let mut random = ChaCha20Rng::from_seed(seed);
+        let mut hash_key = [0; 16];
+        random.fill_bytes(&mut hash_key);
+        let mut limiter_seed = [0; 32];
+        random.fill_bytes(&mut limiter_seed);
+        Self {
+            gate: Gate::new(&public_key, ChaCha20Rng::from_seed(limiter_seed)),
+            peers: Peers::new(hash_key),
+            padder: Padder::new(config.mtu),
+            wheel: Wheel::default(),
+            events: VecDeque::new(),
+            inside: Inside {
+                ipv4: config.ipv4,
+                ipv6: config.ipv6,
+                pools: config.pools,
+            },
+            private_key,
+            public_key,
+            random,
+        }
+    }
+
+    /// The node's static public key.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.public_key.to_bytes()
+    }
+
+    /// Enrols a peer. It costs some hundred bytes until it comes.
+    ///
+    /// # Errors
+    /// See [`AddPeerError`]; nothing is kept then.
+    pub fn add_peer(&mut self, enrolment: Enrolment) -> Result<PeerId, AddPeerError> {
+        let peer_key = PublicKey::from(enrolment.public_key);
+        let shared = self.private_key.diffie_hellman(&peer_key);
+        if !shared.was_contributory() {
+            return Err(AddPeerError::LowOrderKey);
+        }
+        if peer_key == self.public_key {
+            return Err(AddPeerError::KeyTaken);
+        }
+        let ipv6 = enrolment.ipv6.map(IpAddr::from);
+        if self.inside.owns(enrolment.ipv4.into()) || ipv6.is_some_and(|own| self.inside.owns(own))
+        {
+            return Err(AddPeerError::AddressTaken);
+        }
+        self.peers.add(&enrolment)
+    }
+
+    /// Ends the peer's session, if it has one; the peer stays enrolled and may come back.
+    pub fn end_session(&mut self, peer: PeerId) {
+        if let Some(slot) = self.peers.slot(peer) {
+            self.end(slot);
+        }
+    }
+
+    /// Forgets the peer; ends its session first. A peer that is gone already may be named.
+    pub fn remove_peer(&mut self, peer: PeerId) {
+        if let Some(slot) = self.peers.slot(peer) {
+            self.end(slot);
+            self.peers.remove(slot);
+        }
+    }
+
+    /// Takes one datagram from the network. Whatever it holds, this does not panic.
+    ///
+    /// # Errors
+    /// Why the datagram went no further; there may still be an answer in the outbox.
+    pub fn handle_datagram(
+        &mut self,
+        path: Path,
+        datagram: &mut [u8],
+        out: &mut Outbox,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        match message::classify(datagram)? {
+            Message::Initiation => self.initiation(path, datagram, out, now),
+            Message::Transport { counter, .. } if counter >= REJECT_AFTER_MESSAGES => {
+                Err(Refusal::CounterExhausted)
+            }
+            Message::Transport { receiver, .. } => {
+                self.transport(path, receiver >> 8, datagram, out, now)
+            }
+        }
+    }
+
+    /// Takes one IP packet from the TUN device, for the peer that has its destination.
+    ///
+    /// # Errors
+    /// Why the packet went no further. Nothing is kept for a peer that has no session.
+    pub fn handle_packet(
+        &mut self,
+        packet: &[u8],
+        out: &mut Outbox,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
+        let destination = Name::from(inner.destination);
+        let slot = self.peers.find(destination).ok_or(Refusal::NoSuchAddress)?;
+        self.end_if_over(slot, now);
+        let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
+        self.padder
+            .padded(packet, |padded| seal(session, padded, out))
+    }
+
+    /// Does what is due: expired sessions end, keepalives that are owed go out.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        self.gate.handle_timeout(now);
+        while let Some(mut spoke) = self.wheel.take(now) {
+            spoke.slots.retain(|&slot| self.tick(slot, out, now));
+            self.wheel.put_back(spoke);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` while there is
+    /// nothing to wait for, which enrolled peers without a session are not.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.gate.poll_timeout(), self.wheel.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The next event, until there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Ends a session whose peer has been silent for too long, if no tick has done so yet.
+    pub(crate) fn end_if_over(&mut self, slot: u32, now: Instant) {
+        let session = self.peers.peer(slot).and_then(|peer| peer.session.as_ref());
+        if session.is_some_and(|session| session.is_over(now)) {
+            self.end(slot);
+        }
+    }
+
+    /// Drops the session of the peer in a slot with all that belongs to it.
+    fn end(&mut self, slot: u32) {
+        let Some(session) = self.peers.detach(slot) else {
+            return;
+        };
+        self.wheel.remove(slot);
+        if session.is_up() {
+            self.announce(slot, Event::SessionDown);
+        }
+    }
+
+    pub(crate) fn announce(&mut self, slot: u32, event: fn(PeerId) -> Event) {
+        if let Some(peer) = self.peers.peer(slot) {
+            let serial = peer.serial;
+            self.events.push_back(event(PeerId { slot, serial }));
+        }
+    }
+
+    /// Ticks the session of the peer in a slot; whether there is still one.
+    fn tick(&mut self, slot: u32, out: &mut Outbox, now: Instant) -> bool {
+        self.end_if_over(slot, now);
+        let Some(session) = self.peers.session_mut(slot) else {
+            return false;
+        };
+        if let Some(path) = session.tick(out.datagrams.room(Session::TICK_ROOM), now) {
+            out.datagrams.keep(path, Session::TICK_ROOM);
+        }
+        true
+    }
+}
+
+/// Seals a padded packet into the outbox.
+pub(crate) fn seal(session: &mut Session, padded: &[u8], out: &mut Outbox) -> Result<(), Refusal> {
+    let room = out.datagrams.room(padded.len() + TRANSPORT_OVERHEAD);
+    let (path, len) = session.send(padded, room).ok_or(Refusal::NoSession)?;
+    out.datagrams.keep(path, len);
+    Ok(())
+}

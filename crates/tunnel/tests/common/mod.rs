@@ -1,0 +1,267 @@
+//! A node's tunnel, and clients that are stock or evil.
+
+#![allow(dead_code, reason = "each test binary takes what it needs")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
+
+use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
+use blake2::{Blake2s256, Blake2sMac, Digest as _, digest::consts::U16};
+use boringtun::noise::{Tunn, TunnResult};
+use mayfly_tunnel::{Config, Enrolment, Event, Outbox, Path, PeerId, Prefix, Refusal, Tunnel};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+pub const MTU: u16 = 1420;
+pub const NODE_IPV4: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
+pub const NODE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+pub const INTERNET: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
+/// A node's tunnel with its outbox and a time that stands still.
+pub struct Node {
+    pub tunnel: Tunnel,
+    pub out: Outbox,
+    pub now: Instant,
+}
+
+impl Node {
+    pub fn new() -> Self {
+        let pools = [
+            Prefix::new(IpAddr::from([10, 64, 0, 0]), 16).unwrap(),
+            Prefix::new(IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0)), 64).unwrap(),
+        ];
+        let config = Config {
+            private_key: Zeroizing::new([0xee; 32]),
+            mtu: MTU,
+            ipv4: NODE_IPV4,
+            ipv6: NODE_IPV6,
+            pools: pools.to_vec(),
+        };
+        Self {
+            tunnel: Tunnel::new(config, [1; 32]),
+            out: Outbox::new(),
+            now: Instant::now(),
+        }
+    }
+
+    /// Enrols peer `number`; with IPv6 if `ipv6`.
+    pub fn enrol(&mut self, number: u8, ipv6: bool) -> PeerId {
+        self.tunnel.add_peer(enrolment(number, ipv6)).unwrap()
+    }
+
+    /// Hands in a datagram from a client's own place.
+    pub fn take(&mut self, number: u8, bytes: &[u8]) -> Result<(), Refusal> {
+        self.take_from(path(number), bytes)
+    }
+
+    pub fn take_from(&mut self, path: Path, bytes: &[u8]) -> Result<(), Refusal> {
+        let mut bytes = bytes.to_vec();
+        self.tunnel
+            .handle_datagram(path, &mut bytes, &mut self.out, self.now)
+    }
+
+    /// Hands in a packet from the TUN device.
+    pub fn send(&mut self, packet: &[u8]) -> Result<(), Refusal> {
+        self.tunnel.handle_packet(packet, &mut self.out, self.now)
+    }
+
+    /// What is in the outbox, which is clear then.
+    pub fn outbox(&mut self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let datagrams = self
+            .out
+            .datagrams()
+            .map(|datagram| datagram.bytes.to_vec())
+            .collect();
+        let packets = self.out.packets().map(<[u8]>::to_vec).collect();
+        self.out.clear();
+        (datagrams, packets)
+    }
+
+    pub fn datagrams(&mut self) -> Vec<Vec<u8>> {
+        self.outbox().0
+    }
+
+    pub fn packets(&mut self) -> Vec<Vec<u8>> {
+        self.outbox().1
+    }
+
+    pub fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.tunnel.poll_event()).collect()
+    }
+
+    /// A stock client with its session up.
+    pub fn connect(&mut self, number: u8) -> Client {
+        self.out.clear();
+        let mut client = Client::new(number, self.tunnel.public_key());
+        self.take(number, &client.initiation()).unwrap();
+        let response = self.datagrams().remove(0);
+        let keepalive = client.take(&response).unwrap();
+        self.take(number, &keepalive).unwrap();
+        client
+    }
+}
+
+pub fn private_key(number: u8) -> StaticSecret {
+    StaticSecret::from([number; 32])
+}
+
+pub fn preshared_key(number: u8) -> [u8; 32] {
+    [!number; 32]
+}
+
+pub fn ipv4(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 64, 0, number)
+}
+
+pub fn ipv6(number: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())
+}
+
+pub fn path(number: u8) -> Path {
+    Path {
+        remote: SocketAddr::from(([198, 51, 100, number], 51_820)),
+        local: None,
+    }
+}
+
+pub fn enrolment(number: u8, with_ipv6: bool) -> Enrolment {
+    Enrolment {
+        public_key: PublicKey::from(&private_key(number)).to_bytes(),
+        preshared_key: Zeroizing::new(preshared_key(number)),
+        ipv4: ipv4(number),
+        ipv6: with_ipv6.then(|| ipv6(number)),
+    }
+}
+
+/// A whole IPv4 packet.
+pub fn ipv4_packet(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+    packet.extend(source.octets());
+    packet.extend(destination.octets());
+    packet.extend(payload);
+    let len = (packet.len() as u16).to_be_bytes();
+    packet[2..4].copy_from_slice(&len);
+    packet
+}
+
+/// A whole IPv6 packet.
+pub fn ipv6_packet(source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u16).to_be_bytes();
+    let mut packet = vec![0x60, 0, 0, 0, len[0], len[1], 17, 64];
+    packet.extend(source.octets());
+    packet.extend(destination.octets());
+    packet.extend(payload);
+    packet
+}
+
+/// A stock client.
+pub struct Client(pub Tunn);
+
+impl Client {
+    pub fn new(number: u8, node: [u8; 32]) -> Self {
+        let psk = Some(preshared_key(number));
+        Self(Tunn::new(
+            private_key(number),
+            node.into(),
+            psk,
+            None,
+            number.into(),
+            None,
+        ))
+    }
+
+    pub fn initiation(&mut self) -> Vec<u8> {
+        written(self.0.format_handshake_initiation(&mut [0; 148], true)).unwrap()
+    }
+
+    /// Seals anything at all.
+    pub fn seal(&mut self, inside: &[u8]) -> Vec<u8> {
+        let mut room = vec![0; inside.len() + 148];
+        written(self.0.encapsulate(inside, &mut room)).unwrap()
+    }
+
+    /// Takes a handshake message and gives what it answers.
+    pub fn take(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        written(
+            self.0
+                .decapsulate(None, bytes, &mut vec![0; bytes.len() + 148]),
+        )
+    }
+
+    /// Opens a transport message.
+    pub fn open(&mut self, bytes: &[u8]) -> Vec<u8> {
+        match self.0.decapsulate(None, bytes, &mut vec![0; bytes.len()]) {
+            TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                packet.to_vec()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub fn written(result: TunnResult<'_>) -> Option<Vec<u8>> {
+    match result {
+        TunnResult::WriteToNetwork(bytes) => Some(bytes.to_vec()),
+        _ => None,
+    }
+}
+
+/// A client that holds its keys in its own hand: it may use any counter.
+pub struct Evil {
+    receiver: [u8; 4],
+    keys: snow::StatelessTransportState,
+}
+
+impl Evil {
+    /// Shakes hands with whatever answers initiations.
+    pub fn connect(number: u8, node: [u8; 32], answer: impl FnOnce(&[u8]) -> Vec<u8>) -> Self {
+        let params = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s".parse().unwrap();
+        let mut noise = snow::Builder::new(params)
+            .prologue(b"WireGuard v1 zx2c4 Jason@zx2c4.com")
+            .unwrap()
+            .local_private_key(&[number; 32])
+            .unwrap()
+            .remote_public_key(&node)
+            .unwrap()
+            .psk(2, &preshared_key(number))
+            .unwrap()
+            .build_initiator()
+            .unwrap();
+        let mut initiation = vec![1, 0, 0, 0, 9, 9, 9, 9];
+        let mut message = [0; 108];
+        noise.write_message(&[0x40; 12], &mut message).unwrap();
+        initiation.extend(message);
+        initiation.extend(mac1(&node, &initiation));
+        initiation.extend([0; 16]);
+        let response = answer(&initiation);
+        noise.read_message(&response[12..60], &mut []).unwrap();
+        Self {
+            receiver: response[4..8].try_into().unwrap(),
+            keys: noise.into_stateless_transport_mode().unwrap(),
+        }
+    }
+
+    pub fn seal(&self, counter: u64, inside: &[u8]) -> Vec<u8> {
+        let mut datagram = vec![4, 0, 0, 0];
+        datagram.extend(self.receiver);
+        datagram.extend(counter.to_le_bytes());
+        let mut sealed = vec![0; inside.len() + 16];
+        self.keys
+            .write_message(counter, inside, &mut sealed)
+            .unwrap();
+        datagram.extend(sealed);
+        datagram
+    }
+}
+
+/// The first MAC of a handshake message (paper, section 5.4.4).
+pub fn mac1(node: &[u8; 32], message: &[u8]) -> [u8; 16] {
+    let key = Blake2s256::new()
+        .chain_update(b"mac1----")
+        .chain_update(node)
+        .finalize();
+    let mut mac = Blake2sMac::<U16>::new_from_slice(&key).unwrap();
+    mac.update(message);
+    mac.finalize_fixed().into()
+}

@@ -1,0 +1,336 @@
+//! The network between a tunnel and its clients, and the clock of all of them.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use mayfly_tunnel::{Config, Enrolment, Event, Outbox, Path, Prefix, Refusal, Tunnel};
+use mock_instant::MockClock;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
+use x25519_dalek::PublicKey;
+use zeroize::Zeroizing;
+
+use crate::client::{Client, ClientId};
+
+/// Which way a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From a client to the node.
+    Up,
+    /// From the node to a client.
+    Down,
+}
+
+/// A datagram that an eavesdropper saw.
+#[derive(Clone)]
+pub struct Wire {
+    /// When it was sent.
+    pub at: Duration,
+    /// Where it went.
+    pub way: Way,
+    /// Seen from the node.
+    pub path: Path,
+    /// What it was.
+    pub bytes: Vec<u8>,
+}
+
+impl Wire {
+    /// WireGuard's type of the message.
+    pub fn kind(&self) -> u8 {
+        self.bytes.first().copied().unwrap_or_default()
+    }
+}
+
+/// A node's tunnel, its clients and the network between.
+pub struct Sim {
+    /// The node's end.
+    pub tunnel: Tunnel,
+    /// The other ends.
+    pub clients: Vec<Client>,
+    /// Time that a datagram takes.
+    pub latency: Duration,
+    /// Datagrams in a hundred that do not arrive.
+    pub loss: u32,
+    /// All that was sent, lost or not.
+    pub wire: Vec<Wire>,
+    /// Packets that came out at the node's TUN device.
+    pub tun: Vec<Vec<u8>>,
+    /// What the counter heard, and when.
+    pub events: Vec<(Duration, Event)>,
+    /// What the node refused, and when.
+    pub refusals: Vec<(Duration, Refusal)>,
+    start: Instant,
+    elapsed: Duration,
+    random: ChaCha20Rng,
+    out: Outbox,
+    in_flight: Vec<(Duration, Wire)>,
+}
+
+impl Sim {
+    /// A node without clients, and a network of 20 ms without loss.
+    pub fn new() -> Self {
+        MockClock::set_time(Duration::ZERO);
+        let config = Config {
+            private_key: Zeroizing::new([0xee; 32]),
+            mtu: 1420,
+            ipv4: [10, 64, 0, 1].into(),
+            ipv6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
+            pools: Prefix::new(IpAddr::from([10, 64, 0, 0]), 16)
+                .into_iter()
+                .collect(),
+        };
+        Self {
+            tunnel: Tunnel::new(config, [1; 32]),
+            clients: Vec::new(),
+            latency: Duration::from_millis(20),
+            loss: 0,
+            wire: Vec::new(),
+            tun: Vec::new(),
+            events: Vec::new(),
+            refusals: Vec::new(),
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+            random: ChaCha20Rng::from_seed([2; 32]),
+            out: Outbox::new(),
+            in_flight: Vec::new(),
+        }
+    }
+
+    /// A node with one client, enrolled and never seen.
+    pub fn pair() -> (Self, ClientId) {
+        let mut sim = Self::new();
+        let client = sim.enrol();
+        (sim, client)
+    }
+
+    /// A node with one client whose session is up.
+    pub fn connected() -> (Self, ClientId) {
+        let (mut sim, client) = Self::pair();
+        sim.send(client, b"first");
+        sim.drive(Duration::from_secs(1));
+        assert_eq!(sim.ups(client), 1);
+        (sim, client)
+    }
+
+    /// Enrols one more client.
+    pub fn enrol(&mut self) -> ClientId {
+        self.enrol_with_keepalive(None)
+    }
+
+    /// Enrols one more client, with a persistent keepalive of so many seconds.
+    pub fn enrol_with_keepalive(&mut self, keepalive: Option<u16>) -> ClientId {
+        let number = u8::try_from(self.clients.len() + 2).unwrap();
+        let peer = self
+            .tunnel
+            .add_peer(Enrolment {
+                public_key: PublicKey::from(&Client::private_key(number)).to_bytes(),
+                preshared_key: Zeroizing::new(Client::preshared_key(number)),
+                ipv4: Client::address(number),
+                ipv6: None,
+            })
+            .unwrap();
+        let node = self.tunnel.public_key();
+        self.clients
+            .push(Client::new(number, peer, node, keepalive, self.elapsed));
+        self.clients.len() - 1
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// Lets so much time pass, with all that happens in it.
+    pub fn drive(&mut self, time: Duration) {
+        let end = self.elapsed + time;
+        while let Some(due) = self.next_due().filter(|&due| due <= end) {
+            self.advance(due);
+            self.arrive();
+            self.tick_clients();
+            self.tick_node();
+        }
+        self.advance(end);
+    }
+
+    /// A client sends a packet with this payload into the internet.
+    pub fn send(&mut self, client: ClientId, payload: &[u8]) {
+        let client = &mut self.clients[client];
+        let datagrams = client.send(&client.packet(payload));
+        let path = client.path;
+        self.launch_all(Way::Up, path, datagrams);
+    }
+
+    /// A client seals a packet with this payload; the datagram stays in the test's hands.
+    pub fn seal(&mut self, client: ClientId, payload: &[u8]) -> Vec<u8> {
+        let client = &mut self.clients[client];
+        let datagrams = client.send(&client.packet(payload));
+        datagrams.into_iter().next().unwrap()
+    }
+
+    /// The internet sends a packet with this payload to a client.
+    pub fn answer(&mut self, client: ClientId, payload: &[u8]) -> Result<(), Refusal> {
+        let packet = self.clients[client].answer(payload);
+        let now = self.now();
+        let result = self.tunnel.handle_packet(&packet, &mut self.out, now);
+        self.carry_out();
+        result
+    }
+
+    /// Somebody on the way sends a datagram to the node, as from a path; it arrives at once.
+    pub fn inject(&mut self, path: Path, bytes: &[u8]) -> Result<(), Refusal> {
+        let now = self.now();
+        let result = self
+            .tunnel
+            .handle_datagram(path, &mut bytes.to_vec(), &mut self.out, now);
+        self.carry_out();
+        result
+    }
+
+    /// What the eavesdropper saw of one type going one way.
+    pub fn seen(&self, way: Way, kind: u8) -> Vec<&Wire> {
+        self.wire
+            .iter()
+            .filter(|wire| wire.way == way && wire.kind() == kind)
+            .collect()
+    }
+
+    /// How often a client's session came up.
+    pub fn ups(&self, client: ClientId) -> usize {
+        self.count(Event::SessionUp(self.clients[client].peer))
+    }
+
+    /// How often it went down.
+    pub fn downs(&self, client: ClientId) -> usize {
+        self.count(Event::SessionDown(self.clients[client].peer))
+    }
+
+    /// A client sleeps for so long: it hears and sends nothing. Awake, it looks at its timers.
+    pub fn sleep(&mut self, client: ClientId, time: Duration) {
+        self.clients[client].awake = false;
+        self.drive(time);
+        self.clients[client].awake = true;
+        self.clients[client].next_tick = self.elapsed;
+        self.drive(Duration::ZERO);
+    }
+
+    /// Takes up a command's or an injection's events.
+    pub fn collect_events(&mut self) {
+        while let Some(event) = self.tunnel.poll_event() {
+            self.events.push((self.elapsed, event));
+        }
+    }
+
+    fn count(&self, wanted: Event) -> usize {
+        self.events
+            .iter()
+            .filter(|(_, event)| *event == wanted)
+            .count()
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.elapsed
+    }
+
+    fn advance(&mut self, to: Duration) {
+        self.elapsed = self.elapsed.max(to);
+        MockClock::set_time(self.elapsed);
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        let arrivals = self.in_flight.iter().map(|(at, _)| *at);
+        let ticks = self
+            .clients
+            .iter()
+            .filter(|client| client.awake)
+            .map(|client| client.next_tick);
+        let node = self.tunnel.poll_timeout().map(|at| at - self.start);
+        arrivals.chain(ticks).chain(node).min()
+    }
+
+    fn arrive(&mut self) {
+        while let Some(at) = self
+            .in_flight
+            .iter()
+            .position(|(at, _)| *at <= self.elapsed)
+        {
+            let (_, wire) = self.in_flight.remove(at);
+            match wire.way {
+                Way::Up => self.arrive_at_node(&wire),
+                Way::Down => self.arrive_at_client(&wire),
+            }
+        }
+    }
+
+    fn arrive_at_node(&mut self, wire: &Wire) {
+        if let Err(refusal) = self.inject(wire.path, &wire.bytes) {
+            self.refusals.push((self.elapsed, refusal));
+        }
+    }
+
+    fn arrive_at_client(&mut self, wire: &Wire) {
+        let here = |client: &&mut Client| client.awake && client.path == wire.path;
+        let Some(client) = self.clients.iter_mut().find(here) else {
+            return;
+        };
+        let answers = client.receive(&wire.bytes);
+        let path = client.path;
+        self.launch_all(Way::Up, path, answers);
+    }
+
+    fn tick_clients(&mut self) {
+        for at in 0..self.clients.len() {
+            let client = &mut self.clients[at];
+            if client.awake && client.next_tick <= self.elapsed {
+                let (path, datagram) = (client.path, client.tick());
+                self.launch_all(Way::Up, path, datagram);
+            }
+        }
+    }
+
+    fn tick_node(&mut self) {
+        let now = self.now();
+        if self.tunnel.poll_timeout().is_some_and(|due| due <= now) {
+            self.tunnel.handle_timeout(now, &mut self.out);
+            self.carry_out();
+        }
+    }
+
+    fn carry_out(&mut self) {
+        let datagrams: Vec<_> = self
+            .out
+            .datagrams()
+            .map(|datagram| (datagram.path, datagram.bytes.to_vec()))
+            .collect();
+        self.tun.extend(self.out.packets().map(<[u8]>::to_vec));
+        self.out.clear();
+        for (path, bytes) in datagrams {
+            self.launch(Way::Down, path, bytes);
+        }
+        self.collect_events();
+    }
+
+    fn launch_all(&mut self, way: Way, path: Path, all: impl IntoIterator<Item = Vec<u8>>) {
+        for bytes in all {
+            self.launch(way, path, bytes);
+        }
+    }
+
+    fn launch(&mut self, way: Way, path: Path, bytes: Vec<u8>) {
+        let wire = Wire {
+            at: self.elapsed,
+            way,
+            path,
+            bytes,
+        };
+        self.wire.push(wire.clone());
+        if self.random.next_u32() % 100 >= self.loss {
+            self.in_flight.push((self.elapsed + self.latency, wire));
+        }
+    }
+}
+
+impl Default for Sim {
+    fn default() -> Self {
+        Self::new()
+    }
+}
