@@ -1,0 +1,320 @@
+//! A node's end.
+
+mod link;
+mod session;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use mayfly_wire::Ticket;
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
+
+use crate::CloseReason;
+use crate::constants::FINAL_AFTER;
+use link::{Link, Pacer};
+use session::{Session, Standing};
+
+/// The node's name for a session, never used for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub u64);
+
+/// What the caller has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Open a connection; then [`Reporter::handle_connected`] or `handle_disconnected`.
+    Connect,
+    /// Send a frame on the connection.
+    Send(NodeFrame),
+    /// Close the connection; it counts as closed already.
+    Disconnect,
+    /// End this session and its enrolment, and refuse its key for
+    /// [`KEY_REFUSED_FOR`](crate::constants::KEY_REFUSED_FOR): it was denied for the last time.
+    End(SessionId),
+    /// The service's clock, in seconds since 1970.
+    Clock(u64),
+    /// Another machine has this node's identity: drain and stay down. No `Connect` follows.
+    Replaced,
+}
+
+/// A node's end of the counter protocol.
+///
+/// - Getters: [`is_in_reach`](Self::is_in_reach), [`is_settled`](Self::is_settled).
+/// - Commands: [`session_up`](Self::session_up), [`session_down`](Self::session_down),
+///   [`renew`](Self::renew).
+/// - Inputs: [`handle_connected`](Self::handle_connected),
+///   [`handle_disconnected`](Self::handle_disconnected), [`handle_frame`](Self::handle_frame),
+///   and [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
+/// - After any of them: drain [`poll_action`](Self::poll_action), in order.
+///
+/// `now` never goes back.
+pub struct Reporter {
+    epoch: Epoch,
+    random: ChaCha8Rng,
+    link: Link,
+    pacer: Pacer,
+    sessions: HashMap<SessionId, Session>,
+    started: u64,
+    /// Asks without a verdict on this stream, oldest first.
+    asked: VecDeque<(u64, SessionId)>,
+    next_report: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Reporter {
+    /// A node that has just booted. Its epoch, and all jitter, come from `seed`.
+    pub fn new(seed: [u8; 32], now: Instant) -> Self {
+        let mut random = ChaCha8Rng::from_seed(seed);
+        let mut epoch = Epoch([0; 16]);
+        random.fill_bytes(&mut epoch.0);
+        Self {
+            epoch,
+            random,
+            link: Link::Down { dial_at: now },
+            pacer: Pacer::default(),
+            sessions: HashMap::new(),
+            started: 0,
+            asked: VecDeque::new(),
+            next_report: 0,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Whether the service answers.
+    pub fn is_in_reach(&self) -> bool {
+        matches!(self.link, Link::Open { .. })
+    }
+
+    /// Whether there is nothing left to say and no verdict to wait for.
+    pub fn is_settled(&self) -> bool {
+        self.asked.is_empty() && self.actions.is_empty()
+    }
+
+    /// A session began: it will be counted. Naming one that is there changes nothing.
+    pub fn session_up(&mut self, id: SessionId, ticket: Ticket, now: Instant) {
+        if self.sessions.contains_key(&id) {
+            return;
+        }
+        let session = Session::new(self.started, ticket);
+        self.started += 1;
+        self.sessions.insert(id, session);
+        if self.is_in_reach() {
+            self.ask(id, now);
+        }
+    }
+
+    /// A session ended. One that was not granted on this stream sends nothing (rule 2); one
+    /// whose verdict is pending sends its -1 after the grant.
+    pub fn session_down(&mut self, id: SessionId, _now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        match session.standing {
+            Standing::Asked { .. } => session.ended = true,
+            Standing::Granted { ticket } => {
+                self.sessions.remove(&id);
+                self.report(ticket, Delta::Down);
+            }
+            Standing::Unreported | Standing::Denied { .. } => {
+                self.sessions.remove(&id);
+            }
+        }
+    }
+
+    /// The session's enrolment was extended: later asks carry the fresh ticket. Its -1 still
+    /// carries that of its last granted +1.
+    pub fn renew(&mut self, id: SessionId, ticket: Ticket) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.ticket = ticket;
+        }
+    }
+
+    /// The connection that was asked for is there.
+    pub fn handle_connected(&mut self, now: Instant) {
+        if matches!(self.link, Link::Dialing) {
+            self.link = Link::greeted(now);
+            self.send(NodeFrame::Hello { epoch: self.epoch });
+        }
+    }
+
+    /// The connection is gone, or did not come about; with the close code, if one was read.
+    pub fn handle_disconnected(&mut self, code: Option<u16>, now: Instant) {
+        if matches!(self.link, Link::Down { .. } | Link::Replaced) {
+            return;
+        }
+        self.forget_stream();
+        if code.and_then(CloseReason::from_code) == Some(CloseReason::EpochReplaced) {
+            self.link = Link::Replaced;
+            return self.actions.push_back(Action::Replaced);
+        }
+        self.link = Link::Down {
+            dial_at: now + self.pacer.pause(&mut self.random),
+        };
+    }
+
+    /// Takes a frame of the service. One that the protocol does not allow closes the stream.
+    pub fn handle_frame(&mut self, frame: ServiceFrame, now: Instant) {
+        let Some(alive) = self.link.alive_mut() else {
+            return;
+        };
+        alive.hear(now);
+        match (frame, &self.link) {
+            (ServiceFrame::Ping {}, _) => self.send(NodeFrame::Pong {}),
+            (ServiceFrame::Pong {}, _) => {}
+            (ServiceFrame::Welcome { time }, Link::Greeted { .. }) => self.welcomed(time, now),
+            (ServiceFrame::Verdict { n, granted }, Link::Open { .. }) => {
+                self.judged(n, granted, now);
+            }
+            _ => self.hang_up(now),
+        }
+    }
+
+    /// Does what is due: dials, pings, asks again, gives a silent stream up.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &mut self.link {
+            Link::Down { dial_at } if now >= *dial_at => {
+                self.link = Link::Dialing;
+                self.actions.push_back(Action::Connect);
+            }
+            Link::Greeted { alive } | Link::Open { alive } => {
+                if alive.is_dead(now) {
+                    self.hang_up(now);
+                } else if alive.wants_ping(now) {
+                    self.send(NodeFrame::Ping {});
+                }
+            }
+            Link::Down { .. } | Link::Dialing | Link::Replaced => {}
+        }
+        if self.is_in_reach() {
+            self.ask_again(now);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let retries = self.sessions.values().filter_map(Session::retry_at);
+        retries.chain(self.link.timeout()).min()
+    }
+
+    /// What to do next, until there is nothing.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Rule 4: first the sessions last known as granted, in order of start; then `synced`;
+    /// then the others.
+    fn welcomed(&mut self, time: u64, now: Instant) {
+        self.link.open();
+        self.pacer.reset();
+        self.actions.push_back(Action::Clock(time));
+        let mut order: Vec<(bool, u64, SessionId)> = self
+            .sessions
+            .iter()
+            .map(|(&id, session)| (!session.known_granted, session.started, id))
+            .collect();
+        order.sort_unstable_by_key(|&(later, started, _)| (later, started));
+        let replayed = order.partition_point(|&(later, ..)| !later);
+        for (place, (_, _, id)) in order.into_iter().enumerate() {
+            if place == replayed {
+                self.send(NodeFrame::Synced {});
+            }
+            self.ask(id, now);
+        }
+        if replayed == self.sessions.len() {
+            self.send(NodeFrame::Synced {});
+        }
+    }
+
+    /// A verdict, which must be for the oldest ask.
+    fn judged(&mut self, n: u64, granted: bool, now: Instant) {
+        let due = self.asked.front().copied();
+        let Some((_, id)) = due.filter(|&(asked, _)| asked == n) else {
+            return self.hang_up(now);
+        };
+        self.asked.pop_front();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Standing::Asked {
+            ticket,
+            sent,
+            first_denial,
+        } = session.standing
+        else {
+            return;
+        };
+        session.known_granted = granted;
+        match (granted, session.ended) {
+            (true, false) => session.standing = Standing::Granted { ticket },
+            (true, true) => {
+                self.sessions.remove(&id);
+                self.report(ticket, Delta::Down);
+            }
+            (false, true) => {
+                self.sessions.remove(&id);
+            }
+            // Rule 6: the last ask was sent long enough after the first denial.
+            (false, false) if first_denial.is_some_and(|first| sent >= first + FINAL_AFTER) => {
+                self.sessions.remove(&id);
+                self.actions.push_back(Action::End(id));
+            }
+            (false, false) => {
+                session.standing = Standing::Denied {
+                    first: first_denial.unwrap_or(now),
+                    retry_at: now + session::pause(&mut self.random),
+                };
+            }
+        }
+    }
+
+    fn ask(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let ticket = session.ask(now);
+        self.asked.push_back((self.next_report, id));
+        self.report(ticket, Delta::Up);
+    }
+
+    fn ask_again(&mut self, now: Instant) {
+        let due = |session: &Session| session.retry_at().is_some_and(|at| now >= at);
+        let mut again: Vec<(u64, SessionId)> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| due(session))
+            .map(|(&id, session)| (session.started, id))
+            .collect();
+        again.sort_unstable_by_key(|&(started, _)| started);
+        for (_, id) in again {
+            self.ask(id, now);
+        }
+    }
+
+    fn report(&mut self, ticket: Ticket, delta: Delta) {
+        let n = self.next_report;
+        self.next_report += 1;
+        self.send(NodeFrame::Report { n, ticket, delta });
+    }
+
+    fn send(&mut self, frame: NodeFrame) {
+        self.actions.push_back(Action::Send(frame));
+    }
+
+    fn hang_up(&mut self, now: Instant) {
+        self.handle_disconnected(None, now);
+        self.actions.push_back(Action::Disconnect);
+    }
+
+    /// What was said on a stream means nothing on the next.
+    fn forget_stream(&mut self) {
+        self.actions
+            .retain(|action| !matches!(action, Action::Send(_)));
+        self.asked.clear();
+        self.next_report = 0;
+        self.sessions.retain(|_, session| !session.ended);
+        for session in self.sessions.values_mut() {
+            session.standing = Standing::Unreported;
+        }
+    }
+}

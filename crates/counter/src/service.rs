@@ -1,0 +1,269 @@
+//! The account service's end.
+
+mod ledger;
+mod node;
+mod stream;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
+use std::time::Instant;
+
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+
+use crate::CloseReason;
+use crate::constants::{MOST_DEVICES, RESTART_WINDOW};
+use ledger::Ledger;
+use node::Node;
+use stream::{Stage, Stream};
+
+/// A stream, numbered in the order in which the service accepted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(u64);
+
+/// What the caller has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Send a frame on a stream.
+    Send(StreamId, ServiceFrame),
+    /// Close a stream; it counts as closed already.
+    Close(StreamId, CloseReason),
+}
+
+/// Which node counts how many devices of which account, and so how many each has.
+///
+/// `A` names an account. The caller opens tickets and says with each report whose it is,
+/// or that it cannot tell.
+///
+/// - Getters: [`devices`](Self::devices).
+/// - Inputs: [`accept`](Self::accept), [`handle_frame`](Self::handle_frame),
+///   [`handle_close`](Self::handle_close), and [`handle_timeout`](Self::handle_timeout) at
+///   [`poll_timeout`](Self::poll_timeout).
+/// - After any of them: drain [`poll_output`](Self::poll_output), in order.
+///
+/// `now` never goes back. Nothing in here is written down: after a restart it starts empty,
+/// and the nodes fill it again.
+pub struct Ledgers<A> {
+    restarted: Instant,
+    accepted: u64,
+    streams: BTreeMap<StreamId, Stream<A>>,
+    nodes: HashMap<Box<str>, Node<A>>,
+    /// The sum over all ledgers and credits.
+    totals: Ledger<A>,
+    outputs: VecDeque<Output>,
+}
+
+impl<A: Copy + Eq + Hash> Ledgers<A> {
+    /// A service that has just started: rule 5 holds from now.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            restarted: now,
+            accepted: 0,
+            streams: BTreeMap::new(),
+            nodes: HashMap::new(),
+            totals: Ledger::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// How many devices of an account count: 0 to 4.
+    pub fn devices(&self, account: &A) -> u8 {
+        self.totals.count(account)
+    }
+
+    /// A node, known by its certificate's name, has opened a stream.
+    pub fn accept(&mut self, node: &str, now: Instant) -> StreamId {
+        let id = StreamId(self.accepted);
+        self.accepted += 1;
+        self.streams.insert(id, Stream::new(node, now));
+        id
+    }
+
+    /// Takes a frame. `account` is whose ticket a report carries: None for a +1 if the ticket
+    /// does not open, has expired or its account is gone; for a -1 if it does not open. `time`
+    /// is what a `welcome` says, in seconds since 1970. A frame that the protocol does not
+    /// allow closes the stream; frames of a closed stream are ignored.
+    pub fn handle_frame(
+        &mut self,
+        id: StreamId,
+        frame: NodeFrame,
+        account: Option<A>,
+        time: u64,
+        now: Instant,
+    ) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        stream.alive.hear(now);
+        let done = match (frame, stream.stage) {
+            (NodeFrame::Ping {}, _) => {
+                self.send(id, ServiceFrame::Pong {});
+                Ok(())
+            }
+            (NodeFrame::Pong {}, _) => Ok(()),
+            (NodeFrame::Hello { epoch }, Stage::Accepted) => self.hello(id, epoch, time, now),
+            (NodeFrame::Report { n, delta, .. }, Stage::Replaying | Stage::Synced) => {
+                self.reported(id, n, account, delta, now)
+            }
+            (NodeFrame::Synced {}, Stage::Replaying) => {
+                self.synced(id);
+                Ok(())
+            }
+            _ => Err(CloseReason::Protocol),
+        };
+        if let Err(reason) = done {
+            self.close(id, reason, now);
+        }
+    }
+
+    /// A stream is gone. Its ledger becomes its node's credit.
+    pub fn handle_close(&mut self, id: StreamId, now: Instant) {
+        let Some(stream) = self.streams.remove(&id) else {
+            return;
+        };
+        if stream.stage == Stage::Accepted {
+            return;
+        }
+        if let Some(node) = self.nodes.get_mut(&stream.node) {
+            node.stream_died(stream.ledger, now);
+        }
+    }
+
+    /// Does what is due: pings, closes what is silent or not synced, takes credit off.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let mut late = Vec::new();
+        for (&id, stream) in &mut self.streams {
+            if let Some(reason) = stream.overdue(now) {
+                late.push((id, reason));
+            } else if stream.alive.wants_ping(now) {
+                let ping = Output::Send(id, ServiceFrame::Ping {});
+                self.outputs.push_back(ping);
+            }
+        }
+        for (id, reason) in late {
+            self.close(id, reason, now);
+        }
+        for node in self.nodes.values_mut() {
+            if node.grace_ends().is_some_and(|at| now >= at) {
+                self.totals.subtract(&node.take_credit());
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let streams = self.streams.values().map(Stream::timeout);
+        let credits = self.nodes.values().filter_map(Node::grace_ends);
+        streams.chain(credits).min()
+    }
+
+    /// What to do next, until there is nothing.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Rule 4. A replaced epoch is turned away before it can close anything; else every
+    /// stream of the node that was accepted earlier is closed, and its ledger is credit.
+    fn hello(
+        &mut self,
+        id: StreamId,
+        epoch: Epoch,
+        time: u64,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        let Some(name) = self.streams.get(&id).map(|stream| stream.node.clone()) else {
+            return Ok(());
+        };
+        let node = self.nodes.entry(name.clone()).or_default();
+        node.admit(epoch)?;
+        let earlier: Vec<StreamId> = self
+            .streams
+            .range(..id)
+            .filter(|(_, stream)| stream.node == name)
+            .map(|(&id, _)| id)
+            .collect();
+        for earlier in earlier {
+            self.close(earlier, CloseReason::Superseded, now);
+        }
+        if let Some(node) = self.nodes.get_mut(&name) {
+            node.stop_grace(now);
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.greeted(now);
+        }
+        self.send(id, ServiceFrame::Welcome { time });
+        Ok(())
+    }
+
+    fn reported(
+        &mut self,
+        id: StreamId,
+        n: u64,
+        account: Option<A>,
+        delta: Delta,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        let stream = self.streams.get_mut(&id).ok_or(CloseReason::Protocol)?;
+        stream.expect_report(n)?;
+        match delta {
+            Delta::Up => {
+                let granted = account.is_some_and(|account| self.grant(id, account, now));
+                self.send(id, ServiceFrame::Verdict { n, granted });
+            }
+            Delta::Down => {
+                let Some(account) = account else {
+                    return Ok(());
+                };
+                if !stream.ledger.remove(account) {
+                    return Err(CloseReason::Protocol);
+                }
+                self.totals.remove(account);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rules 3, 4 and 5.
+    fn grant(&mut self, id: StreamId, account: A, now: Instant) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return false;
+        };
+        let replaying = stream.stage == Stage::Replaying;
+        let credited = replaying
+            && self
+                .nodes
+                .get_mut(&stream.node)
+                .is_some_and(|node| node.spend_credit(account));
+        if credited {
+            stream.ledger.add(account);
+            return true;
+        }
+        let just_restarted = now < self.restarted + RESTART_WINDOW;
+        let may = replaying || !just_restarted;
+        let granted = may && self.totals.count(&account) < MOST_DEVICES;
+        if granted {
+            stream.ledger.add(account);
+            self.totals.add(account);
+        }
+        granted
+    }
+
+    /// Rule 4: whatever was not replayed is over.
+    fn synced(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        stream.stage = Stage::Synced;
+        if let Some(node) = self.nodes.get_mut(&stream.node) {
+            self.totals.subtract(&node.take_credit());
+        }
+    }
+
+    fn close(&mut self, id: StreamId, reason: CloseReason, now: Instant) {
+        self.handle_close(id, now);
+        self.outputs.push_back(Output::Close(id, reason));
+    }
+
+    fn send(&mut self, id: StreamId, frame: ServiceFrame) {
+        self.outputs.push_back(Output::Send(id, frame));
+    }
+}

@@ -1,0 +1,178 @@
+//! Nodes that break the protocol, against the service's end alone.
+
+use std::time::{Duration, Instant};
+
+use mayfly_counter::CloseReason;
+use mayfly_counter::service::{Ledgers, Output, StreamId};
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+use mayfly_wire::{TICKET_LEN, Ticket};
+
+struct Service {
+    ledgers: Ledgers<u8>,
+    now: Instant,
+}
+
+impl Service {
+    /// Long after its start.
+    fn new() -> Self {
+        let start = Instant::now();
+        Self {
+            ledgers: Ledgers::new(start),
+            now: start + Duration::from_secs(60),
+        }
+    }
+
+    fn say(&mut self, stream: StreamId, frame: NodeFrame, account: Option<u8>) -> Vec<Output> {
+        self.ledgers
+            .handle_frame(stream, frame, account, 0, self.now);
+        std::iter::from_fn(|| self.ledgers.poll_output()).collect()
+    }
+
+    /// A stream that is synced, of a node and its boot.
+    fn synced(&mut self, node: &str, epoch: u8) -> StreamId {
+        let stream = self.ledgers.accept(node, self.now);
+        self.say(stream, hello(epoch), None);
+        self.say(stream, NodeFrame::Synced {}, None);
+        stream
+    }
+}
+
+fn hello(epoch: u8) -> NodeFrame {
+    NodeFrame::Hello {
+        epoch: Epoch([epoch; 16]),
+    }
+}
+
+fn report(n: u64, delta: Delta) -> NodeFrame {
+    NodeFrame::Report {
+        n,
+        ticket: Ticket([0; TICKET_LEN]),
+        delta,
+    }
+}
+
+fn closed(stream: StreamId, reason: CloseReason) -> Vec<Output> {
+    vec![Output::Close(stream, reason)]
+}
+
+#[test]
+fn a_minus_one_without_an_entry_closes_the_stream() {
+    let mut service = Service::new();
+    let stream = service.synced("a", 1);
+    let outputs = service.say(stream, report(0, Delta::Down), Some(1));
+    assert_eq!(outputs, closed(stream, CloseReason::Protocol));
+}
+
+#[test]
+fn a_minus_one_of_an_unknown_ticket_is_ignored() {
+    let mut service = Service::new();
+    let stream = service.synced("a", 1);
+    assert_eq!(service.say(stream, report(0, Delta::Down), None), []);
+}
+
+#[test]
+fn a_plus_one_of_an_unknown_ticket_is_denied() {
+    let mut service = Service::new();
+    let stream = service.synced("a", 1);
+    let denied = ServiceFrame::Verdict {
+        n: 0,
+        granted: false,
+    };
+    let outputs = service.say(stream, report(0, Delta::Up), None);
+    assert_eq!(outputs, [Output::Send(stream, denied)]);
+}
+
+#[test]
+fn a_report_out_of_number_closes_the_stream() {
+    let mut service = Service::new();
+    let stream = service.synced("a", 1);
+    let outputs = service.say(stream, report(1, Delta::Up), Some(1));
+    assert_eq!(outputs, closed(stream, CloseReason::Protocol));
+}
+
+#[test]
+fn nothing_goes_before_hello_and_nothing_is_said_twice() {
+    let mut service = Service::new();
+    let stream = service.ledgers.accept("a", service.now);
+    let outputs = service.say(stream, report(0, Delta::Up), Some(1));
+    assert_eq!(outputs, closed(stream, CloseReason::Protocol));
+    for twice in [hello(1), NodeFrame::Synced {}] {
+        let stream = service.synced("a", 1);
+        let outputs = service.say(stream, twice, None);
+        assert_eq!(outputs, closed(stream, CloseReason::Protocol));
+    }
+}
+
+#[test]
+fn a_later_hello_closes_earlier_streams_and_takes_over_what_they_counted() {
+    let mut service = Service::new();
+    let old = service.synced("a", 1);
+    service.say(old, report(0, Delta::Up), Some(1));
+    let unread = service.ledgers.accept("a", service.now);
+    let new = service.ledgers.accept("a", service.now);
+    let outputs = service.say(new, hello(1), None);
+    assert_eq!(
+        outputs,
+        [
+            Output::Close(old, CloseReason::Superseded),
+            Output::Close(unread, CloseReason::Superseded),
+            Output::Send(new, ServiceFrame::Welcome { time: 0 }),
+        ]
+    );
+    assert_eq!(service.ledgers.devices(&1), 1);
+    service.say(new, report(0, Delta::Up), Some(1));
+    assert_eq!(service.ledgers.devices(&1), 1, "the replay takes credit");
+    service.say(new, NodeFrame::Synced {}, None);
+    assert_eq!(service.ledgers.devices(&1), 1);
+    // What the old ones still say means nothing.
+    assert_eq!(service.say(old, report(1, Delta::Up), Some(1)), []);
+    assert_eq!(service.say(unread, hello(1), None), []);
+}
+
+#[test]
+fn a_replaced_epoch_is_turned_away_and_closes_nothing() {
+    let mut service = Service::new();
+    service.synced("a", 1);
+    let present = service.synced("a", 2);
+    let replaced = service.ledgers.accept("a", service.now);
+    let outputs = service.say(replaced, hello(1), None);
+    assert_eq!(outputs, closed(replaced, CloseReason::EpochReplaced));
+    let outputs = service.say(present, report(0, Delta::Up), Some(1));
+    assert_eq!(outputs.len(), 1, "the present one goes on");
+}
+
+#[test]
+fn credit_waits_for_an_unsynced_stream_but_not_for_ever() {
+    let mut service = Service::new();
+    let old = service.synced("a", 1);
+    service.say(old, report(0, Delta::Up), Some(1));
+    service.ledgers.handle_close(old, service.now);
+    service.now += Duration::from_secs(29);
+    let unsynced = service.ledgers.accept("a", service.now);
+    service.say(unsynced, hello(1), None);
+    // The clock stands still for as long as the stream may stay unsynced.
+    for _ in 0..2 {
+        service.now += Duration::from_secs(14);
+        service.say(unsynced, NodeFrame::Ping {}, None);
+        service.ledgers.handle_timeout(service.now);
+        assert_eq!(service.ledgers.devices(&1), 1);
+    }
+    service.now += Duration::from_secs(2);
+    service.ledgers.handle_timeout(service.now);
+    let outputs: Vec<_> = std::iter::from_fn(|| service.ledgers.poll_output()).collect();
+    assert!(outputs.contains(&Output::Close(unsynced, CloseReason::NotSynced)));
+    assert_eq!(service.ledgers.devices(&1), 1, "one second is left");
+    service.now += Duration::from_secs(1);
+    service.ledgers.handle_timeout(service.now);
+    assert_eq!(service.ledgers.devices(&1), 0);
+}
+
+#[test]
+fn a_stream_that_never_says_hello_is_closed() {
+    let mut service = Service::new();
+    let mute = service.ledgers.accept("a", service.now);
+    service.now += Duration::from_secs(15);
+    service.ledgers.handle_timeout(service.now);
+    let output = service.ledgers.poll_output();
+    assert_eq!(output, Some(Output::Close(mute, CloseReason::Silent)));
+}

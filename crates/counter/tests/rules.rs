@@ -1,0 +1,243 @@
+//! The rules of the design, one by one, each by what goes wrong without it.
+
+mod common;
+
+use common::{World, seconds, ticket};
+use mayfly_wire::counter::{Delta, NodeFrame};
+
+/// A world some time after the service's start, when rule 5 is over.
+fn settled(names: &[&'static str]) -> World {
+    let mut world = World::new(1, names);
+    world.run(seconds(40));
+    world
+}
+
+fn reports(world: &World) -> Vec<(u8, Delta)> {
+    let all = world.heard.iter().filter_map(|frame| match frame {
+        NodeFrame::Report { ticket, delta, .. } => Some((ticket.0[0], *delta)),
+        _ => None,
+    });
+    all.collect()
+}
+
+#[test]
+fn a_session_counts_while_it_lives() {
+    let mut world = settled(&["a"]);
+    assert_eq!(world.devices(1), 0);
+    let id = world.session_up(0, 1);
+    world.run(seconds(1));
+    assert_eq!(world.devices(1), 1);
+    world.session_down(0, id);
+    world.run(seconds(1));
+    assert_eq!(world.devices(1), 0);
+    assert_eq!(reports(&world), [(1, Delta::Up), (1, Delta::Down)]);
+}
+
+#[test]
+fn a_session_that_ends_before_its_verdict_sends_minus_one_after_the_grant() {
+    let mut world = settled(&["a"]);
+    let id = world.session_up(0, 1);
+    world.session_down(0, id);
+    world.run(seconds(1));
+    assert_eq!(reports(&world), [(1, Delta::Up), (1, Delta::Down)]);
+    assert_eq!(world.devices(1), 0);
+}
+
+#[test]
+fn a_denied_session_that_ends_sends_nothing() {
+    let mut world = settled(&["a"]);
+    let id = world.session_up(0, 0);
+    world.run(seconds(1));
+    world.session_down(0, id);
+    world.run(seconds(1));
+    assert_eq!(reports(&world), [(0, Delta::Up)]);
+}
+
+#[test]
+fn the_fifth_device_is_denied_and_gets_about_five_minutes() {
+    let mut world = settled(&["a", "b"]);
+    for _ in 0..4 {
+        world.session_up(0, 1);
+    }
+    world.run(seconds(1));
+    let started = world.now;
+    world.session_up(1, 1);
+    world.run(seconds(299));
+    assert_eq!(world.live(1), 5, "it lives meanwhile");
+    world.run(seconds(30));
+    assert_eq!((world.live(1), world.devices(1)), (4, 4));
+    let (ended, _) = world.machines[1].denied[0];
+    let lived = ended.duration_since(started);
+    assert!(lived >= seconds(300) && lived <= seconds(315), "{lived:?}");
+}
+
+#[test]
+fn a_denied_session_is_asked_for_every_ten_seconds() {
+    let mut world = settled(&["a"]);
+    world.session_up(0, 0);
+    world.run(seconds(105));
+    let asks = reports(&world).len();
+    assert!((10..=12).contains(&asks), "{asks}");
+}
+
+#[test]
+fn a_device_that_moves_between_nodes_is_not_cut() {
+    let mut world = settled(&["a", "b"]);
+    let moving = world.session_up(0, 1);
+    for _ in 0..3 {
+        world.session_up(0, 1);
+    }
+    world.run(seconds(1));
+    world.session_up(1, 1);
+    // The node that it left hears nothing for 180 s.
+    world.run(seconds(180));
+    world.session_down(0, moving);
+    world.run(seconds(12));
+    assert_eq!((world.live(1), world.devices(1)), (4, 4));
+    assert!(world.machines[1].denied.is_empty());
+}
+
+#[test]
+fn a_nodes_power_loss_is_noticed_within_forty_five_seconds() {
+    let mut world = settled(&["a"]);
+    world.session_up(0, 1);
+    world.run(seconds(1));
+    world.switch_off(0);
+    world.run(seconds(45));
+    assert_eq!(world.devices(1), 0);
+}
+
+#[test]
+fn a_short_break_does_not_move_the_count() {
+    let mut world = settled(&["a"]);
+    for _ in 0..4 {
+        world.session_up(0, 1);
+    }
+    world.run(seconds(1));
+    world.break_at_node(0);
+    world.run_checked(seconds(20), |world| assert_eq!(world.devices(1), 4));
+    assert_eq!(world.live(1), 4);
+}
+
+#[test]
+fn nobody_takes_a_place_while_its_node_is_away_for_a_moment() {
+    let mut world = settled(&["a", "b"]);
+    for _ in 0..4 {
+        world.session_up(0, 1);
+    }
+    world.run(seconds(1));
+    world.break_at_node(0);
+    world.session_up(1, 1);
+    world.run(seconds(100));
+    // All four were replayed from credit; the fifth is still asking.
+    assert_eq!(world.devices(1), 4);
+    assert_eq!(world.machines[0].sessions.len(), 4);
+    world.run(seconds(300));
+    assert_eq!(world.machines[0].sessions.len(), 4);
+    assert_eq!(world.machines[1].denied.len(), 1);
+}
+
+#[test]
+fn a_session_that_ended_while_the_stream_was_down_is_taken_off_at_synced() {
+    let mut world = settled(&["a"]);
+    let id = world.session_up(0, 1);
+    world.run(seconds(1));
+    world.break_at_node(0);
+    world.session_down(0, id);
+    world.run(seconds(10));
+    assert_eq!(world.devices(1), 0);
+    assert_eq!(
+        reports(&world),
+        [(1, Delta::Up)],
+        "and nothing was sent for it"
+    );
+}
+
+#[test]
+fn granted_sessions_come_first_in_order_of_start() {
+    let mut world = settled(&["a"]);
+    world.session_up(0, 3);
+    world.session_up(0, 2);
+    world.run(seconds(1));
+    world.break_at_node(0);
+    world.session_up(0, 1);
+    world.heard.clear();
+    world.run(seconds(10));
+    let order: Vec<_> = world.heard[1..=4]
+        .iter()
+        .map(|frame| match frame {
+            NodeFrame::Report { ticket, .. } => Some(ticket.0[0]),
+            NodeFrame::Synced {} => None,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(order, [Some(3), Some(2), None, Some(1)]);
+}
+
+#[test]
+fn after_the_services_restart_live_sessions_come_before_new_ones() {
+    let mut world = settled(&["a", "b"]);
+    for _ in 0..4 {
+        world.session_up(0, 1);
+    }
+    world.run(seconds(1));
+    // The new one's node finds the service first.
+    world.restart_service();
+    world.session_up(1, 1);
+    world.run(seconds(100));
+    assert_eq!(world.machines[0].sessions.len(), 4);
+    assert_eq!(world.devices(1), 4);
+    world.run(seconds(300));
+    assert_eq!(world.machines[1].denied.len(), 1);
+}
+
+#[test]
+fn nothing_ends_while_the_service_is_out_of_reach() {
+    let mut world = settled(&["a"]);
+    world.set_reachable(false);
+    world.restart_service();
+    world.session_up(0, 1);
+    world.run(seconds(3_600));
+    assert_eq!(world.live(1), 1);
+    world.set_reachable(true);
+    world.run(seconds(50));
+    assert_eq!(world.devices(1), 1);
+}
+
+#[test]
+fn the_earlier_of_two_machines_with_one_identity_stays_down() {
+    let mut world = settled(&["a"]);
+    let mut twin = World::new(7, &["a"]);
+    world.machines.append(&mut twin.machines);
+    world.run(seconds(60));
+    assert!(world.machines[0].replaced);
+    assert!(!world.machines[1].replaced);
+    world.session_up(1, 1);
+    world.run(seconds(60));
+    assert_eq!(world.devices(1), 1);
+}
+
+#[test]
+fn a_renewed_session_takes_itself_back_with_the_ticket_it_was_granted_under() {
+    let mut world = settled(&["a"]);
+    let id = world.session_up(0, 1);
+    world.run(seconds(1));
+    world.machines[0].reporter.renew(id, ticket(9));
+    world.session_down(0, id);
+    world.run(seconds(1));
+    assert_eq!(reports(&world), [(1, Delta::Up), (1, Delta::Down)]);
+}
+
+#[test]
+fn a_cut_stream_is_given_up_by_both_ends_and_replaced() {
+    let mut world = settled(&["a"]);
+    world.session_up(0, 1);
+    world.run(seconds(1));
+    world.cut(0);
+    world.run(seconds(60));
+    assert_eq!(world.devices(1), 1);
+    let session = world.machines[0].sessions.keys().next().copied().unwrap();
+    world.session_down(0, mayfly_counter::node::SessionId(session));
+    world.run(seconds(1));
+    assert_eq!(world.devices(1), 0);
+}
