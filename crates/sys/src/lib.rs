@@ -1,1 +1,16 @@
-//! sys
+//! The operating system, as far as Mayfly touches it: the only crate with `unsafe`.
+//!
+//! - [`tun`], [`udp`]: packets and datagrams, in batches whose buffers are made once.
+//! - [`link`], [`sysctl`]: addresses, routes and kernel settings, at start-up.
+//! - [`nft`]: the firewall, as data.
+//! - [`confine`]: how a process gives up its rights, for good.
+//!
+//! It decides nothing: which port, which address, which system call is the caller's to say.
+//! It keeps nothing between calls but descriptors and buffers, and prints nothing.
+
+pub mod confine;
+pub mod link;
+pub mod nft;
+pub mod sysctl;
+pub mod tun;
+pub mod udp;

@@ -1,0 +1,97 @@
+//! The system call filter (seccomp(2)).
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use super::Failure;
+
+/// One row of an allow table.
+pub struct Allowed {
+    /// The call's number, `libc::SYS_*`.
+    pub call: libc::c_long,
+    /// Arguments (from 0) and the only values that they may have, as 32-bit numbers.
+    /// Several rows for one call are alternatives.
+    pub only: &'static [(u8, u32)],
+    /// What it is for.
+    pub reason: &'static str,
+}
+
+/// What happens to a thread that makes another call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnViolation {
+    /// The whole process dies by SIGSYS.
+    Kill,
+    /// The call fails with EPERM: for tests that count what is refused.
+    Refuse,
+}
+
+/// Translates a table for the kernel.
+pub fn compile(allowed: &[Allowed], violation: OnViolation) -> Result<BpfProgram, Failure> {
+    translate(allowed, violation).map_err(|_| Failure::Seccomp)
+}
+
+fn translate(
+    allowed: &[Allowed],
+    violation: OnViolation,
+) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    let mut always = Vec::new();
+    for row in allowed {
+        let alternatives = rules.entry(row.call).or_default();
+        if row.only.is_empty() {
+            always.push(row.call);
+        } else {
+            alternatives.push(SeccompRule::new(conditions(row.only)?)?);
+        }
+    }
+    // An empty list of alternatives means: whatever the arguments.
+    for call in always {
+        rules.insert(call, Vec::new());
+    }
+    let otherwise = match violation {
+        OnViolation::Kill => SeccompAction::KillProcess,
+        OnViolation::Refuse => SeccompAction::Errno(libc::EPERM.cast_unsigned()),
+    };
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    SeccompFilter::new(rules, otherwise, SeccompAction::Allow, arch)?.try_into()
+}
+
+fn conditions(only: &[(u8, u32)]) -> Result<Vec<SeccompCondition>, seccompiler::BackendError> {
+    let equal = |&(argument, value): &(u8, u32)| {
+        let (length, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+        SeccompCondition::new(argument, length, equal, u64::from(value))
+    };
+    only.iter().map(equal).collect()
+}
+
+/// Puts the filter on every thread of the process.
+pub fn apply(filter: &BpfProgram) -> Result<(), Failure> {
+    seccompiler::apply_filter_all_threads(filter).map_err(|_| Failure::Seccomp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_compiles() {
+        let table = [
+            Allowed {
+                call: libc::SYS_read,
+                only: &[],
+                reason: "input",
+            },
+            Allowed {
+                call: libc::SYS_socket,
+                only: &[(0, libc::AF_INET as u32)],
+                reason: "TCP",
+            },
+        ];
+        let filter = compile(&table, OnViolation::Kill).unwrap();
+        assert!(!filter.is_empty());
+    }
+}

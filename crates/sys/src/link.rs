@@ -1,0 +1,176 @@
+//! Links, addresses and routes, over netlink (rtnetlink(7)).
+//!
+//! Each function opens a socket, asks, waits for the kernel's word and closes: for start-up,
+//! before confinement. What is there already is no error, so that a restart is clean.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use rtnetlink::{Error, Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
+
+/// An Ethernet link of this machine.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its number in the kernel.
+    pub index: u32,
+    /// Its name, at most 15 bytes.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Whether it is up and has a carrier.
+    pub running: bool,
+}
+
+/// The Ethernet links, by number.
+///
+/// # Errors
+/// The kernel does not answer.
+pub fn ethernet_links() -> io::Result<Vec<Link>> {
+    with_netlink(async |handle| links(&handle).await)
+}
+
+/// Sets every Ethernet link up and waits for the first one with a carrier, for `patience`.
+///
+/// # Errors
+/// `TimedOut`, or the kernel does not answer.
+pub fn wait_for_carrier(patience: Duration) -> io::Result<Link> {
+    runtime()?.block_on(async {
+        // Listening comes before looking, so that nothing falls between.
+        let (connection, handle, mut changes) =
+            rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
+        tokio::spawn(connection);
+        for link in links(&handle).await? {
+            set(&handle, LinkUnspec::new_with_index(link.index).up().build()).await?;
+        }
+        let search = async {
+            loop {
+                let found = links(&handle).await?.into_iter().find(|link| link.running);
+                if let Some(link) = found {
+                    return Ok(link);
+                }
+                if changes.next().await.is_none() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+        };
+        tokio::time::timeout(patience, search).await?
+    })
+}
+
+/// Sets a link up, with the largest packet that it carries, in bytes, if one is given.
+///
+/// # Errors
+/// No such link, no right, or a size that it cannot have.
+pub fn set_up(name: &str, mtu: Option<u16>) -> io::Result<()> {
+    let mut message = LinkUnspec::new_with_name(name).up();
+    if let Some(mtu) = mtu {
+        message = message.mtu(mtu.into());
+    }
+    with_netlink(async |handle| set(&handle, message.build()).await)
+}
+
+/// Gives a link an address within a prefix of `bits`.
+///
+/// # Errors
+/// No such link, no right, or a prefix longer than the family's.
+pub fn add_address(name: &str, address: IpAddr, bits: u8) -> io::Result<()> {
+    with_netlink(async |handle| {
+        let index = index(&handle, name).await?;
+        let request = handle.address().add(index, address, bits).replace();
+        request.execute().await.map_err(to_io)
+    })
+}
+
+/// Leads everything of the gateway's family to it.
+///
+/// # Errors
+/// The gateway is not on a link of ours, or no right.
+pub fn add_default_route(gateway: IpAddr) -> io::Result<()> {
+    with_netlink(async |handle| {
+        let route = match gateway {
+            IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .gateway(gateway)
+                .build(),
+            IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .gateway(gateway)
+                .build(),
+        };
+        let request = handle.route().add(route).replace();
+        request.execute().await.map_err(to_io)
+    })
+}
+
+async fn links(handle: &Handle) -> io::Result<Vec<Link>> {
+    let messages = handle.link().get().execute().map_err(to_io);
+    let mut links: Vec<Link> = messages
+        .try_filter_map(async |message| Ok(ethernet(&message)))
+        .try_collect()
+        .await?;
+    links.sort_by_key(|link| link.index);
+    Ok(links)
+}
+
+fn ethernet(message: &LinkMessage) -> Option<Link> {
+    if message.header.link_layer_type != LinkLayerType::Ether {
+        return None;
+    }
+    let name = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        })?;
+    let mac = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Address(mac) => mac.as_slice().try_into().ok(),
+            _ => None,
+        })?;
+    Some(Link {
+        index: message.header.index,
+        name,
+        mac,
+        running: message
+            .header
+            .flags
+            .contains(LinkFlags::LowerUp | LinkFlags::Up),
+    })
+}
+
+async fn index(handle: &Handle, name: &str) -> io::Result<u32> {
+    let request = handle.link().get().match_name(name);
+    let link = request.execute().try_next().await.map_err(to_io)?;
+    link.map(|link| link.header.index)
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+async fn set(handle: &Handle, message: LinkMessage) -> io::Result<()> {
+    handle.link().set(message).execute().await.map_err(to_io)
+}
+
+fn with_netlink<T>(ask: impl AsyncFnOnce(Handle) -> io::Result<T>) -> io::Result<T> {
+    runtime()?.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        ask(handle).await
+    })
+}
+
+/// A runtime on this thread, which ends with the call.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn to_io(error: Error) -> io::Error {
+    match error {
+        Error::NetlinkError(refusal) => refusal.to_io(),
+        _ => io::ErrorKind::InvalidData.into(),
+    }
+}

@@ -1,0 +1,187 @@
+//! A UDP socket that takes and gives many datagrams in one system call.
+//!
+//! Unconnected, so that nothing in the kernel shows who speaks with us. Each datagram
+//! comes with the address that it was sent to, and an answer leaves from there: a machine
+//! with several addresses answers as it was spoken to.
+//!
+//! recvmmsg and sendmmsg are called through libc: the wrapper in nix does not restore the
+//! length of the control data between calls, which would lose it after the first batch.
+
+mod address;
+mod batch;
+mod control;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
+
+pub use batch::{Datagram, RecvBatch, SendBatch};
+
+/// Longest payload that a UDP header can announce, in bytes.
+pub const MAX_DATAGRAM: usize = 65_535;
+
+/// Wanted size of the kernel's buffers, in bytes; the kernel may give less.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// One unconnected UDP socket for IPv4 and IPv6, or for IPv4 where the kernel has no IPv6.
+pub struct Udp {
+    socket: OwnedFd,
+    dual: bool,
+}
+
+impl Udp {
+    /// Binds `port` on every address; 0 lets the kernel choose.
+    ///
+    /// # Errors
+    /// The port is taken or needs a right.
+    pub fn bind(port: u16) -> io::Result<Self> {
+        let (socket, dual) = match open(AddressFamily::Inet6) {
+            Ok(socket) => (socket, true),
+            Err(Errno::EAFNOSUPPORT) => (open(AddressFamily::Inet)?, false),
+            Err(error) => return Err(error.into()),
+        };
+        let any = if dual {
+            socket::setsockopt(&socket, sockopt::Ipv6V6Only, &false)?;
+            socket::setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
+        } else {
+            socket::setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
+        };
+        forget_path_mtu(&socket)?;
+        enlarge_buffers(&socket);
+        socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(any))?;
+        Ok(Self { socket, dual })
+    }
+
+    /// The port that the socket is bound to.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn port(&self) -> io::Result<u16> {
+        let name: SockaddrStorage = socket::getsockname(self.socket.as_raw_fd())?;
+        let v6 = name.as_sockaddr_in6().map(|name| name.port());
+        v6.or_else(|| name.as_sockaddr_in().map(|name| name.port()))
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    /// Receives what is there into `batch`, at most what fits, without waiting. Returns how
+    /// many datagrams came.
+    ///
+    /// # Errors
+    /// The socket is broken. Nothing to receive, and what a network may cause, is no error.
+    pub fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
+        let headers = batch.prepare();
+        // SAFETY: `prepare` has pointed every header at buffers that `batch` owns, and the
+        // exclusive borrow keeps them in place during the call.
+        let count = unsafe {
+            libc::recvmmsg(
+                self.socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                headers.len() as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        let count = match Errno::result(count) {
+            Ok(count) => usize::try_from(count).unwrap_or(0),
+            Err(error) if passes(error) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        batch.received(count);
+        Ok(count)
+    }
+
+    /// Sends datagrams: to whom, from which of our addresses, what. One that cannot be sent
+    /// is lost, as on a wire, and only that one.
+    pub fn send_batch<'a>(
+        &self,
+        batch: &mut SendBatch,
+        mut datagrams: impl Iterator<Item = (SocketAddr, Option<IpAddr>, &'a [u8])>,
+    ) {
+        loop {
+            let mut headers = batch.fill(&mut datagrams, self.dual);
+            if headers.is_empty() {
+                return;
+            }
+            while !headers.is_empty() {
+                let sent = self.send(headers);
+                // The first one could not be sent: go on behind it.
+                headers = headers.split_at_mut(sent.max(1)).1;
+            }
+        }
+    }
+
+    fn send(&self, headers: &mut [libc::mmsghdr]) -> usize {
+        // SAFETY: `SendBatch::fill` has pointed every header at an address and control data of
+        // the batch and at a payload that the caller's iterator lends for longer than the call.
+        let sent = unsafe {
+            libc::sendmmsg(
+                self.socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                headers.len() as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+            )
+        };
+        usize::try_from(sent).unwrap_or(0).min(headers.len())
+    }
+}
+
+impl AsFd for Udp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn open(family: AddressFamily) -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket::socket(family, SockType::Datagram, flags, None)
+}
+
+/// IPv4 leaves without "don't fragment", and ICMP's "too big" is not heard (ip(7)): else the
+/// kernel would keep, for minutes, the address of everyone behind a narrow path, and lose a
+/// datagram to learn it. IPv6 has no other way than to learn it (RFC 8200 section 5).
+fn forget_path_mtu(socket: &OwnedFd) -> nix::Result<()> {
+    let omit: libc::c_int = libc::IP_PMTUDISC_OMIT;
+    // SAFETY: the kernel reads one int, which lives as long as the call. On a socket of IPv6
+    // the option holds for mapped addresses.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const omit).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    Errno::result(done).map(drop)
+}
+
+/// Beyond the system's limit where CAP_NET_ADMIN allows it; else up to the limit.
+fn enlarge_buffers(socket: &OwnedFd) {
+    if socket::setsockopt(socket, sockopt::RcvBufForce, &SOCKET_BUFFER).is_err() {
+        let _smaller = socket::setsockopt(socket, sockopt::RcvBuf, &SOCKET_BUFFER);
+    }
+    if socket::setsockopt(socket, sockopt::SndBufForce, &SOCKET_BUFFER).is_err() {
+        let _smaller = socket::setsockopt(socket, sockopt::SndBuf, &SOCKET_BUFFER);
+    }
+}
+
+/// What says nothing about the socket itself: no datagram yet, a signal, or an ICMP error
+/// that came for an earlier datagram.
+fn passes(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::EAGAIN
+            | Errno::EINTR
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::ECONNREFUSED
+            | Errno::EHOSTUNREACH
+            | Errno::ENETUNREACH
+            | Errno::EMSGSIZE
+    )
+}

@@ -1,0 +1,142 @@
+//! The UDP socket against a real kernel.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use mayfly_netns::{Namespace, veth};
+use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A server with two addresses of each family, joined to a client.
+///
+/// ```text
+///   server 192.0.2.1, .2, 2001:db8::1, ::2 ---- 192.0.2.9, 2001:db8::9 client
+/// ```
+fn server_and_client() -> (Namespace, Namespace) {
+    let (server, client) = (Namespace::new("server"), Namespace::new("client"));
+    let ours = [
+        (ip("192.0.2.1"), 24),
+        (ip("192.0.2.2"), 24),
+        (ip("2001:db8::1"), 64),
+        (ip("2001:db8::2"), 64),
+    ];
+    let theirs = [(ip("192.0.2.9"), 24), (ip("2001:db8::9"), 64)];
+    veth((&server, "a", &ours), (&client, "b", &theirs));
+    (server, client)
+}
+
+/// Waits until something is there, then sends all of it back.
+fn echo_once(udp: &Udp, batch: &mut RecvBatch) -> usize {
+    use std::os::fd::AsFd as _;
+    let mut poll = [nix::poll::PollFd::new(
+        udp.as_fd(),
+        nix::poll::PollFlags::POLLIN,
+    )];
+    nix::poll::poll(&mut poll, 5_000u16).unwrap();
+    let count = udp.recv_batch(batch).unwrap();
+    let answers = batch.iter_mut().map(|datagram| {
+        let bytes: &[u8] = datagram.bytes;
+        (datagram.remote, datagram.local, bytes)
+    });
+    udp.send_batch(&mut SendBatch::default(), answers);
+    count
+}
+
+#[test]
+fn a_reply_leaves_from_the_address_spoken_to() {
+    let (server, client) = server_and_client();
+    let udp = server.within(|| Udp::bind(0).unwrap());
+    let port = udp.port().unwrap();
+    let mut batch = RecvBatch::new(4);
+    for (from, to) in [
+        ("192.0.2.9", "192.0.2.1"),
+        ("192.0.2.9", "192.0.2.2"),
+        ("2001:db8::9", "2001:db8::1"),
+        ("2001:db8::9", "2001:db8::2"),
+    ] {
+        let spoken_to = SocketAddr::new(ip(to), port);
+        let socket = client.within(|| UdpSocket::bind((ip(from), 0)).unwrap());
+        socket.send_to(b"?", spoken_to).unwrap();
+        assert_eq!(echo_once(&udp, &mut batch), 1);
+        assert_eq!(socket.recv_from(&mut [0; 8]).unwrap().1, spoken_to);
+    }
+}
+
+#[test]
+fn datagrams_of_any_length_arrive_whole() {
+    let (server, client) = server_and_client();
+    let udp = server.within(|| Udp::bind(0).unwrap());
+    let port = udp.port().unwrap();
+    let mut batch = RecvBatch::new(4);
+    let socket = client.within(|| UdpSocket::bind((ip("192.0.2.9"), 0)).unwrap());
+    let mut back = vec![0; 65_535];
+    for length in [0, 1, 1_472, 1_473, 9_000, 65_507] {
+        let sent: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
+        socket.send_to(&sent, (ip("192.0.2.1"), port)).unwrap();
+        assert_eq!(echo_once(&udp, &mut batch), 1);
+        let received = socket.recv(&mut back).unwrap();
+        assert!(back[..received] == sent, "{length} bytes");
+    }
+}
+
+#[test]
+fn one_datagram_that_cannot_go_does_not_stop_the_others() {
+    let (server, client) = server_and_client();
+    let udp = server.within(|| Udp::bind(0).unwrap());
+    let socket = client.within(|| UdpSocket::bind((ip("192.0.2.9"), 0)).unwrap());
+    let here = socket.local_addr().unwrap();
+    let nowhere: SocketAddr = "198.51.100.1:9".parse().unwrap();
+    let too_long = vec![0; 65_530];
+    let datagrams: [(SocketAddr, &[u8]); 4] = [
+        (nowhere, b"no route"),
+        (here, b"first"),
+        (here, &too_long),
+        (here, b"second"),
+    ];
+    let datagrams = datagrams.map(|(remote, bytes)| (remote, None, bytes));
+    udp.send_batch(&mut SendBatch::default(), datagrams.into_iter());
+    let mut room = [0; 16];
+    for expected in ["first", "second"] {
+        let length = socket.recv(&mut room).unwrap();
+        assert_eq!(&room[..length], expected.as_bytes());
+    }
+}
+
+/// ```text
+///   server 192.0.2.1 ---- .254 router 198.51.100.254 --(MTU 1280)-- 198.51.100.9 client
+/// ```
+#[test]
+fn a_narrow_path_loses_nothing_and_is_not_remembered() {
+    let (server, client) = (Namespace::new("server"), Namespace::new("client"));
+    let router = Namespace::new("router");
+    let address = |text| [(ip(text), 24)];
+    veth(
+        (&server, "a", &address("192.0.2.1")),
+        (&router, "a", &address("192.0.2.254")),
+    );
+    veth(
+        (&router, "b", &address("198.51.100.254")),
+        (&client, "b", &address("198.51.100.9")),
+    );
+    router.run("sysctl -q -w net.ipv4.ip_forward=1");
+    router.ip("link set dev b mtu 1280");
+    server.ip("route add default via 192.0.2.254");
+    client.ip("route add default via 198.51.100.254");
+
+    let udp = server.within(|| Udp::bind(0).unwrap());
+    let socket = client.within(|| UdpSocket::bind((ip("198.51.100.9"), 0)).unwrap());
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    let sent = [7; 1_452];
+    let datagram = (socket.local_addr().unwrap(), None, sent.as_slice());
+    udp.send_batch(&mut SendBatch::default(), [datagram; 3].into_iter());
+    let mut room = [0; 2_000];
+    for _ in 0..3 {
+        assert_eq!(socket.recv(&mut room).unwrap(), sent.len());
+    }
+    assert_eq!(server.run("ip route show cache"), "");
+}
