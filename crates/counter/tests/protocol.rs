@@ -176,3 +176,20 @@ fn a_stream_that_never_says_hello_is_closed() {
     let output = service.ledgers.poll_output();
     assert_eq!(output, Some(Output::Close(mute, CloseReason::Silent)));
 }
+
+#[test]
+fn for_thirty_seconds_after_a_restart_only_replays_are_granted() {
+    let mut service = Service::new();
+    service.now -= Duration::from_secs(60);
+    let stream = service.ledgers.accept("a", service.now);
+    service.say(stream, hello(1), None);
+    let granted = |granted, n| [Output::Send(stream, ServiceFrame::Verdict { n, granted })];
+    let replayed = service.say(stream, report(0, Delta::Up), Some(1));
+    assert_eq!(replayed, granted(true, 0));
+    service.say(stream, NodeFrame::Synced {}, None);
+    let asked = service.say(stream, report(1, Delta::Up), Some(1));
+    assert_eq!(asked, granted(false, 1));
+    service.now += Duration::from_secs(30);
+    let asked = service.say(stream, report(2, Delta::Up), Some(1));
+    assert_eq!(asked, granted(true, 2));
+}
