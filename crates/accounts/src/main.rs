@@ -1,2 +1,59 @@
-//! crates/accounts
-fn main() {}
+//! The program `mayfly-accounts`: reads its words and its configuration, and does as told.
+//! Everything else is in the library beside it.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use mayfly_accounts::cli::{self, Cli, Command};
+use mayfly_accounts::config::Config;
+use mayfly_accounts::start::{self, StartError};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is zeroed: passwords and tickets pass through the buffers of HTTP and TLS.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "one line, to the operator who typed the command"
+)]
+fn tell(error: &StartError) {
+    eprintln!("mayfly-accounts: {error}");
+}
+
+fn run(cli: &Cli) -> Result<(), StartError> {
+    let config = Config::read(&cli.config)?;
+    match cli.command {
+        Command::Serve => serve(&config),
+        ref command => cli::run(command, &config),
+    }
+}
+
+fn serve(config: &Config) -> Result<(), StartError> {
+    let runtime = Runtime::new().map_err(StartError::Listen)?;
+    let served = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Listen)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Listen)?;
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        start::serve(config, start::bind(config).await?, stop).await
+    });
+    runtime.shutdown_background();
+    served
+}

@@ -1,0 +1,163 @@
+//! The certificate authority that vouches for this service and for nodes.
+
+use std::io;
+use std::path::Path;
+
+use mayfly_wire::admission::AdmissionResponse;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::clock::DAY;
+use crate::files;
+use crate::refusal::Refusal;
+use crate::start::StartError;
+
+/// A node's certificate lasts this long, in seconds; it is made anew at each boot.
+const NODE_VALIDITY: u64 = 30 * DAY;
+
+/// The service's own certificate is made anew at each start.
+const SERVER_VALIDITY: u64 = 397 * DAY;
+
+const CA_VALIDITY: u64 = 20 * 365 * DAY;
+
+const CERTIFICATE: &str = "ca.pem";
+const KEY: &str = "ca.key";
+
+/// The authority: its certificate, and the key to sign others with.
+pub struct Authority {
+    pem: String,
+    der: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes an authority: `ca.pem`, and `ca.key` with mode 0600.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, or another of the system's.
+    pub fn init(directory: &Path, now: u64) -> io::Result<()> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
+        let mut params = params("Mayfly authority", now + CA_VALIDITY);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).map_err(io::Error::other)?;
+        files::create_private(
+            &directory.join(KEY),
+            Zeroizing::new(key.serialize_pem()).as_bytes(),
+        )?;
+        files::create_private(&directory.join(CERTIFICATE), certificate.pem().as_bytes())
+    }
+
+    /// Reads what [`Authority::init`] made.
+    ///
+    /// # Errors
+    /// A file that is missing, or not what it should be.
+    pub fn load(directory: &Path) -> Result<Self, StartError> {
+        let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+        let pem = std::fs::read_to_string(&certificate)
+            .map_err(|error| StartError::file(certificate.clone(), error))?;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes());
+        let der = der.map_err(|_| invalid(&certificate, "expected a certificate in PEM"))?;
+        let secret =
+            files::read_private(&key).map_err(|error| StartError::file(key.clone(), error))?;
+        let secret = std::str::from_utf8(&secret)
+            .ok()
+            .and_then(|pem| KeyPair::from_pem(pem).ok());
+        let secret = secret.ok_or_else(|| invalid(&key, "expected a private key in PEM"))?;
+        let issuer = Issuer::from_ca_cert_der(&der, secret);
+        let issuer =
+            issuer.map_err(|_| invalid(&certificate, "expected an authority's certificate"))?;
+        Ok(Self { pem, der, issuer })
+    }
+
+    /// The authority's certificate, in PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The authority's certificate.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    /// A certificate for this service, with its key, under the given DNS names and addresses.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is neither a name nor an address.
+    pub fn server(
+        &self,
+        names: &[String],
+        now: u64,
+    ) -> io::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
+        let names = CertificateParams::new(names).map_err(io::Error::other)?;
+        let mut params = params("Mayfly accounts", now + SERVER_VALIDITY);
+        params.subject_alt_names = names.subject_alt_names;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(io::Error::other)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        Ok((certificate.der().clone(), key.into()))
+    }
+
+    /// A certificate for the key of a signing request, under the name `node` and no other:
+    /// what the request says of itself is not looked at.
+    ///
+    /// # Errors
+    /// [`Refusal::CsrMalformed`], [`Refusal::Internal`].
+    pub fn certify(&self, node: &str, csr: &str, now: u64) -> Result<AdmissionResponse, Refusal> {
+        // The parser checks that the requester holds the key (RFC 2986 section 3).
+        let request =
+            CertificateSigningRequestParams::from_pem(csr).map_err(|_| Refusal::CsrMalformed)?;
+        let name = node.to_owned().try_into().map_err(|_| Refusal::Internal)?;
+        let expires = now + NODE_VALIDITY;
+        let mut params = params(node, expires);
+        params.subject_alt_names = vec![SanType::DnsName(name)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let certificate = params
+            .signed_by(&request.public_key, &self.issuer)
+            .map_err(|_| Refusal::Internal)?;
+        Ok(AdmissionResponse {
+            certificate: certificate.pem(),
+            ca: self.pem.clone(),
+            expires,
+        })
+    }
+}
+
+fn invalid(path: &Path, expected: &'static str) -> StartError {
+    StartError::file(
+        path.to_owned(),
+        io::Error::new(io::ErrorKind::InvalidData, expected),
+    )
+}
+
+fn params(common_name: &str, not_after: u64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    // Long past: a node that has just booted checks it by a clock that may stand at the
+    // build date of its image.
+    params.not_before = date_time_ymd(2020, 1, 1);
+    let end = i64::try_from(not_after)
+        .ok()
+        .and_then(|end| OffsetDateTime::from_unix_timestamp(end).ok());
+    params.not_after = end.unwrap_or(params.not_after);
+    params.use_authority_key_identifier_extension = true;
+    params
+}

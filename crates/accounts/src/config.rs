@@ -1,0 +1,201 @@
+//! The configuration: one TOML text, documented by `example.toml`.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::ServerName;
+use serde::Deserialize;
+use toml::Spanned;
+
+/// What an operator decides about the service.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Address and TCP port of the one listener.
+    pub listen: SocketAddr,
+    /// Directory of `accounts.db`, `ca.pem`, `ca.key` and `token.key`; made with mode 0700.
+    pub data: PathBuf,
+    /// Directory of the ticket keys (default: `tickets` in `data`). On a tmpfs they never
+    /// reach a disk, and a reboot of the machine ends all sessions.
+    pub ticket_keys: Option<PathBuf>,
+    /// DNS names and addresses in the service's certificate, at least one.
+    pub names: Spanned<Vec<Spanned<String>>>,
+    /// How much is too much.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How much is too much. Networks are an IPv4 address or an IPv6 /64.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Tokens of an account, an hour.
+    pub tokens: u32,
+    /// Sign-ups of a network, an hour.
+    pub sign_ups: u32,
+    /// Wrong passwords and admission secrets of a network, an hour.
+    pub failures: u32,
+    /// Passwords hashed at once; each takes 19 MiB and a core for some 20 ms.
+    pub hashes: Spanned<usize>,
+    /// Connections at once, nodes' streams included.
+    pub connections: Spanned<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            tokens: 12,
+            sign_ups: 10,
+            failures: 30,
+            hashes: Spanned::new(0..0, 2),
+            connections: Spanned::new(0..0, 4096),
+        }
+    }
+}
+
+/// A configuration that was refused; prints as `file:line: what was expected`.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}:{line}: {expected}")]
+pub struct ConfigError {
+    file: String,
+    line: usize,
+    expected: String,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no TOML, or breaks a rule.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&file, &text),
+            Err(error) => Err(ConfigError {
+                file,
+                line: 1,
+                expected: format!("expected a file that can be read: {error}"),
+            }),
+        }
+    }
+
+    /// Checks a text; `file` is for the error.
+    ///
+    /// # Errors
+    /// A text that is no TOML, or breaks a rule.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let refuse = |span: Option<Range<usize>>, expected: String| ConfigError {
+            file: file.to_owned(),
+            line: line_of(text, span.map_or(0, |span| span.start)),
+            expected,
+        };
+        let config: Self = toml::from_str(text)
+            .map_err(|error| refuse(error.span(), error.message().replace('\n', ", ")))?;
+        config
+            .check()
+            .map_err(|(span, expected)| refuse(Some(span), expected.to_owned()))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), (Range<usize>, &'static str)> {
+        let names = self.names.get_ref();
+        if names.is_empty() {
+            return Err((self.names.span(), "expected at least one name or address"));
+        }
+        for name in names {
+            if ServerName::try_from(name.get_ref().as_str()).is_err() {
+                return Err((name.span(), "expected a DNS name or a numeric address"));
+            }
+        }
+        let limits = &self.limits;
+        if !(1..=64).contains(limits.hashes.get_ref()) {
+            return Err((limits.hashes.span(), "expected 1 to 64 hashes at once"));
+        }
+        if !(1..=100_000).contains(limits.connections.get_ref()) {
+            return Err((
+                limits.connections.span(),
+                "expected 1 to 100000 connections",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The names in the service's certificate.
+    pub fn names(&self) -> Vec<String> {
+        self.names
+            .get_ref()
+            .iter()
+            .map(|name| name.get_ref().clone())
+            .collect()
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.data.join("accounts.db")
+    }
+
+    /// The key that signs tokens.
+    pub fn token_key(&self) -> PathBuf {
+        self.data.join("token.key")
+    }
+
+    /// Where the ticket keys are.
+    pub fn ticket_keys(&self) -> PathBuf {
+        self.ticket_keys
+            .clone()
+            .unwrap_or_else(|| self.data.join("tickets"))
+    }
+}
+
+/// Number, from 1, of the line in which a byte stands.
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text
+        .bytes()
+        .take(offset)
+        .filter(|&byte| byte == b'\n')
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../example.toml");
+
+    #[test]
+    fn the_example_is_taken_and_shows_the_defaults() {
+        let config = Config::parse("example.toml", EXAMPLE).unwrap();
+        let default = Limits::default();
+        assert_eq!(config.limits.tokens, default.tokens);
+        assert_eq!(config.limits.sign_ups, default.sign_ups);
+        assert_eq!(config.limits.failures, default.failures);
+        assert_eq!(config.limits.hashes, default.hashes);
+        assert_eq!(config.limits.connections, default.connections);
+    }
+
+    #[test]
+    fn a_wrong_text_is_refused_with_its_line() {
+        let wrong = [
+            ("listen = ", "listen = 7 #", "example.toml:2: "),
+            ("names = ", "names = [] #", "expected at least one name"),
+            (
+                "names = ",
+                "names = [\"a b\"] #",
+                "expected a DNS name or a numeric address",
+            ),
+            ("hashes = ", "hashes = 0 #", "expected 1 to 64"),
+            ("data = ", "date = ", "unknown field `date`"),
+        ];
+        for (old, new, said) in wrong {
+            let text = EXAMPLE.replacen(&format!("\n{old}"), &format!("\n{new}"), 1);
+            let error = Config::parse("example.toml", &text)
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(error.contains(said), "{error}");
+            assert!(error.starts_with("example.toml:"), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

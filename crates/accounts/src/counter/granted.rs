@@ -1,0 +1,62 @@
+//! Whose the granted tickets of a stream are.
+//!
+//! A session that is renewed again and again outlives the key of the ticket that it was
+//! granted under, and its -1 carries that ticket: by then nothing else can tell whose it is.
+//! This is forgotten with the device, and holds no ticket, but a salted hash of it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher as _, RandomState};
+
+use mayfly_wire::Ticket;
+
+use crate::record::AccountId;
+
+/// The granted tickets of one stream, with how many devices each stands for.
+#[derive(Default)]
+pub(super) struct Granted {
+    salt: RandomState,
+    tickets: HashMap<u64, (AccountId, u32)>,
+}
+
+impl Granted {
+    /// One device more.
+    pub(super) fn put(&mut self, ticket: &Ticket, account: AccountId) {
+        let key = self.salt.hash_one(ticket);
+        self.tickets.entry(key).or_insert((account, 0)).1 += 1;
+    }
+
+    /// One device fewer; whose, if one was granted under this ticket.
+    pub(super) fn take(&mut self, ticket: &Ticket) -> Option<AccountId> {
+        let Entry::Occupied(mut entry) = self.tickets.entry(self.salt.hash_one(ticket)) else {
+            return None;
+        };
+        let (account, devices) = *entry.get();
+        if devices > 1 {
+            entry.get_mut().1 = devices - 1;
+        } else {
+            entry.remove();
+        }
+        Some(account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_wire::TICKET_LEN;
+
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_known_for_as_many_devices_as_it_was_granted_and_no_longer() {
+        let (mut granted, ann) = (Granted::default(), AccountId([1; 16]));
+        let [ticket, other] = [1, 2].map(|byte| Ticket([byte; TICKET_LEN]));
+        granted.put(&ticket, ann);
+        granted.put(&ticket, ann);
+        assert_eq!(granted.take(&other), None);
+        assert_eq!(granted.take(&ticket), Some(ann));
+        assert_eq!(granted.take(&ticket), Some(ann));
+        assert_eq!(granted.take(&ticket), None);
+        assert!(granted.tickets.is_empty());
+    }
+}

@@ -1,0 +1,63 @@
+//! Small files with secrets: mode 0600, on the disk before they are used, zeroed before
+//! they are removed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// Makes a directory that its owner alone may enter, unless it is there.
+///
+/// # Errors
+/// The system's.
+pub fn make_private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a file; one that is there stays as it is.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], or another of the system's.
+pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    sync_directory_of(path)
+}
+
+/// Reads a file, at most 64 KiB.
+///
+/// # Errors
+/// The system's, or [`io::ErrorKind::InvalidData`] for a larger one.
+pub fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    if fs::metadata(path)?.len() > 64 * 1024 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    fs::read(path).map(Zeroizing::new)
+}
+
+/// Writes zeros over a file and removes it. A file system that copies on write, and a disk
+/// that levels its wear, may keep the old blocks: put such files on a tmpfs.
+///
+/// # Errors
+/// The system's.
+pub fn destroy(path: &Path) -> io::Result<()> {
+    let length = fs::metadata(path)?.len();
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.write_all(&zeros)?;
+    file.sync_all()?;
+    fs::remove_file(path)?;
+    sync_directory_of(path)
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    path.parent()
+        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}

@@ -1,0 +1,66 @@
+//! What the record learns from use: that an account authenticated or connected, and with
+//! which client. Kept in RAM and written once a day at a fixed hour, so that the time of
+//! the write says nothing.
+//!
+//! A stop of the service does not write, or its time would say something: what was learnt
+//! since the last daily write is lost, and learnt again from the next token and, as nodes
+//! report their sessions anew, from the next grant.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::record::{Account, AccountId};
+use crate::store::{Mark, Store, StoreError};
+
+/// Hour of the day, in UTC, at which the marks are written.
+pub const HOUR_OF_WRITE: u64 = 3;
+
+/// The marks since the last daily write.
+#[derive(Default)]
+pub struct Marks(Mutex<HashMap<AccountId, Mark>>);
+
+impl Marks {
+    /// The account was given a token.
+    pub fn authenticated(&self, account: &Account, client_version: Option<String>) {
+        let version_is_new = client_version.is_some() && client_version != account.client_version;
+        if account.has_authenticated.0 && !version_is_new {
+            return;
+        }
+        let mut marks = self.lock();
+        let mark = marks.entry(account.id).or_default();
+        mark.authenticated = true;
+        mark.client_version = client_version.or_else(|| mark.client_version.take());
+    }
+
+    /// The account was granted a device.
+    pub fn connected(&self, id: AccountId) {
+        self.lock().entry(id).or_default().connected = true;
+    }
+
+    /// Writes all marks; they stay if that fails, for the next day.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn write(&self, store: &Store) -> Result<(), StoreError> {
+        let marks = std::mem::take(&mut *self.lock());
+        let written = store.mark(&marks);
+        if written.is_err() {
+            self.put_back(marks);
+        }
+        written
+    }
+
+    fn put_back(&self, older: HashMap<AccountId, Mark>) {
+        let mut marks = self.lock();
+        for (id, older) in older {
+            let mark = marks.entry(id).or_default();
+            mark.authenticated |= older.authenticated;
+            mark.connected |= older.connected;
+            mark.client_version = mark.client_version.take().or(older.client_version);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AccountId, Mark>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

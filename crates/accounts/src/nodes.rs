@@ -1,0 +1,97 @@
+//! The register of nodes: a name, and a secret that the service knows by its hash.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use crate::random;
+use crate::refusal::Refusal;
+use crate::store::NodeSecret;
+
+/// A new secret of 32 random bytes, as the node's settings hold it, and what is kept of it.
+///
+/// # Errors
+/// [`Refusal::Internal`].
+pub fn new_secret() -> Result<(Zeroizing<String>, NodeSecret), Refusal> {
+    let bytes = Zeroizing::new(random::bytes::<32>()?);
+    let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
+    let salt = random::bytes()?;
+    let hash = hash(&salt, &secret)?;
+    Ok((secret, NodeSecret { salt, hash }))
+}
+
+/// Whether `shown` is the secret of a node. A name that is not in the register costs the same.
+///
+/// # Errors
+/// [`Refusal::NodeUnknown`], [`Refusal::Internal`].
+pub fn check_secret(known: Option<&NodeSecret>, shown: &str) -> Result<(), Refusal> {
+    let nobody = NodeSecret {
+        salt: [0; 16],
+        hash: [0; 32],
+    };
+    let NodeSecret {
+        salt,
+        hash: expected,
+    } = known.unwrap_or(&nobody);
+    let same = verify_slices_are_equal(&hash(salt, shown)?, expected).is_ok();
+    (same && known.is_some())
+        .then_some(())
+        .ok_or(Refusal::NodeUnknown)
+}
+
+/// Whether `text` can be a node's name: a DNS name in lower case.
+pub fn is_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    // A last label of digits would make an address of it (RFC 3696 section 2).
+    let is_numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= 253
+        && text.split('.').all(is_label)
+        && !text.rsplit('.').next().is_some_and(is_numeric)
+}
+
+/// One round is enough: the secret is as random as a key.
+fn hash(salt: &[u8; 16], secret: &str) -> Result<[u8; 32], Refusal> {
+    let mut context = Context::new(&SHA256);
+    context.update(salt);
+    context.update(secret.as_bytes());
+    context
+        .finish()
+        .as_ref()
+        .try_into()
+        .map_err(|_| Refusal::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_secret_of_a_registered_node_is_taken() {
+        let (secret, known) = new_secret().unwrap();
+        assert_eq!(check_secret(Some(&known), &secret), Ok(()));
+        assert_eq!(
+            check_secret(Some(&known), "another"),
+            Err(Refusal::NodeUnknown)
+        );
+        assert_eq!(check_secret(None, &secret), Err(Refusal::NodeUnknown));
+    }
+
+    #[test]
+    fn a_nodes_name_is_a_dns_name_in_lower_case() {
+        for name in ["node-1", "fra-1.nodes.example"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "Node", "a..b", "-a", "192.0.2.1", "*.example", "a b"] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

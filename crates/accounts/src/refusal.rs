@@ -1,0 +1,189 @@
+//! Every way in which the service says no, as a problem document (RFC 9457).
+
+use std::time::Duration;
+
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use mayfly_wire::Problem;
+
+use crate::sign_up::Invalid;
+
+/// Why a request was refused. The document tells the rule, never what the request said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such path.
+    NoSuchRoute,
+    /// The path is there; the method is not. Holds the one that is.
+    NoSuchMethod(&'static str),
+    /// The body is over [`mayfly_wire::MAX_BODY`].
+    BodyTooLarge,
+    /// The body did not come in time.
+    BodyTooSlow,
+    /// The body is not the JSON object that was expected. Holds the one that is.
+    BodyMalformed(&'static str),
+    /// A field breaks a rule.
+    Invalid(Invalid),
+    /// Another account has the user name.
+    NameTaken,
+    /// There is no HTTP Basic authentication, or it is malformed.
+    CredentialsMissing,
+    /// Unknown user or wrong password; nobody is told which.
+    CredentialsWrong,
+    /// There has been no subscription, or it has ended.
+    SubscriptionEnded,
+    /// Four devices are connected.
+    DevicesFull,
+    /// The account has had its tokens of this hour.
+    TooManyTokens(Duration),
+    /// The client's network has had its sign-ups of this hour.
+    TooManySignUps(Duration),
+    /// The client's network has had its failures of this hour.
+    TooManyFailures(Duration),
+    /// No node has this name and secret.
+    NodeUnknown,
+    /// The certificate signing request does not parse, or its signature is wrong.
+    CsrMalformed,
+    /// The stream is for those who show a certificate of this service's authority.
+    CertificateMissing,
+    /// The request does not ask for a WebSocket.
+    NoWebSocket,
+    /// Too many passwords wait to be hashed.
+    Busy,
+    /// A fault of the service.
+    Internal,
+}
+
+impl Refusal {
+    /// The refusal as the client reads it.
+    pub fn problem(self) -> Problem {
+        let (status, kind, title) = self.document();
+        let problem = Problem::new(status, kind, title);
+        match self {
+            Self::BodyMalformed(expected) => problem.detail(expected),
+            Self::Invalid(invalid) => problem.detail(invalid.rule()),
+            Self::DevicesFull => problem.detail(
+                "disconnect a device, or ask with \"anyway\": true to renew or to move one",
+            ),
+            Self::SubscriptionEnded => problem.detail("extend the subscription"),
+            Self::CertificateMissing => problem.detail("POST /v1/nodes certifies a node's key"),
+            _ => problem,
+        }
+    }
+
+    fn document(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::NoSuchRoute => (
+                404,
+                "/problems/no-such-route",
+                "There is nothing at this path",
+            ),
+            Self::NoSuchMethod(_) => (
+                405,
+                "/problems/no-such-method",
+                "This path takes another method",
+            ),
+            Self::BodyTooLarge => (413, "/problems/body-too-large", "A body is at most 16 KiB"),
+            Self::BodyTooSlow => (
+                408,
+                "/problems/body-too-slow",
+                "The body did not come in time",
+            ),
+            Self::BodyMalformed(_) => (
+                400,
+                "/problems/body-malformed",
+                "The body is not what was expected",
+            ),
+            Self::Invalid(invalid) => (400, invalid.kind(), "A field of the body breaks a rule"),
+            Self::NameTaken => (409, "/problems/name-taken", "The user name is taken"),
+            Self::CredentialsMissing => (
+                401,
+                "/problems/credentials-missing",
+                "User name and password are needed",
+            ),
+            Self::CredentialsWrong => (
+                401,
+                "/problems/credentials-wrong",
+                "The user name or the password is wrong",
+            ),
+            Self::SubscriptionEnded => (
+                402,
+                "/problems/subscription-ended",
+                "The account has no subscription",
+            ),
+            Self::DevicesFull => (409, "/problems/devices-full", "4 of 4 devices connected"),
+            Self::TooManyTokens(_) => (
+                429,
+                "/problems/too-many-tokens",
+                "Too many tokens for this account",
+            ),
+            Self::TooManySignUps(_) => (
+                429,
+                "/problems/too-many-sign-ups",
+                "Too many sign-ups from this network",
+            ),
+            Self::TooManyFailures(_) => (
+                429,
+                "/problems/too-many-failures",
+                "Too many failures from this network",
+            ),
+            Self::NodeUnknown => (
+                401,
+                "/problems/node-unknown",
+                "No node has this name and secret",
+            ),
+            Self::CsrMalformed => (
+                400,
+                "/problems/csr-malformed",
+                "The certificate signing request is not valid",
+            ),
+            Self::CertificateMissing => (
+                403,
+                "/problems/certificate-missing",
+                "This path is for certified nodes",
+            ),
+            Self::NoWebSocket => (
+                400,
+                "/problems/no-web-socket",
+                "This path takes a WebSocket",
+            ),
+            Self::Busy => (503, "/problems/busy", "The service is busy"),
+            Self::Internal => (500, "/problems/internal", "The service has failed"),
+        }
+    }
+
+    /// The header that some refusals come with.
+    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::NoSuchMethod(method) => Some((ALLOW, HeaderValue::from_static(method))),
+            Self::CredentialsMissing | Self::CredentialsWrong => {
+                // RFC 7617 section 2.1: the credentials are UTF-8.
+                let challenge =
+                    HeaderValue::from_static("Basic realm=\"mayfly\", charset=\"UTF-8\"");
+                Some((WWW_AUTHENTICATE, challenge))
+            }
+            Self::TooManyTokens(wait)
+            | Self::TooManySignUps(wait)
+            | Self::TooManyFailures(wait) => {
+                Some((RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1)))
+            }
+            Self::Busy => Some((RETRY_AFTER, HeaderValue::from(5))),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let media_type = HeaderValue::from_static(Problem::MEDIA_TYPE);
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, [(CONTENT_TYPE, media_type)], body).into_response();
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}

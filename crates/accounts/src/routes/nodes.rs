@@ -1,0 +1,32 @@
+//! `POST /v1/nodes`: a node that has just booted has its TLS key certified.
+
+use axum::extract::{Request, State};
+use axum::{Extension, Json};
+use mayfly_wire::admission::{AdmissionRequest, AdmissionResponse};
+
+use super::{Shared, body};
+use crate::clock;
+use crate::listener::Peer;
+use crate::nodes::check_secret;
+use crate::refusal::Refusal;
+
+const SHAPE: &str = "POST takes {node, secret, csr}";
+
+/// Certifies the key of a node that shows the secret of its name.
+pub(super) async fn admit(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Result<Json<AdmissionResponse>, Refusal> {
+    let admission: AdmissionRequest = body::read(request, SHAPE).await?;
+    service.take_failure(peer.network)?;
+    let name = admission.node.clone();
+    let known = service.with_store(move |store| store.node(&name)).await?;
+    check_secret(known.as_ref(), &admission.secret)?;
+    service.failures.give_back(peer.network);
+    let certified =
+        service
+            .authority
+            .certify(&admission.node, &admission.csr, clock::unix_now())?;
+    Ok(Json(certified))
+}

@@ -1,0 +1,120 @@
+//! `GET /v1/counter`: a node's stream, a WebSocket (RFC 6455) of JSON text messages.
+//!
+//! It only carries frames: every rule is the counter's.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::Response;
+use mayfly_counter::CloseReason;
+use mayfly_wire::counter::ServiceFrame;
+
+use super::Shared;
+use crate::counter::{Said, Stream};
+use crate::listener::Peer;
+use crate::refusal::Refusal;
+use crate::service::Service;
+
+/// Bytes of a message; the longest frame, a report, has less than 200.
+const MAX_FRAME: usize = 1024;
+
+/// Takes a stream of a node that showed a certificate of our authority, and is registered.
+pub(super) async fn upgrade(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Refusal> {
+    let node = peer.node.clone().ok_or(Refusal::CertificateMissing)?;
+    let name = node.clone();
+    let known = service.with_store(move |store| store.node(&name)).await?;
+    known.ok_or(Refusal::CertificateMissing)?;
+    let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
+    let upgrade = upgrade
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME);
+    Ok(upgrade.on_upgrade(|socket| carry(socket, service, node, peer)))
+}
+
+async fn carry(mut socket: WebSocket, service: Arc<Service>, node: Arc<str>, mut peer: Peer) {
+    let Some(mut stream) = service.counter.accept(node).await else {
+        return;
+    };
+    loop {
+        let alive = tokio::select! {
+            message = socket.recv() => hear(message, &stream, &mut socket).await,
+            said = stream.said() => say(said, &mut socket).await,
+            () = peer.stopping() => {
+                close(&mut socket, close_code::AWAY, "the service stops").await;
+                false
+            }
+        };
+        if !alive {
+            break;
+        }
+    }
+    stream.closed().await;
+}
+
+/// Hands what the node said to the counter; `false`: that was the end.
+async fn hear(
+    message: Option<Result<Message, axum::Error>>,
+    stream: &Stream,
+    socket: &mut WebSocket,
+) -> bool {
+    let text = match message {
+        Some(Ok(Message::Text(text))) => text,
+        // WebSocket's own, which the library answers. The protocol has its own ping.
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => return true,
+        Some(Ok(Message::Close(_))) | None => return false,
+        Some(Ok(Message::Binary(_)) | Err(_)) => "".into(),
+    };
+    let Ok(frame) = serde_json::from_str(&text) else {
+        close(socket, CloseReason::Protocol.code(), "this is no frame").await;
+        return false;
+    };
+    stream.frame(frame).await
+}
+
+/// Sends what the counter says; `false`: that was the end.
+async fn say(said: Said, socket: &mut WebSocket) -> bool {
+    match said {
+        Said::Frame(frame) => send(socket, &frame).await,
+        Said::Close(reason) => {
+            close(socket, reason.code(), words(reason)).await;
+            false
+        }
+        Said::Gone => {
+            close(socket, close_code::ERROR, "the counter has failed").await;
+            false
+        }
+    }
+}
+
+const fn words(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Protocol => "this frame is not allowed here",
+        CloseReason::EpochReplaced => "another machine or a later boot has this identity",
+        CloseReason::Superseded => "a later stream has said hello",
+        CloseReason::Silent => "nothing was heard for 15 s",
+        CloseReason::NotSynced => "not synced within 30 s",
+    }
+}
+
+async fn send(socket: &mut WebSocket, frame: &ServiceFrame) -> bool {
+    let Ok(text) = serde_json::to_string(frame) else {
+        return false;
+    };
+    socket.send(Message::Text(text.into())).await.is_ok()
+}
+
+async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
+    let frame = CloseFrame {
+        code,
+        reason: reason.into(),
+    };
+    // A node that has gone needs no goodbye.
+    let _ = socket.send(Message::Close(Some(frame))).await;
+}

@@ -1,0 +1,76 @@
+//! `POST /v1/tokens`: what a client shows nodes in place of its account.
+
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::{Extension, Json};
+use mayfly_wire::token::{Claims, TokenRequest, TokenResponse};
+
+use super::credentials::Credentials;
+use super::{Shared, body};
+use crate::listener::Peer;
+use crate::record::{Account, Moment};
+use crate::refusal::Refusal;
+use crate::service::Service;
+use crate::{clock, random, sign_up, token};
+
+/// Devices of an account that may be connected (design, "The counter", rule 3).
+const DEVICES: u8 = 4;
+
+const SHAPE: &str = "POST takes an object, which may have anyway and client_version";
+
+/// Issues a token to an account that is paid for and has a device free.
+pub(super) async fn issue(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    credentials: Credentials,
+    request: Request,
+) -> Result<Json<TokenResponse>, Refusal> {
+    let wish: TokenRequest = body::read(request, SHAPE).await?;
+    let version = wish
+        .client_version
+        .as_deref()
+        .map_or(Ok(()), sign_up::check_version);
+    version.map_err(Refusal::Invalid)?;
+    let Credentials { username, password } = credentials;
+    let account = service
+        .authenticate(peer.network, username, password)
+        .await?;
+    let now = clock::unix_now();
+    let expires = expiry(&account, now)?;
+    if !wish.anyway && service.counter.devices(account.id).await? >= DEVICES {
+        return Err(Refusal::DevicesFull);
+    }
+    let taken = service
+        .tokens
+        .take(service.salt.subject(account.id), Instant::now());
+    taken.map_err(Refusal::TooManyTokens)?;
+    let token = service
+        .signer
+        .sign(&claims(&service, &account, expires, now)?)?;
+    service.marks.authenticated(&account, wish.client_version);
+    Ok(Json(TokenResponse {
+        token,
+        expires,
+        ca: service.authority.pem().to_owned(),
+    }))
+}
+
+fn expiry(account: &Account, now: u64) -> Result<u64, Refusal> {
+    let subscription = account.subscription.ok_or(Refusal::SubscriptionEnded)?;
+    let draw = u64::from_be_bytes(random::bytes()?);
+    token::expiry(now, subscription, draw).ok_or(Refusal::SubscriptionEnded)
+}
+
+/// An add-on that runs now lasts as long as the token.
+fn claims(service: &Service, account: &Account, exp: u64, now: u64) -> Result<Claims, Refusal> {
+    let runs = |end: Option<Moment>| end.is_some_and(|end| end.0 > now);
+    Ok(Claims {
+        ticket: service.tickets.seal(account.id, exp, now)?,
+        exp,
+        ipv6: account.has_ipv6.0,
+        streaming: account.streaming.0,
+        public_ipv4: runs(account.ipv4),
+        multihop: runs(account.multihop),
+    })
+}

@@ -1,0 +1,112 @@
+//! The service's parts, as every request finds them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use crate::authority::Authority;
+use crate::config::Config;
+use crate::counter::Counter;
+use crate::limits::{Limit, Salt, Subject};
+use crate::marks::Marks;
+use crate::password::Passwords;
+use crate::record::Account;
+use crate::refusal::Refusal;
+use crate::start::StartError;
+use crate::store::{Store, StoreError};
+use crate::tickets::TicketKeys;
+use crate::token::Signer;
+
+/// Everything that outlives a request.
+pub struct Service {
+    pub(crate) store: Arc<Store>,
+    pub(crate) passwords: Passwords,
+    pub(crate) tickets: Arc<TicketKeys>,
+    pub(crate) signer: Signer,
+    pub(crate) authority: Authority,
+    pub(crate) counter: Counter,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) salt: Salt,
+    pub(crate) tokens: Limit,
+    pub(crate) sign_ups: Limit,
+    pub(crate) failures: Limit,
+}
+
+impl Service {
+    /// Takes up what lies in the data directory.
+    ///
+    /// # Errors
+    /// What is missing, or does not fit.
+    pub fn open(config: &Config, now: u64) -> Result<Self, StartError> {
+        let named = |path| move |error| StartError::file(path, error);
+        let authority = Authority::load(&config.data)?;
+        let signer = Signer::open(&config.token_key()).map_err(named(config.token_key()))?;
+        let tickets =
+            TicketKeys::open(config.ticket_keys(), now).map_err(named(config.ticket_keys()))?;
+        let tickets = Arc::new(tickets);
+        let marks = Arc::new(Marks::default());
+        let counter = Counter::start(
+            Store::open(&config.database())?,
+            tickets.clone(),
+            marks.clone(),
+        )?;
+        Ok(Self {
+            store: Arc::new(Store::open(&config.database())?),
+            passwords: Passwords::new(*config.limits.hashes.get_ref())
+                .map_err(|_| StartError::Randomness)?,
+            tickets,
+            signer,
+            authority,
+            counter,
+            marks,
+            salt: Salt::default(),
+            tokens: Limit::new(config.limits.tokens),
+            sign_ups: Limit::new(config.limits.sign_ups),
+            failures: Limit::new(config.limits.failures),
+        })
+    }
+
+    /// Asks the store, on a thread that may block.
+    pub(crate) async fn with_store<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let store = self.store.clone();
+        let asked = spawn_blocking(move || ask(&store)).await;
+        asked
+            .map_err(|_| Refusal::Internal)?
+            .map_err(|error| match error {
+                StoreError::NameTaken => Refusal::NameTaken,
+                _ => Refusal::Internal,
+            })
+    }
+
+    /// The account of a user who knows the password.
+    ///
+    /// # Errors
+    /// [`Refusal::CredentialsWrong`], the same for an unknown user; [`Refusal::TooManyFailures`].
+    pub(crate) async fn authenticate(
+        &self,
+        network: Subject,
+        username: String,
+        password: Zeroizing<String>,
+    ) -> Result<Account, Refusal> {
+        // Taken before the answer is known, or many guesses at once would all find room.
+        self.take_failure(network)?;
+        let account = self
+            .with_store(move |store| store.by_name(&username))
+            .await?;
+        let hash = account.as_ref().map(|account| account.password.clone());
+        let right = self.passwords.verify(password, hash).await?;
+        let account = account.filter(|_| right).ok_or(Refusal::CredentialsWrong)?;
+        self.failures.give_back(network);
+        Ok(account)
+    }
+
+    pub(crate) fn take_failure(&self, network: Subject) -> Result<(), Refusal> {
+        let taken = self.failures.take(network, Instant::now());
+        taken.map_err(Refusal::TooManyFailures)
+    }
+}

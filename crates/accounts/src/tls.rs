@@ -1,0 +1,53 @@
+//! TLS 1.3 and nothing older, hybrid post-quantum where the client offers it.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::TLS13;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use crate::authority::Authority;
+use crate::start::StartError;
+
+/// An acceptor with a fresh certificate of the authority. Clients may show one, too.
+/// Sessions cannot be resumed, so that nothing of them is kept.
+///
+/// # Errors
+/// The names are none, or the library refuses.
+pub(crate) fn acceptor(
+    authority: &Authority,
+    names: &[String],
+    now: u64,
+) -> Result<TlsAcceptor, StartError> {
+    let (certificate, key) = authority.server(names, now).map_err(refused)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).map_err(refused)?;
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(refused)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(refused)?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(vec![certificate], key)
+        .map_err(refused)?;
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn refused(error: impl std::fmt::Display) -> StartError {
+    StartError::Tls(error.to_string())
+}
+
+/// The name in a node's certificate, which the handshake has verified.
+pub(crate) fn node_name(certificate: &CertificateDer<'_>) -> Option<String> {
+    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+    certificate.valid_dns_names().next().map(str::to_owned)
+}

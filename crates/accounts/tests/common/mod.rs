@@ -1,0 +1,358 @@
+//! A service in this process, on loopback; the program beside it; and a small client.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use mayfly_accounts::config::Config;
+use mayfly_accounts::start;
+use mayfly_wire::Ticket;
+use mayfly_wire::admission::AdmissionResponse;
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+use mayfly_wire::token::Claims;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+pub const PASSWORD: &str = "a long password";
+pub const ANN: Option<(&str, &str)> = Some(("ann", PASSWORD));
+
+/// A service with an authority and no account.
+pub struct Service {
+    pub directory: TempDir,
+    pub address: SocketAddr,
+    pub ca: String,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Asserts that this is a problem document of that status and name.
+    pub fn is_problem(&self, status: u16, name: &str) {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let json = self.json();
+        assert_eq!(json["type"], format!("/problems/{name}"));
+        assert_eq!(json["status"], status);
+        assert_eq!(self.status.as_u16(), status);
+    }
+}
+
+impl Service {
+    pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// With more lines of configuration, such as limits.
+    pub async fn start_with(more: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let data = directory.path().join("data");
+        let text =
+            format!("listen = \"127.0.0.1:0\"\ndata = {data:?}\nnames = [\"localhost\"]\n{more}");
+        std::fs::write(directory.path().join("accounts.toml"), text).unwrap();
+        assert!(program(&directory, &["ca", "init"], "").status.success());
+        let ca = std::fs::read_to_string(data.join("ca.pem")).unwrap();
+        let (address, stop, task) = run(&directory).await;
+        Self {
+            directory,
+            address,
+            ca,
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    /// Stops and starts again, on another port.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        let (address, stop, task) = run(&self.directory).await;
+        (self.address, self.stop, self.task) = (address, Some(stop), task);
+    }
+
+    /// Stops, and waits for the end.
+    pub async fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.task).await.unwrap();
+    }
+
+    /// Runs the program beside the service.
+    pub fn program(&self, words: &[&str]) -> String {
+        let output = program(&self.directory, words, "");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// An account `ann` with a subscription of 30 days.
+    pub fn create_ann(&self) {
+        let words = [
+            "account",
+            "create",
+            "ann",
+            "--password-stdin",
+            "--subscription-days",
+            "30",
+        ];
+        assert!(program(&self.directory, &words, PASSWORD).status.success());
+    }
+
+    pub async fn get(&self, path: &str, user: Option<(&str, &str)>) -> Answer {
+        self.call("GET", path, user, "").await
+    }
+
+    pub async fn post(&self, path: &str, user: Option<(&str, &str)>, body: Value) -> Answer {
+        self.call("POST", path, user, &body.to_string()).await
+    }
+
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        user: Option<(&str, &str)>,
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost");
+        if let Some((name, password)) = user {
+            let pair = STANDARD.encode(format!("{name}:{password}"));
+            request = request.header("authorization", format!("Basic {pair}"));
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
+        let tls = self.connect(None).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
+            .await
+            .unwrap();
+        let connection = tokio::spawn(connection);
+        let response = sender.send_request(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        connection.abort();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
+    }
+
+    pub async fn connect(
+        &self,
+        identity: Option<&Identity>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => config.with_no_client_auth(),
+            Some(Identity { certificate, key }) => config
+                .with_client_auth_cert(vec![certificate.clone()], key.clone_key())
+                .unwrap(),
+        };
+        let tcp = TcpStream::connect(self.address).await?;
+        TlsConnector::from(Arc::new(config))
+            .connect("localhost".try_into().unwrap(), tcp)
+            .await
+    }
+
+    /// A ticket of a fresh token.
+    pub async fn ticket(&self) -> Ticket {
+        let answer = self.post("/v1/tokens", ANN, json!({"anyway": true})).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        claims(answer.json()["token"].as_str().unwrap()).ticket
+    }
+
+    /// What the record says of ann's devices.
+    pub async fn devices(&self) -> u64 {
+        self.get("/v1/account", ANN).await.json()["devices"]
+            .as_u64()
+            .unwrap()
+    }
+
+    /// Registers a node and has a key of its certified.
+    pub async fn admit(&self, name: &str) -> Identity {
+        let secret = self.program(&["ca", "node", name]);
+        let (key, csr) = signing_request("whatever.example");
+        let answer = self
+            .post(
+                "/v1/nodes",
+                None,
+                json!({"node": name, "secret": secret, "csr": csr}),
+            )
+            .await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        let admission: AdmissionResponse = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(admission.ca, self.ca);
+        Identity {
+            certificate: CertificateDer::from_pem_slice(admission.certificate.as_bytes()).unwrap(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        }
+    }
+}
+
+async fn run(directory: &TempDir) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let config = Config::read(&directory.path().join("accounts.toml")).unwrap();
+    let listener = start::bind(&config).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let stop = async { stopped.await.unwrap_or(()) };
+        start::serve(&config, listener, stop).await.unwrap();
+    });
+    (address, stop, task)
+}
+
+/// Runs the program to its end.
+pub fn program(directory: &TempDir, words: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mayfly-accounts"))
+        .arg("--config")
+        .arg(directory.path().join("accounts.toml"))
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// A TLS client's certificate and key.
+pub struct Identity {
+    pub certificate: CertificateDer<'static>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// A key, and a signing request for it that asks for `name`.
+pub fn signing_request(name: &str) -> (KeyPair, String) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    let csr = params.serialize_request(&key).unwrap().pem().unwrap();
+    (key, csr)
+}
+
+/// The claims of a token, unverified.
+pub fn claims(token: &str) -> Claims {
+    let body = token.split('.').nth(1).unwrap();
+    let json = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(body)
+        .unwrap();
+    serde_json::from_slice(&json).unwrap()
+}
+
+/// A node's end of a stream.
+pub struct Node {
+    socket: WebSocketStream<TlsStream<TcpStream>>,
+    n: u64,
+}
+
+impl Node {
+    /// Connects, and says hello.
+    pub async fn connect(service: &Service, identity: &Identity) -> Self {
+        let tls = service.connect(Some(identity)).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async("wss://localhost/v1/counter", tls)
+            .await
+            .unwrap();
+        let mut node = Self { socket, n: 0 };
+        node.send(NodeFrame::Hello {
+            epoch: Epoch([9; 16]),
+        })
+        .await;
+        assert!(matches!(node.hear().await, ServiceFrame::Welcome { .. }));
+        node
+    }
+
+    pub async fn send(&mut self, frame: NodeFrame) {
+        self.say(&serde_json::to_string(&frame).unwrap()).await;
+    }
+
+    pub async fn say(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Reports, and says whether a +1 was granted.
+    pub async fn report(&mut self, ticket: Ticket, delta: Delta) -> Option<bool> {
+        let n = self.n;
+        self.n += 1;
+        self.send(NodeFrame::Report { n, ticket, delta }).await;
+        match delta {
+            Delta::Down => None,
+            Delta::Up => match self.hear().await {
+                ServiceFrame::Verdict { n: of, granted } => {
+                    assert_eq!(of, n);
+                    Some(granted)
+                }
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    /// Waits until the service has read all that was said: it answers in order.
+    pub async fn settle(&mut self) {
+        self.send(NodeFrame::Ping {}).await;
+        assert_eq!(self.hear().await, ServiceFrame::Pong {});
+    }
+
+    pub async fn hear(&mut self) -> ServiceFrame {
+        match self.socket.next().await.unwrap().unwrap() {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits for the end of the stream.
+    pub async fn end(&mut self) -> CloseFrame {
+        loop {
+            if let Message::Close(frame) = self.socket.next().await.unwrap().unwrap() {
+                return frame.unwrap();
+            }
+        }
+    }
+}
