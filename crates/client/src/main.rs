@@ -1,2 +1,70 @@
-//! crates/client
-fn main() {}
+//! `mayfly`: what a VPN user and an operator type.
+//!
+//! A user's `enrol` goes user name and password -> account service -> token; then
+//! token and a key pair made in memory -> node -> a wg-quick file, which any stock
+//! WireGuard client reads. `renew` makes an enrolment last longer, `release` ends it.
+//! An operator's `node keys` and `node bundle` sign the settings that nodes boot with.
+//!
+//! The program carries no traffic, configures no interface and keeps nothing but the
+//! file that it was told to write. Names are not looked up unless a URL asks for it:
+//! a server is a TLS name and a numeric address.
+//!
+//! Each command is one function that returns the line to print, or an [`Error`],
+//! which is one line as well and knows the exit status.
+
+mod cli;
+mod conf;
+mod enrol;
+mod error;
+mod file;
+mod https;
+mod operator;
+mod server;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, NodeVerb, Verb};
+use crate::error::Error;
+
+/// Passwords, tokens and keys pass through buffers of hyper, rustls and serde: all
+/// memory is zeroed when freed.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(line) => {
+            // A reader that went away is no failure of what was done.
+            let _ = writeln!(std::io::stdout(), "{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "mayfly: {error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<String, Error> {
+    match verb {
+        Verb::Enrol(args) => block_on(enrol::enrol(&args)),
+        Verb::Renew(args) => block_on(enrol::renew(&args)),
+        Verb::Release(args) => block_on(enrol::release(&args)),
+        Verb::Node { verb } => match verb {
+            NodeVerb::Keys { out } => operator::keys(&out),
+            NodeVerb::Bundle { key, out, settings } => operator::bundle(&key, &out, &settings),
+        },
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?
+        .block_on(work)
+}

@@ -1,0 +1,127 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::server::Server;
+
+/// Enrol a device at a Mayfly node, and sign what nodes boot with.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What `mayfly` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a key pair, enrol it at a node, and write a wg-quick file
+    Enrol(EnrolArgs),
+    /// Make an enrolment last longer, with the same key and without a break
+    Renew(RenewArgs),
+    /// End an enrolment at once
+    Release(ReleaseArgs),
+    /// For operators: keys and settings of nodes
+    Node {
+        #[command(subcommand)]
+        verb: NodeVerb,
+    },
+}
+
+/// What an operator does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// Make the key that signs bundles, and print its public half for the image
+    Keys {
+        /// Where to write the private key (PKCS#8, PEM, mode 0600); must not exist yet
+        #[arg(long, value_name = "KEYFILE")]
+        out: PathBuf,
+    },
+    /// Sign a node's settings
+    Bundle {
+        /// The private key that `mayfly node keys` wrote
+        #[arg(long, value_name = "KEYFILE")]
+        key: PathBuf,
+        /// Where to write the bundle
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The node's settings
+        #[arg(value_name = "NODE.toml")]
+        settings: PathBuf,
+    },
+}
+
+/// `mayfly enrol`.
+#[derive(Debug, Args)]
+pub(crate) struct EnrolArgs {
+    #[command(flatten)]
+    pub(crate) account: AccountArgs,
+    /// The node: the name in its certificate, and where it takes enrolments
+    #[arg(long, value_name = "NAME@ADDRESS:PORT")]
+    pub(crate) node: Server,
+    /// The wg-quick file to write, mode 0600; its name is the interface's
+    #[arg(long, value_name = "INTERFACE.conf")]
+    pub(crate) out: PathBuf,
+    /// Enrol although four devices are connected: this one is changing nodes
+    #[arg(long)]
+    pub(crate) anyway: bool,
+}
+
+/// `mayfly renew`.
+#[derive(Debug, Args)]
+pub(crate) struct RenewArgs {
+    #[command(flatten)]
+    pub(crate) account: AccountArgs,
+    /// The file that `mayfly enrol` wrote; it is written anew
+    #[arg(long, value_name = "INTERFACE.conf")]
+    pub(crate) config: PathBuf,
+}
+
+/// `mayfly release`.
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseArgs {
+    /// The file that `mayfly enrol` wrote
+    #[arg(long, value_name = "INTERFACE.conf")]
+    pub(crate) config: PathBuf,
+}
+
+/// The account service, and who asks.
+#[derive(Debug, Args)]
+pub(crate) struct AccountArgs {
+    /// The account service: https://HOST[:PORT], or NAME@ADDRESS:PORT without a look-up
+    #[arg(long, value_name = "SERVER")]
+    pub(crate) accounts: Server,
+    /// Certificates, in PEM, of the authority that vouches for the account service
+    #[arg(long, value_name = "FILE")]
+    pub(crate) accounts_ca: PathBuf,
+    /// The account's user name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
+}
+
+/// Where the password comes from; never from the command line, which others can read.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PasswordArgs {
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Read the password from the first line of a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

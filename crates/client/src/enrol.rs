@@ -1,0 +1,119 @@
+//! What a user does: enrol, renew, release.
+
+use hyper::Method;
+use mayfly_wire::enrol::{EnrolRequest, EnrolResponse, ReleaseRequest};
+use mayfly_wire::token::{TokenRequest, TokenResponse};
+use x25519_dalek::StaticSecret;
+
+use crate::cli::{AccountArgs, EnrolArgs, ReleaseArgs, RenewArgs};
+use crate::conf;
+use crate::error::Error;
+use crate::file;
+use crate::https::{self, Authorization, Ca};
+use crate::server::Server;
+
+/// Makes a key pair, enrols it, and writes the wg-quick file.
+pub(crate) async fn enrol(args: &EnrolArgs) -> Result<String, Error> {
+    conf::check_target(&args.out)?;
+    let token = token(&args.account, args.anyway).await?;
+    let private_key = StaticSecret::random();
+    let request = EnrolRequest {
+        token: token.token,
+        public_key: conf::public_key(&private_key),
+    };
+    let answer = peers(&args.node, &token.ca, Authorization::None, &request).await?;
+    let text = conf::render(&args.node, &token.ca, &private_key, &answer);
+    file::write(&args.out, &text)?;
+    Ok(format!(
+        "{}: works until {} or until the node restarts; bring it up with wg-quick up",
+        args.out.display(),
+        conf::until(answer.expires)
+    ))
+}
+
+/// The same key under a fresh token: the session goes on.
+pub(crate) async fn renew(args: &RenewArgs) -> Result<String, Error> {
+    let old = conf::read(&args.config)?;
+    // A renewal is a device that is counted already.
+    let token = token(&args.account, true).await?;
+    let request = EnrolRequest {
+        token: token.token,
+        public_key: old.public_key(),
+    };
+    let answer = peers(
+        &old.node,
+        &token.ca,
+        Authorization::Bearer(&old.preshared_key),
+        &request,
+    )
+    .await?;
+    let text = conf::render(&old.node, &token.ca, &old.private_key, &answer);
+    file::write(&args.config, &text)?;
+    Ok(format!(
+        "{}: works until {} or until the node restarts",
+        args.config.display(),
+        conf::until(answer.expires)
+    ))
+}
+
+/// Ends the enrolment, and with it the session.
+pub(crate) async fn release(args: &ReleaseArgs) -> Result<String, Error> {
+    let enrolment = conf::read(&args.config)?;
+    let ca = node_ca(&enrolment.node, &enrolment.node_ca)?;
+    let request = ReleaseRequest {
+        public_key: enrolment.public_key(),
+    };
+    https::tell(
+        &enrolment.node,
+        &ca,
+        (Method::DELETE, "/v1/peers"),
+        Authorization::Bearer(&enrolment.preshared_key),
+        &request,
+    )
+    .await?;
+    Ok(format!(
+        "{}: released; the file is of no more use",
+        args.config.display()
+    ))
+}
+
+async fn token(account: &AccountArgs, anyway: bool) -> Result<TokenResponse, Error> {
+    let pem = file::read(&account.accounts_ca)?;
+    let ca = Ca::from_pem(&pem).ok_or_else(|| Error::Content {
+        path: account.accounts_ca.clone(),
+        expected: "certificates in PEM",
+    })?;
+    let password = file::read_password(account.password.password_file.as_deref())?;
+    let basic = Authorization::Basic(&account.user, &password);
+    let request = TokenRequest {
+        anyway,
+        client_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+    };
+    let target = (Method::POST, "/v1/tokens");
+    https::call(&account.accounts, &ca, target, basic, &request).await
+}
+
+async fn peers(
+    node: &Server,
+    ca: &str,
+    authorization: Authorization<'_>,
+    request: &EnrolRequest,
+) -> Result<EnrolResponse, Error> {
+    let ca = node_ca(node, ca)?;
+    let target = (Method::POST, "/v1/peers");
+    let answer = https::call(node, &ca, target, authorization, request).await?;
+    match conf::unusable(&answer) {
+        None => Ok(answer),
+        Some(why) => Err(Error::Unusable {
+            server: node.clone(),
+            why,
+        }),
+    }
+}
+
+fn node_ca(node: &Server, pem: &str) -> Result<Ca, Error> {
+    Ca::from_pem(pem).ok_or_else(|| Error::Unusable {
+        server: node.clone(),
+        why: "no certificate vouches for the node",
+    })
+}
