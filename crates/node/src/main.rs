@@ -1,2 +1,136 @@
-//! crates/node
-fn main() {}
+//! `mayfly-node`: the daemon of a VPN server that cannot remember.
+//!
+//! ```text
+//! settings -> acquire -> confine -> spawn -> seal -> run
+//!
+//! control thread   enrolment (HTTPS) ---> Registry --+--> Commands ---> packet thread
+//!                  healthz (HTTP)                     |                  UDP <-> Tunnel <-> TUN
+//!                  counter stream <---> Reporter <----+<--- Notices <--- session up, down
+//! ```
+//!
+//! One thread carries packets, one does the rest, and no third is ever born. What a node
+//! knows of a user is in RAM: an enrolment (key, pre-shared key, inner addresses, ticket,
+//! end) until its token ends, and a session while it lives. The only thing that it tells
+//! anybody is +1 and -1 with a ticket.
+//!
+//! What it does not do: log, write a file, look up a name, or answer a question about a peer.
+
+mod admission;
+mod clock;
+mod control;
+mod counter_stream;
+mod datapath;
+mod enrolment;
+mod firewall;
+mod offer;
+mod refusal;
+mod run;
+mod serve;
+mod service;
+mod settings;
+mod start;
+mod status;
+mod syscalls;
+mod tls;
+mod token;
+
+use std::alloc::System;
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use mayfly_sys::confine::close_inherited;
+use zeroizing_alloc::ZeroAlloc;
+
+use settings::{Settings, SettingsError};
+use start::StartError;
+
+/// What is freed is zeroed: keys, addresses and packets do not stay in free lists.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
+/// The largest settings text, in bytes: that of a bundle.
+const MAX_SETTINGS: u64 = mayfly_wire::bundle::MAX_BUNDLE as u64;
+
+/// A node of Mayfly.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The settings file, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Check the settings and do nothing else
+    #[arg(long)]
+    check: bool,
+}
+
+/// Why the daemon is not running.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{file}: {error}")]
+    Unreadable { file: String, error: io::Error },
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+fn main() -> ExitCode {
+    // Before anything of ours is open.
+    if let Err(failure) = close_inherited() {
+        return last_words(&StartError::from(failure).into());
+    }
+    match execute(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => last_words(&failure),
+    }
+}
+
+/// Says why there was no start; once confined there is no stderr.
+fn last_words(failure: &Failure) -> ExitCode {
+    let _ = writeln!(io::stderr(), "mayfly-node: {failure}");
+    ExitCode::from(failure.exit_code())
+}
+
+fn execute(arguments: &Arguments) -> Result<(), Failure> {
+    let settings = read(arguments)?;
+    if arguments.check {
+        let (name, serial) = (settings.name.as_str(), settings.serial);
+        let _ = writeln!(io::stdout(), "settings {serial} of {name} are good");
+        return Ok(());
+    }
+    Ok(start::start(settings)?)
+}
+
+fn read(arguments: &Arguments) -> Result<Settings, Failure> {
+    let (file, text) = if arguments.config.as_os_str() == "-" {
+        ("standard input".to_owned(), read_all(io::stdin()))
+    } else {
+        let file = arguments.config.display().to_string();
+        (
+            file,
+            std::fs::File::open(&arguments.config).and_then(read_all),
+        )
+    };
+    match text {
+        Ok(text) => Ok(Settings::parse(&file, &text)?),
+        Err(error) => Err(Failure::Unreadable { file, error }),
+    }
+}
+
+fn read_all(from: impl io::Read) -> io::Result<String> {
+    let mut text = String::new();
+    from.take(MAX_SETTINGS).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+impl Failure {
+    /// sysexits(3)
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } | Self::Settings(_) => 78,
+            Self::Start(error) => error.exit_code(),
+        }
+    }
+}

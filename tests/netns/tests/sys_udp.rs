@@ -28,6 +28,15 @@ fn server_and_client() -> (Namespace, Namespace) {
     (server, client)
 }
 
+/// A client's socket; it waits for an answer, but not forever.
+fn socket_in(client: &Namespace, address: &str) -> UdpSocket {
+    let socket = client.within(|| UdpSocket::bind((ip(address), 0)).unwrap());
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    socket
+}
+
 /// Waits until something is there, then sends all of it back.
 fn echo_once(udp: &Udp, batch: &mut RecvBatch) -> usize {
     use std::os::fd::AsFd as _;
@@ -58,7 +67,7 @@ fn a_reply_leaves_from_the_address_spoken_to() {
         ("2001:db8::9", "2001:db8::2"),
     ] {
         let spoken_to = SocketAddr::new(ip(to), port);
-        let socket = client.within(|| UdpSocket::bind((ip(from), 0)).unwrap());
+        let socket = socket_in(&client, from);
         socket.send_to(b"?", spoken_to).unwrap();
         assert_eq!(echo_once(&udp, &mut batch), 1);
         assert_eq!(socket.recv_from(&mut [0; 8]).unwrap().1, spoken_to);
@@ -71,7 +80,7 @@ fn datagrams_of_any_length_arrive_whole() {
     let udp = server.within(|| Udp::bind(0).unwrap());
     let port = udp.port().unwrap();
     let mut batch = RecvBatch::new(4);
-    let socket = client.within(|| UdpSocket::bind((ip("192.0.2.9"), 0)).unwrap());
+    let socket = socket_in(&client, "192.0.2.9");
     let mut back = vec![0; 65_535];
     for length in [0, 1, 1_472, 1_473, 9_000, 65_507] {
         let sent: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
@@ -86,7 +95,7 @@ fn datagrams_of_any_length_arrive_whole() {
 fn one_datagram_that_cannot_go_does_not_stop_the_others() {
     let (server, client) = server_and_client();
     let udp = server.within(|| Udp::bind(0).unwrap());
-    let socket = client.within(|| UdpSocket::bind((ip("192.0.2.9"), 0)).unwrap());
+    let socket = socket_in(&client, "192.0.2.9");
     let here = socket.local_addr().unwrap();
     let nowhere: SocketAddr = "198.51.100.1:9".parse().unwrap();
     let too_long = vec![0; 65_530];
@@ -127,10 +136,7 @@ fn a_narrow_path_loses_nothing_and_is_not_remembered() {
     client.ip("route add default via 198.51.100.254");
 
     let udp = server.within(|| Udp::bind(0).unwrap());
-    let socket = client.within(|| UdpSocket::bind((ip("198.51.100.9"), 0)).unwrap());
-    socket
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    let socket = socket_in(&client, "198.51.100.9");
     let sent = [7; 1_452];
     let datagram = (socket.local_addr().unwrap(), None, sent.as_slice());
     udp.send_batch(&mut SendBatch::default(), [datagram; 3].into_iter());

@@ -18,6 +18,9 @@ use rand_core::{RngCore as _, SeedableRng as _};
 
 pub type Account = u8;
 
+/// Microseconds that a frame is under way, at most.
+const MOST_LATENCY: u32 = 20_000;
+
 pub fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -65,7 +68,6 @@ pub struct World {
     connections: Vec<Connection>,
     reachable: bool,
     next_session: u64,
-    latency: Duration,
 }
 
 impl World {
@@ -80,7 +82,6 @@ impl World {
             connections: Vec::new(),
             reachable: true,
             next_session: 0,
-            latency: Duration::from_millis(20),
         };
         for name in names {
             let machine = world.boot(name, 0);
@@ -362,7 +363,6 @@ impl World {
     }
 
     fn arrival(&mut self) -> Instant {
-        let micros = u32::try_from(self.latency.as_micros()).unwrap();
-        self.now + Duration::from_micros(u64::from(1 + self.random.next_u32() % micros))
+        self.now + Duration::from_micros(u64::from(1 + self.random.next_u32() % MOST_LATENCY))
     }
 }

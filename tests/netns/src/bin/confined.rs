@@ -188,14 +188,13 @@ fn policy<'a>(mode: &str, connect_tcp: &'a [u16]) -> Policy<'a> {
             _ => &[],
         },
         user: match mode {
-            "first-process" | "root" => None,
+            "root" => None,
             "user-root" => Some((0, 0)),
             _ => Some(NOBODY),
         },
         connect_tcp,
         landlock_abi: match mode {
-            "future-landlock" => 10,
-            "later-landlock" => 8,
+            "future-landlock" => u8::MAX,
             _ => 3,
         },
     }

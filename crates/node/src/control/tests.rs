@@ -1,0 +1,237 @@
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::{KeyPair, PKCS_ED25519};
+
+use mayfly_counter::node::Action;
+use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
+use mayfly_wire::token::Claims;
+use mayfly_wire::{TICKET_LEN, Ticket};
+
+use super::*;
+use crate::settings::{Settings, TokenKey};
+
+/// A control, and the account service at the other end of its reporter.
+struct Node {
+    control: Control,
+    service: KeyPair,
+    clock: Clock,
+    now: Instant,
+}
+
+impl Node {
+    fn new(when_unreachable: WhenUnreachable) -> Self {
+        let settings = Settings::parse("", include_str!("../../example.toml")).unwrap();
+        let service = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+        let pinned = TokenKey(service.public_key_raw().try_into().unwrap());
+        let key = PublicKey([9; 32]);
+        let (clock, now) = (Clock::from_system(), Instant::now());
+        let control = Control::new(Parts {
+            registry: Registry::new(&settings.pools, key, [1; 32]),
+            verifier: Verifier::new(&[pinned]),
+            offer: Offer::new(&settings, key),
+            reporter: Reporter::new([2; 32], now),
+            commands: Commands::new().unwrap(),
+            clock: clock.clone(),
+            when_unreachable,
+        });
+        Self {
+            control,
+            service,
+            clock,
+            now,
+        }
+    }
+
+    fn request(&self, ticket: u8, lasts: u64) -> EnrolRequest {
+        let claims = Claims {
+            ticket: Ticket([ticket; TICKET_LEN]),
+            exp: self.clock.unix_seconds() + lasts,
+            ipv6: false,
+            streaming: false,
+            public_ipv4: false,
+            multihop: false,
+        };
+        let signing = EncodingKey::from_ed_der(&self.service.serialize_der());
+        EnrolRequest {
+            token: encode(&Header::new(Algorithm::EdDSA), &claims, &signing).unwrap(),
+            public_key: PublicKey([ticket; 32]),
+        }
+    }
+
+    fn enrol(&mut self, ticket: u8, lasts: u64) -> Result<EnrolResponse, Refusal> {
+        let request = self.request(ticket, lasts);
+        self.control.enrol(&request, None, None, self.now)
+    }
+
+    /// Enrols a key, whose session begins.
+    fn live(&mut self, ticket: u8, lasts: u64) -> EnrolmentId {
+        self.enrol(ticket, lasts).unwrap();
+        let id = match self.control.commands.take().pop() {
+            Some(Command::Add(id, _)) => id,
+            _ => panic!("the packet thread was not told"),
+        };
+        self.control.handle_notice(Notice::SessionUp(id), self.now);
+        id
+    }
+
+    /// The counter stream comes up.
+    fn reach(&mut self) {
+        self.control.reporter.handle_timeout(self.now);
+        self.control.reporter.handle_connected(self.now);
+        let time = self.clock.unix_seconds();
+        self.say(ServiceFrame::Welcome { time });
+        self.control.handle_reach(Reach::Up(self.now));
+    }
+
+    fn say(&mut self, frame: ServiceFrame) {
+        self.control.reporter.handle_frame(frame, self.now);
+    }
+
+    /// What was reported since this was asked last.
+    fn reports(&mut self) -> Vec<(u64, Delta)> {
+        let actions = std::iter::from_fn(|| self.control.reporter.poll_action());
+        let report = |action| match action {
+            Action::Send(NodeFrame::Report { n, delta, .. }) => Some((n, delta)),
+            _ => None,
+        };
+        actions.filter_map(report).collect()
+    }
+
+    fn tick_after(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.control.handle_tick(self.now);
+    }
+
+    /// Whether the packet thread was told to forget somebody.
+    fn has_removed(&self) -> bool {
+        let commands = self.control.commands.take();
+        commands
+            .iter()
+            .any(|command| matches!(command, Command::Remove(_)))
+    }
+}
+
+#[test]
+fn a_session_is_reported_up_and_down_once() {
+    let mut node = Node::new(WhenUnreachable::Admit);
+    node.reach();
+    let id = node.live(1, 3600);
+    assert_eq!(node.reports(), [(0, Delta::Up)]);
+    node.say(ServiceFrame::Verdict {
+        n: 0,
+        granted: true,
+    });
+    node.control
+        .handle_notice(Notice::SessionDown(id), node.now);
+    node.control
+        .handle_notice(Notice::SessionDown(id), node.now);
+    assert_eq!(node.reports(), [(1, Delta::Down)]);
+}
+
+#[test]
+fn a_session_that_begins_after_its_release_is_none() {
+    let mut node = Node::new(WhenUnreachable::Admit);
+    node.reach();
+    let granted = node.enrol(1, 3600).unwrap();
+    let Some(Command::Add(id, _)) = node.control.commands.take().pop() else {
+        panic!("the packet thread was not told");
+    };
+    let key = PublicKey([1; 32]);
+    let bearer = Some(&granted.preshared_key);
+    node.control.release(key, bearer, node.now).unwrap();
+    node.control.handle_notice(Notice::SessionUp(id), node.now);
+    assert!(node.reports().is_empty());
+}
+
+#[test]
+fn a_token_that_ends_ends_its_session() {
+    let mut node = Node::new(WhenUnreachable::Admit);
+    node.reach();
+    node.live(1, 1);
+    node.reports();
+    node.say(ServiceFrame::Verdict {
+        n: 0,
+        granted: true,
+    });
+    node.now += RENEWAL_GRACE;
+    node.clock.set(node.clock.unix_seconds() + 1);
+    node.tick_after(0);
+    assert!(node.has_removed());
+    assert_eq!(node.reports(), [(1, Delta::Down)]);
+}
+
+#[test]
+fn while_the_service_is_away_a_live_session_outlives_its_token_and_an_idle_enrolment_does_not() {
+    let mut node = Node::new(WhenUnreachable::Admit);
+    let live = node.live(1, 1);
+    node.enrol(2, 1).unwrap();
+    node.control.commands.take();
+    node.clock.set(node.clock.unix_seconds() + 1);
+    node.tick_after(5);
+    assert!(node.has_removed(), "the idle one has ended");
+    assert!(node.control.registry.ticket(live).is_some());
+
+    node.reach();
+    node.tick_after(299);
+    assert!(!node.has_removed(), "there was no time to renew");
+    node.tick_after(1);
+    assert!(node.has_removed());
+}
+
+#[test]
+fn nobody_new_is_admitted_while_the_service_is_away_if_the_operator_says_so() {
+    let mut node = Node::new(WhenUnreachable::Refuse);
+    assert_eq!(node.enrol(1, 3600).err(), Some(Refusal::AccountsAway));
+    node.reach();
+    node.enrol(1, 3600).unwrap();
+    let Some(Command::Add(id, _)) = node.control.commands.take().pop() else {
+        panic!("the packet thread was not told");
+    };
+    node.control.handle_reach(Reach::Away);
+    node.control.handle_notice(Notice::SessionUp(id), node.now);
+    assert!(matches!(
+        node.control.commands.take()[..],
+        [Command::End(_)]
+    ));
+}
+
+#[test]
+fn a_drain_ends_every_session_with_its_down_and_admits_nobody() {
+    let mut node = Node::new(WhenUnreachable::Admit);
+    node.reach();
+    node.live(1, 3600);
+    node.reports();
+    assert!(!node.control.is_settled(), "a verdict is pending");
+    node.control.drain(node.now);
+    assert!(node.has_removed());
+    assert!(node.reports().is_empty(), "no -1 before the grant");
+    node.say(ServiceFrame::Verdict {
+        n: 0,
+        granted: true,
+    });
+    assert_eq!(node.reports(), [(1, Delta::Down)]);
+    assert!(node.control.is_settled());
+    assert_eq!(node.enrol(2, 3600).err(), Some(Refusal::Draining));
+}
+
+#[test]
+fn a_final_denial_ends_the_enrolment_and_bars_the_key() {
+    let mut node = Node::new(WhenUnreachable::Admit);
+    node.live(1, 3600);
+    node.control.deny(SessionId(0), node.now);
+    assert!(node.has_removed());
+    assert_eq!(node.enrol(1, 3600).err(), Some(Refusal::KeyBarred));
+}
+
+#[test]
+fn the_gravest_state_is_the_word() {
+    let mut node = Node::new(WhenUnreachable::Admit);
+    assert_eq!(node.control.status(), Status::CounterAway);
+    node.control.handle_reach(Reach::Clock);
+    assert_eq!(node.control.status(), Status::Clock);
+    node.reach();
+    assert_eq!(node.control.status(), Status::Ok);
+    node.control.drain(node.now);
+    assert_eq!(node.control.status(), Status::Draining);
+    node.control.handle_replaced(node.now);
+    assert_eq!(node.control.status(), Status::IdentityClash);
+}

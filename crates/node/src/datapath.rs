@@ -1,0 +1,16 @@
+//! The packet thread: it owns the tunnel, and waits for datagrams, packets, commands and time.
+//!
+//! ```text
+//!   UDP  -> batch -> Tunnel -> Outbox -> TUN, UDP
+//!   TUN  -> batch -> Tunnel -> Outbox -> UDP
+//!   Commands (a queue and an eventfd) -> Tunnel -> Notice (a channel)
+//! ```
+//!
+//! No packet crosses a thread. What comes back to the control thread is that a session
+//! began or ended, by the number of its enrolment, and nothing else.
+
+mod commands;
+mod thread;
+
+pub use commands::{Command, Commands};
+pub use thread::{Datapath, Notice};

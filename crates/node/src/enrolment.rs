@@ -1,0 +1,301 @@
+//! Who is enrolled: one key a token and node, with its inner addresses, until its token ends.
+//!
+//! The registry does no I/O and reads no clock. It answers a request and says what it
+//! means for the tunnel and the counter, as [`Change`]s in the order to carry out.
+
+mod barred;
+mod pool;
+mod pools;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Instant;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
+use subtle::ConstantTimeEq as _;
+use x25519_dalek::StaticSecret;
+
+use mayfly_wire::token::Claims;
+use mayfly_wire::{PresharedKey, PublicKey, Ticket};
+
+use crate::refusal::Refusal;
+use crate::settings;
+use barred::Barred;
+pub use pool::own_address;
+use pools::{Class, Lease, Pools};
+
+/// One enrolment, for as long as the node runs; no number is used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnrolmentId(u64);
+
+/// What the tunnel needs to know of a new peer.
+#[derive(Clone)]
+pub struct Peer {
+    /// Its static key.
+    pub public_key: PublicKey,
+    /// Made here.
+    pub preshared_key: PresharedKey,
+    /// Its inner address.
+    pub ipv4: Ipv4Addr,
+    /// Its inner IPv6 address, if the account wants one and the node has some.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// What a request means for the rest of the node.
+pub enum Change {
+    /// The tunnel takes a new peer.
+    Add(EnrolmentId, Peer),
+    /// The tunnel forgets a peer; its session ends.
+    Remove(EnrolmentId),
+    /// The enrolment goes on under another ticket.
+    Renew(EnrolmentId, Ticket),
+}
+
+/// What a client is told.
+pub struct Granted {
+    /// Its side of the tunnel.
+    pub peer: Peer,
+    /// End of the enrolment, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// All of what is known of an enrolled peer.
+struct Enrolment {
+    peer: Peer,
+    lease: Lease,
+    ticket: Ticket,
+    expires: u64,
+}
+
+/// The enrolled peers of the node. Its memory is bounded by the address pools.
+pub struct Registry {
+    pools: Pools,
+    enrolments: HashMap<EnrolmentId, Enrolment>,
+    by_key: HashMap<PublicKey, EnrolmentId>,
+    by_ticket: HashMap<Ticket, EnrolmentId>,
+    by_end: BTreeSet<(u64, EnrolmentId)>,
+    barred: Barred,
+    next: u64,
+    /// The node's own key, which is no peer's.
+    node: PublicKey,
+    random: ChaCha20Rng,
+}
+
+impl Registry {
+    /// An empty registry of the node with the key `node`. Pre-shared keys and the order of
+    /// addresses come from `seed`.
+    pub fn new(pools: &settings::Pools, node: PublicKey, seed: [u8; 32]) -> Self {
+        let mut random = ChaCha20Rng::from_seed(seed);
+        Self {
+            pools: Pools::new(pools, &mut random),
+            enrolments: HashMap::new(),
+            by_key: HashMap::new(),
+            by_ticket: HashMap::new(),
+            by_end: BTreeSet::new(),
+            barred: Barred::new(random.next_u64(), random.next_u64()),
+            next: 0,
+            node,
+            random,
+        }
+    }
+
+    /// Enrols a key under a verified token, or extends the key's enrolment.
+    ///
+    /// - The same key and token again: the same answer.
+    /// - A key under another token: an extension if `bearer` is its pre-shared key. It is
+    ///   enrolled anew if the new token gives it other addresses.
+    /// - Another key under the same token: it takes the place of the first.
+    ///
+    /// # Errors
+    /// `KeyLowOrder`, `KeyBarred`, `KeyTaken` or `PoolFull`; nothing has changed then.
+    pub fn enrol(
+        &mut self,
+        claims: &Claims,
+        key: PublicKey,
+        bearer: Option<&PresharedKey>,
+        now: Instant,
+    ) -> Result<(Granted, Vec<Change>), Refusal> {
+        if is_low_order(key) {
+            return Err(Refusal::KeyLowOrder);
+        }
+        if key == self.node {
+            return Err(Refusal::KeyTaken);
+        }
+        if self.barred.holds(key, now) {
+            return Err(Refusal::KeyBarred);
+        }
+        let class = self.pools.class(claims);
+        let held = self.by_key.get(&key).copied();
+        if let Some(id) = held {
+            self.may_extend(id, claims, bearer)?;
+            if self.class_of(id) == Some(class) {
+                return self.extend(id, claims);
+            }
+        }
+        let mut replaced: Vec<_> = self
+            .by_ticket
+            .get(&claims.ticket)
+            .copied()
+            .into_iter()
+            .collect();
+        replaced.extend(held.filter(|id| !replaced.contains(id)));
+        self.replace(&replaced, class, claims, key)
+    }
+
+    /// Ends an enrolment for the holder of its pre-shared key.
+    ///
+    /// # Errors
+    /// `NotThePeer`, also where there is no such peer.
+    pub fn release(
+        &mut self,
+        key: PublicKey,
+        bearer: Option<&PresharedKey>,
+    ) -> Result<Change, Refusal> {
+        let id = self.by_key.get(&key).copied().ok_or(Refusal::NotThePeer)?;
+        if !self.is_peer(id, bearer) {
+            return Err(Refusal::NotThePeer);
+        }
+        self.remove(id).ok_or(Refusal::NotThePeer)
+    }
+
+    /// Ends an enrolment whose session was finally denied, and bars its key for 10 minutes.
+    pub fn deny(&mut self, id: EnrolmentId, now: Instant) -> Option<Change> {
+        let key = self.enrolments.get(&id)?.peer.public_key;
+        self.barred.add(key, now);
+        self.remove(id)
+    }
+
+    /// Ends the enrolments whose token has ended at `now`, in seconds since 1970, but those
+    /// that `stays` holds on to.
+    pub fn expire(&mut self, now: u64, stays: impl Fn(EnrolmentId) -> bool) -> Vec<Change> {
+        let ended = self.by_end.iter().take_while(|(end, _)| *end <= now);
+        let ended: Vec<_> = ended.map(|(_, id)| *id).filter(|id| !stays(*id)).collect();
+        ended.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// The ticket that an enrolment goes by.
+    pub fn ticket(&self, id: EnrolmentId) -> Option<Ticket> {
+        self.enrolments.get(&id).map(|enrolment| enrolment.ticket)
+    }
+
+    /// Whether the default pool has no address left.
+    pub fn is_full(&self) -> bool {
+        self.pools.is_full()
+    }
+
+    fn may_extend(
+        &self,
+        id: EnrolmentId,
+        claims: &Claims,
+        bearer: Option<&PresharedKey>,
+    ) -> Result<(), Refusal> {
+        let same_token = self.ticket(id) == Some(claims.ticket);
+        if same_token || self.is_peer(id, bearer) {
+            return Ok(());
+        }
+        Err(Refusal::KeyTaken)
+    }
+
+    /// Whether the bearer is the peer's pre-shared key, in a time that tells nothing of it.
+    fn is_peer(&self, id: EnrolmentId, bearer: Option<&PresharedKey>) -> bool {
+        let (Some(enrolment), Some(bearer)) = (self.enrolments.get(&id), bearer) else {
+            return false;
+        };
+        enrolment.peer.preshared_key.0.ct_eq(&bearer.0).into()
+    }
+
+    fn extend(
+        &mut self,
+        id: EnrolmentId,
+        claims: &Claims,
+    ) -> Result<(Granted, Vec<Change>), Refusal> {
+        let other = self.by_ticket.get(&claims.ticket).copied();
+        let other = other.filter(|other| *other != id);
+        let mut changes: Vec<_> = other
+            .and_then(|other| self.remove(other))
+            .into_iter()
+            .collect();
+        let enrolment = self.enrolments.get_mut(&id).ok_or(Refusal::NotThePeer)?;
+        if enrolment.ticket != claims.ticket {
+            self.by_ticket.remove(&enrolment.ticket);
+            self.by_ticket.insert(claims.ticket, id);
+            self.by_end.remove(&(enrolment.expires, id));
+            self.by_end.insert((claims.exp, id));
+            enrolment.ticket = claims.ticket;
+            enrolment.expires = claims.exp;
+            changes.push(Change::Renew(id, claims.ticket));
+        }
+        let granted = Granted {
+            peer: enrolment.peer.clone(),
+            expires: enrolment.expires,
+        };
+        Ok((granted, changes))
+    }
+
+    /// A new enrolment in the place of those that it replaces, which end first: -1 before +1.
+    fn replace(
+        &mut self,
+        replaced: &[EnrolmentId],
+        class: Class,
+        claims: &Claims,
+        key: PublicKey,
+    ) -> Result<(Granted, Vec<Change>), Refusal> {
+        let frees_a_place = |id| self.class_of(id) == Some(class);
+        if !self.pools.has_room(class) && !replaced.iter().any(|id| frees_a_place(*id)) {
+            return Err(Refusal::PoolFull);
+        }
+        let mut changes: Vec<_> = replaced.iter().filter_map(|id| self.remove(*id)).collect();
+        let lease = self.pools.take(class).ok_or(Refusal::PoolFull)?;
+        let mut preshared_key = PresharedKey([0; 32]);
+        self.random.fill_bytes(&mut preshared_key.0);
+        let peer = Peer {
+            public_key: key,
+            preshared_key,
+            ipv4: lease.ipv4,
+            ipv6: lease.ipv6,
+        };
+        let id = self.insert(peer.clone(), lease, claims);
+        changes.push(Change::Add(id, peer.clone()));
+        let expires = claims.exp;
+        Ok((Granted { peer, expires }, changes))
+    }
+
+    fn insert(&mut self, peer: Peer, lease: Lease, claims: &Claims) -> EnrolmentId {
+        let id = EnrolmentId(self.next);
+        self.next += 1;
+        self.by_key.insert(peer.public_key, id);
+        self.by_ticket.insert(claims.ticket, id);
+        self.by_end.insert((claims.exp, id));
+        let enrolment = Enrolment {
+            peer,
+            lease,
+            ticket: claims.ticket,
+            expires: claims.exp,
+        };
+        self.enrolments.insert(id, enrolment);
+        id
+    }
+
+    fn remove(&mut self, id: EnrolmentId) -> Option<Change> {
+        let enrolment = self.enrolments.remove(&id)?;
+        self.by_key.remove(&enrolment.peer.public_key);
+        self.by_ticket.remove(&enrolment.ticket);
+        self.by_end.remove(&(enrolment.expires, id));
+        self.pools.put_back(enrolment.lease, &mut self.random);
+        Some(Change::Remove(id))
+    }
+
+    fn class_of(&self, id: EnrolmentId) -> Option<Class> {
+        Some(self.enrolments.get(&id)?.lease.class)
+    }
+}
+
+/// Whether a key gives the all-zero secret with any key (RFC 7748 section 6.1).
+fn is_low_order(key: PublicKey) -> bool {
+    let any = StaticSecret::from([1; 32]);
+    !any.diffie_hellman(&key.0.into()).was_contributory()
+}
+
+#[cfg(test)]
+mod tests;

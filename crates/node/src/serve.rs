@@ -1,0 +1,120 @@
+//! The two HTTP servers: enrolment over TLS for clients, health in the clear for the operator.
+//!
+//! One request a connection, a time limit on every connection, and a limit on how many
+//! there are, of one source and of all. Nothing of a connection outlives it.
+
+mod api;
+mod slots;
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::control::Control;
+use slots::Slots;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How long the head of a request may take.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a connection may last, from its first byte to its last.
+const CONNECTION_TIME: Duration = Duration::from_secs(30);
+/// Pause after the system had no descriptor or memory for a connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Connections of clients at a time; about 50 KiB each.
+const CLIENTS: usize = 512;
+/// Of one source: enough for many clients behind one address.
+const CLIENTS_OF_A_SOURCE: usize = 32;
+/// Connections of the operator's monitors at a time.
+const MONITORS: usize = 16;
+
+/// Serves `POST` and `DELETE /v1/peers`.
+pub async fn enrolment(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    control: Rc<RefCell<Control>>,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    let slots = Slots::new(CLIENTS, CLIENTS_OF_A_SOURCE);
+    loop {
+        let (stream, remote) = accept(&listener).await;
+        let Some(slot) = slots.take(remote.ip()) else {
+            continue;
+        };
+        let acceptor = acceptor.clone();
+        let control = control.clone();
+        spawn_local(async move {
+            let _slot = slot;
+            let local = stream.local_addr().map(|local| local.ip()).ok();
+            let handshake = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
+            if let Ok(Ok(stream)) = handshake {
+                serve(stream, |request| api::peers(request, local, &control)).await;
+            }
+        });
+    }
+}
+
+/// Serves `GET /healthz`.
+pub async fn health(listener: TcpListener, control: Rc<RefCell<Control>>) {
+    let slots = Slots::new(MONITORS, MONITORS);
+    loop {
+        let (stream, remote) = accept(&listener).await;
+        let Some(slot) = slots.take(remote.ip()) else {
+            continue;
+        };
+        let control = control.clone();
+        spawn_local(async move {
+            let _slot = slot;
+            serve(stream, |request| {
+                std::future::ready(api::healthz(&request, &control))
+            })
+            .await;
+        });
+    }
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(connection) => return connection,
+            // A connection that died in the queue, or no descriptor left: neither is for ever.
+            Err(_) => sleep(EXHAUSTED_PAUSE).await,
+        }
+    }
+}
+
+/// Answers one request. However it ends, there is nobody to tell.
+async fn serve<S, A>(stream: S, answer: impl Fn(Request<Incoming>) -> A)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: Future<Output = Response<Full<Bytes>>>,
+{
+    let service = service_fn(|request| {
+        let answer = answer(request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .auto_date_header(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = timeout(CONNECTION_TIME, connection).await;
+}

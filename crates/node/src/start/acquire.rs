@@ -1,0 +1,87 @@
+//! Everything that needs a right, opened once.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+
+use mayfly_sys::tun::Tun;
+use mayfly_sys::udp::Udp;
+use mayfly_sys::{link, nft, sysctl};
+
+use super::{StartError, wanted};
+use crate::enrolment::own_address;
+use crate::firewall;
+use crate::settings::Settings;
+
+/// Name of the TUN device.
+const TUN: &str = "mayfly0";
+
+/// What makes the kernel a router.
+const FORWARDING: &[(&str, &str)] = &[
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+];
+
+/// Open descriptors, and a kernel that is set up.
+pub struct Acquired {
+    pub settings: Settings,
+    pub tun: Tun,
+    pub udp: Udp,
+    pub enrolment: TcpListener,
+    pub health: TcpListener,
+}
+
+impl Acquired {
+    /// Opens everything. The firewall stands before the first packet can be forwarded.
+    pub fn acquire(settings: Settings) -> Result<Self, StartError> {
+        let tun = wanted("the TUN device", Tun::create(TUN))?;
+        addresses(&settings)?;
+        let rules = firewall::ruleset(&settings, TUN);
+        wanted("the firewall", nft::install(&rules))?;
+        forwarding()?;
+        let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let udp = wanted(
+            "the WireGuard port",
+            Udp::bind(settings.wireguard.port.get()),
+        )?;
+        let enrolment = listen("the enrolment port", any(settings.enrolment.port.get()))?;
+        let health = listen("the health address", *settings.operator.healthz.get_ref())?;
+        Ok(Self {
+            settings,
+            tun,
+            udp,
+            enrolment,
+            health,
+        })
+    }
+}
+
+fn addresses(settings: &Settings) -> Result<(), StartError> {
+    let mtu = *settings.wireguard.mtu.get_ref();
+    wanted("the TUN device", link::set_up(TUN, Some(mtu)))?;
+    for (_, prefix) in settings.inner_prefixes() {
+        let prefix = *prefix.get_ref();
+        let added = link::add_address(TUN, own_address(prefix), prefix.prefix);
+        wanted("an inner address", added)?;
+    }
+    let uplink = &settings.uplink;
+    for address in &uplink.addresses {
+        let address = *address.get_ref();
+        let added = link::add_address(uplink.interface.as_str(), address.address, address.prefix);
+        wanted("an address of the uplink", added)?;
+    }
+    for gateway in &uplink.gateways {
+        let gateway: IpAddr = *gateway.get_ref();
+        wanted("a default router", link::add_default_route(gateway))?;
+    }
+    Ok(())
+}
+
+fn forwarding() -> Result<(), StartError> {
+    let done = sysctl::set_all(FORWARDING).map_err(|(_, error)| error);
+    wanted("forwarding between networks", done)
+}
+
+fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listener = wanted(what, TcpListener::bind(address))?;
+    wanted(what, listener.set_nonblocking(true))?;
+    Ok(listener)
+}

@@ -1,0 +1,175 @@
+//! All threads that there will ever be: this one, with its runtime, and the packet thread.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use rand_core::{OsRng, RngCore as _};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use zeroize::Zeroizing;
+
+use mayfly_counter::node::Reporter;
+use mayfly_sys::confine;
+use mayfly_tunnel::{Config, Prefix, Tunnel};
+use mayfly_wire::PublicKey;
+
+use super::acquire::Acquired;
+use super::confine::Confined;
+use super::{StartError, wanted};
+use crate::admission::Applicant;
+use crate::clock::Clock;
+use crate::control::{Control, Parts};
+use crate::datapath::{Commands, Datapath, Notice};
+use crate::enrolment::{Registry, own_address};
+use crate::offer::Offer;
+use crate::run::Daemon;
+use crate::service::Service;
+use crate::settings::Settings;
+use crate::tls::{self, Identity};
+use crate::token::Verifier;
+
+/// The node's inner IPv6 address where no pool gives it one: the source of the ICMPv6
+/// errors that tell peers that there is no IPv6.
+const NO_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+
+/// Threads that wait, and the daemon that they will be.
+pub struct Spawned {
+    pub confinement: confine::Confined,
+    pub runtime: Runtime,
+    pub daemon: Daemon,
+    /// The packet thread begins when it hears from here, and ends if it never will.
+    pub gate: Sender<()>,
+}
+
+impl Spawned {
+    /// Makes keys, tables and threads. No byte from a network is read yet.
+    pub fn spawn(confined: Confined) -> Result<Self, StartError> {
+        let Acquired {
+            settings,
+            tun,
+            udp,
+            enrolment,
+            health,
+        } = confined.acquired;
+        let tunnel = tunnel(&settings);
+        let node = PublicKey(tunnel.public_key());
+        let commands = wanted("an eventfd", Commands::new().map_err(io::Error::from))?;
+        let (notices, heard) = unbounded_channel();
+        let datapath = Datapath::new(tunnel, udp, tun, commands.clone(), notices);
+        let datapath = wanted("an epoll descriptor", datapath.map_err(io::Error::from))?;
+        let gate = wanted("the packet thread", spawn_packet_thread(datapath))?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build();
+        let runtime = wanted("the runtime", runtime)?;
+        let daemon = {
+            let _context = runtime.enter();
+            let enrolment = wanted("the enrolment port", TcpListener::from_std(enrolment))?;
+            let health = wanted("the health address", TcpListener::from_std(health))?;
+            daemon(settings, node, commands, heard, [enrolment, health])?
+        };
+        Ok(Self {
+            confinement: confined.confinement,
+            runtime,
+            daemon,
+            gate,
+        })
+    }
+}
+
+fn tunnel(settings: &Settings) -> Tunnel {
+    let pools = &settings.pools;
+    let own =
+        |prefix: Option<&toml::Spanned<_>>| prefix.map(|prefix| own_address(*prefix.get_ref()));
+    let prefixes = settings.inner_prefixes().into_iter();
+    let prefixes =
+        prefixes.filter_map(|(_, p)| Prefix::new(p.get_ref().address, p.get_ref().prefix));
+    let mut private_key = Zeroizing::new([0; 32]);
+    OsRng.fill_bytes(&mut *private_key);
+    let config = Config {
+        private_key,
+        mtu: *settings.wireguard.mtu.get_ref(),
+        ipv4: match own(Some(&pools.default.ipv4)) {
+            Some(IpAddr::V4(address)) => address,
+            _ => Ipv4Addr::UNSPECIFIED,
+        },
+        ipv6: match own(pools.default.ipv6.as_ref()) {
+            Some(IpAddr::V6(address)) => address,
+            _ => NO_IPV6,
+        },
+        pools: prefixes.collect(),
+    };
+    Tunnel::new(config, *seed())
+}
+
+/// Returns once the thread runs: the seal forbids what a thread calls while it is born.
+fn spawn_packet_thread(datapath: Datapath) -> io::Result<Sender<()>> {
+    let (gate, opened) = channel();
+    let (begin, begun) = channel();
+    thread::Builder::new()
+        .name("packets".to_owned())
+        .spawn(move || {
+            if begin.send(()).is_ok() && opened.recv().is_ok() {
+                // It ends only by an error of the system; the channel of notices tells the others.
+                let _ = datapath.run();
+            }
+        })?;
+    begun.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+    Ok(gate)
+}
+
+fn daemon(
+    settings: Settings,
+    node: PublicKey,
+    commands: Commands,
+    notices: UnboundedReceiver<Notice>,
+    [enrolment, health]: [TcpListener; 2],
+) -> Result<Daemon, StartError> {
+    let clock = Clock::from_system();
+    let identity = Identity::generate()?;
+    let accounts = &settings.accounts;
+    let service = Arc::new(Service {
+        address: *accounts.address.get_ref(),
+        name: accounts.tls_name.clone(),
+        tls: tls::client(identity.clone(), &accounts.ca, &clock)?,
+    });
+    let control = Control::new(Parts {
+        registry: Registry::new(&settings.pools, node, *seed()),
+        verifier: Verifier::new(settings.tokens.keys.get_ref()),
+        offer: Offer::new(&settings, node),
+        reporter: Reporter::new(*seed(), Instant::now()),
+        commands,
+        clock: clock.clone(),
+        when_unreachable: accounts.when_unreachable,
+    });
+    let tls = tls::server(identity.clone(), &clock)?;
+    let stop = wanted("a signal", signal(SignalKind::terminate()))?;
+    Ok(Daemon {
+        control,
+        notices,
+        enrolment,
+        health,
+        tls,
+        service,
+        stop,
+        applicant: Applicant {
+            name: settings.name,
+            secret: settings.accounts.secret,
+            identity,
+            clock,
+        },
+    })
+}
+
+fn seed() -> Zeroizing<[u8; 32]> {
+    let mut seed = Zeroizing::new([0; 32]);
+    OsRng.fill_bytes(&mut *seed);
+    seed
+}

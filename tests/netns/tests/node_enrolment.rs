@@ -1,0 +1,188 @@
+//! What the enrolment port takes and what it refuses, and how it is spoken to.
+
+mod node_support;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use mayfly_wire::token::Claims;
+use mayfly_wire::{TICKET_LEN, Ticket};
+use rcgen::{KeyPair, PKCS_ED25519};
+use rustls::NamedGroup;
+use serde_json::json;
+
+use node_support::https::{self, all_groups, classical_groups};
+use node_support::{Customer, Node, World};
+
+const FAR: u64 = 4_102_444_800; // 2100-01-01
+
+fn claims(exp: u64) -> Claims {
+    Claims {
+        ticket: Ticket([7; TICKET_LEN]),
+        exp,
+        ipv6: false,
+        streaming: false,
+        public_ipv4: false,
+        multihop: false,
+    }
+}
+
+fn sign(key: &KeyPair, claims: &Claims) -> String {
+    let key = EncodingKey::from_ed_der(&key.serialize_der());
+    encode(&Header::new(Algorithm::EdDSA), claims, &key).unwrap()
+}
+
+fn services_key(world: &World) -> KeyPair {
+    let pem = std::fs::read_to_string(world.accounts.data().join("token.key")).unwrap();
+    KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &PKCS_ED25519).unwrap()
+}
+
+fn setting() -> (World, Node, Customer) {
+    let world = World::new();
+    let node = world.node("node-a", 10);
+    let customer = Customer::new(&world, 100);
+    (world, node, customer)
+}
+
+#[test]
+fn a_bad_token_is_refused_by_the_name_of_what_is_wrong_with_it() {
+    let (world, node, customer) = setting();
+    let ours = services_key(&world);
+    let good = sign(&ours, &claims(FAR));
+    let mut forged: Vec<_> = good.split('.').map(str::to_owned).collect();
+    forged[1] = sign(&ours, &claims(FAR + 3600))
+        .split('.')
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    let header = sign(&ours, &claims(FAR)).replacen(
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSJ9",
+        "eyJhbGciOiJub25lIn0",
+        1,
+    );
+    let by_public_key = EncodingKey::from_secret(ours.public_key_raw());
+    let cases = [
+        ("token-expired", sign(&ours, &claims(1_600_000_000))),
+        ("token-signature", forged.join(".")),
+        (
+            "token-signature",
+            sign(&KeyPair::generate_for(&PKCS_ED25519).unwrap(), &claims(FAR)),
+        ),
+        ("token-algorithm", header),
+        (
+            "token-algorithm",
+            encode(&Header::new(Algorithm::HS256), &claims(FAR), &by_public_key).unwrap(),
+        ),
+        ("token-malformed", "not a token".to_owned()),
+    ];
+    for (reason, token) in cases {
+        let answer = node.enrol(&customer, &token, None);
+        assert_eq!((answer.status, answer.problem().as_str()), (401, reason));
+    }
+    assert_eq!(node.enrol(&customer, &good, None).status, 200);
+}
+
+#[test]
+fn a_bad_request_is_refused_by_the_name_of_what_is_wrong_with_it() {
+    let (world, node, customer) = setting();
+    let token = sign(&services_key(&world), &claims(FAR));
+    let zero = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let peer = |key: &str| json!({"token": token, "public_key": key}).to_string();
+    let cases = [
+        ("POST /v1/peers", peer("c2hvcnQ="), 400, "body-malformed"),
+        ("POST /v1/peers", peer(zero), 400, "key-low-order"),
+        ("POST /v1/peers", "{".to_owned(), 400, "body-malformed"),
+        ("POST /v1/peers", "[".repeat(16_000), 400, "body-malformed"),
+        (
+            "POST /v1/peers",
+            " ".repeat(16 * 1024 + 1),
+            413,
+            "body-too-large",
+        ),
+        ("PUT /v1/peers", String::new(), 405, "no-such-method"),
+        ("POST /v1/users", String::new(), 404, "no-such-route"),
+        (
+            "DELETE /v1/peers",
+            json!({"public_key": zero}).to_string(),
+            401,
+            "not-the-peer",
+        ),
+    ];
+    for (line, body, status, reason) in cases {
+        let answer = node.ask(&customer, line, None, body.as_bytes());
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (status, reason),
+            "{line}"
+        );
+    }
+    assert_eq!(node.health().as_deref(), Some("ok"));
+}
+
+#[test]
+fn a_full_pool_is_503_with_a_time_to_ask_again() {
+    let (world, node, customer) = setting();
+    let ours = services_key(&world);
+    let mut others = 0u8;
+    let refused = loop {
+        let token = sign(
+            &ours,
+            &Claims {
+                ticket: Ticket([others; TICKET_LEN]),
+                ..claims(FAR)
+            },
+        );
+        let key = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            [others | 1, others].repeat(16),
+        );
+        let body = json!({"token": token, "public_key": key}).to_string();
+        let answer = node.ask(&customer, "POST /v1/peers", None, body.as_bytes());
+        if answer.status != 200 {
+            break answer;
+        }
+        others += 1;
+    };
+    // The example's /24 less network, broadcast and the node itself.
+    assert_eq!(others, 253);
+    assert_eq!(
+        (refused.status, refused.problem().as_str()),
+        (503, "pool-full")
+    );
+    assert!(refused.head.contains("retry-after: "), "{}", refused.head);
+    assert_eq!(node.health().as_deref(), Some("pool-full"));
+}
+
+#[test]
+fn the_key_exchange_is_hybrid_where_the_client_offers_it_and_others_are_served() {
+    let (_world, node, customer) = setting();
+    for (groups, expected) in [
+        (all_groups(), NamedGroup::X25519MLKEM768),
+        (classical_groups(), NamedGroup::X25519),
+    ] {
+        let server = node.server();
+        let ask = || https::request(&server, groups, "GET /v1/peers", &[], b"");
+        let answer = customer.namespace.within(ask).unwrap();
+        assert_eq!((answer.status, answer.group), (405, expected));
+    }
+}
+
+#[test]
+fn the_pre_shared_key_extends_and_releases_and_nothing_else_does() {
+    let (world, node, customer) = setting();
+    let ours = services_key(&world);
+    let with_ticket = |ticket| Claims {
+        ticket: Ticket([ticket; TICKET_LEN]),
+        ..claims(FAR)
+    };
+    let first = node.enrol(&customer, &sign(&ours, &with_ticket(1)), None);
+    let second = sign(&ours, &with_ticket(2));
+    let taken = node.enrol(&customer, &second, None);
+    assert_eq!((taken.status, taken.problem().as_str()), (409, "key-taken"));
+    let granted = first.json();
+    let psk = granted["preshared_key"].as_str().unwrap();
+    let extended = node.enrol(&customer, &second, Some(psk));
+    assert_eq!(extended.json()["addresses"], granted["addresses"]);
+
+    assert_eq!(node.release(&customer, &customer.public_key).status, 401);
+    assert_eq!(node.release(&customer, psk).status, 204);
+    assert_eq!(node.release(&customer, psk).status, 401);
+}

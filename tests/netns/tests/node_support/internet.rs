@@ -1,0 +1,81 @@
+//! A web server on the internet that remembers who came.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mayfly_netns::{Namespace, veth};
+
+pub struct Internet {
+    pub namespace: Namespace,
+    seen: Arc<Mutex<Vec<IpAddr>>>,
+}
+
+impl Internet {
+    pub const IPV4: &str = "198.51.100.80:80";
+    pub const IPV6: &str = "[2001:db8:80::80]:80";
+
+    pub fn new(wire: &Namespace) -> Self {
+        let namespace = Namespace::new("internet");
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        veth(
+            (
+                wire,
+                "internet",
+                &[
+                    (address("198.51.100.1"), 24),
+                    (address("2001:db8:80::1"), 64),
+                ],
+            ),
+            (
+                &namespace,
+                "eth0",
+                &[
+                    (address("198.51.100.80"), 24),
+                    (address("2001:db8:80::80"), 64),
+                ],
+            ),
+        );
+        namespace.ip("route add default via 198.51.100.1");
+        namespace.ip("route add default via 2001:db8:80::1");
+        let seen = Arc::<Mutex<Vec<IpAddr>>>::default();
+        let listener = namespace.within(|| TcpListener::bind("[::]:80").unwrap());
+        let remembered = seen.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let remote = stream.peer_addr().unwrap().ip().to_canonical();
+                remembered.lock().unwrap().push(remote);
+                std::thread::spawn(move || answer(stream));
+            }
+        });
+        Self { namespace, seen }
+    }
+
+    /// Who came since this was asked last.
+    pub fn seen(&self) -> Vec<IpAddr> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+
+    /// What is on the page: more than fits into a few packets.
+    pub fn page() -> Vec<u8> {
+        (0..200_000u32).map(|byte| (byte % 251) as u8).collect()
+    }
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut request = [0; 1024];
+    let _ = stream.read(&mut request);
+    let _ = stream.write_all(&Internet::page());
+}
+
+/// Fetches the page, in the namespace of the caller's thread.
+pub fn fetch(address: &str) -> std::io::Result<Vec<u8>> {
+    let address: SocketAddr = address.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut page = Vec::new();
+    stream.read_to_end(&mut page)?;
+    Ok(page)
+}

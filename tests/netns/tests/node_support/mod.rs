@@ -1,0 +1,119 @@
+//! A small world: an account service, nodes, customers with a stock client, an internet.
+//!
+//! ```text
+//!   customer ---+
+//!   customer ---+--- wire (a bridge, 192.0.2.1/24, 2001:db8::1/64; routes) --- internet
+//!   node -------+         |                                        198.51.100.80, 2001:db8:80::80
+//!   node -------+     mayfly-accounts, 192.0.2.1:8443
+//! ```
+//!
+//! A customer's only way to the internet is the tunnel: it has no other route.
+
+#![allow(dead_code, reason = "each test file uses its part of the world")]
+
+pub mod accounts;
+pub mod customer;
+pub mod https;
+pub mod internet;
+pub mod node;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use mayfly_netns::{Namespace, veth};
+
+pub use accounts::Accounts;
+pub use customer::Customer;
+pub use internet::Internet;
+pub use node::Node;
+
+/// How long the world may take to do what it is asked for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a session may take to be counted: a service that has just started grants nothing
+/// new for 30 s (rule 5), and a denied +1 is asked again after 10 s (rule 6).
+const COUNTED: Duration = Duration::from_secs(50);
+
+/// All of it; what is named last here is taken down last.
+pub struct World {
+    pub internet: Internet,
+    pub accounts: Accounts,
+    pub wire: Namespace,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let wire = Namespace::new("wire");
+        wire.ip("link add bridge type bridge");
+        wire.ip("addr add 192.0.2.1/24 dev bridge");
+        wire.ip("addr add 2001:db8::1/64 dev bridge nodad");
+        wire.ip("link set bridge up");
+        wire.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        let internet = Internet::new(&wire);
+        let accounts = Accounts::new(&wire);
+        Self {
+            internet,
+            accounts,
+            wire,
+        }
+    }
+
+    /// A namespace on the bridge, with an `eth0`.
+    pub fn join(&self, role: &str, host: u8) -> Namespace {
+        let namespace = Namespace::new(role);
+        let ipv4: IpAddr = [192, 0, 2, host].into();
+        let ipv6: IpAddr = format!("2001:db8::{host}").parse().unwrap();
+        let port = format!("port{host}");
+        veth(
+            (&self.wire, &port, &[]),
+            (&namespace, "eth0", &[(ipv4, 24), (ipv6, 64)]),
+        );
+        self.wire.ip(&format!("link set {port} master bridge"));
+        namespace
+    }
+
+    /// A node on the bridge that is admitted and has its counter stream.
+    pub fn node(&self, name: &str, host: u8) -> Node {
+        let node = Node::start(self, name, host);
+        node.wait_for("ok");
+        node
+    }
+
+    pub fn devices_become(&self, user: &str, devices: u64) {
+        eventually(&format!("devices become {devices}"), COUNTED, || {
+            (self.accounts.devices(user) == devices).then_some(())
+        });
+    }
+}
+
+/// A program of this workspace, as fresh as this test.
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let packages = ["-p", "mayfly-node", "-p", "mayfly-accounts"];
+        let mut build = Command::new(env!("CARGO"));
+        let built = build
+            .args(["build", "--quiet"])
+            .args(packages)
+            .status()
+            .unwrap();
+        assert!(built.success(), "the programs do not build");
+    });
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join(name)
+}
+
+/// Looks again and again until `look` sees something; how long it took.
+pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
