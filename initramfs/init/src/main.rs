@@ -1,2 +1,51 @@
-//! initramfs/init
-fn main() {}
+//! PID 1: the life of a node, top to bottom. See the library for what it is.
+
+use std::fs;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use mayfly_init::cmdline::CommandLine;
+use mayfly_init::image::Image;
+use mayfly_init::network::Network;
+use mayfly_init::{Failure, bundle, confine, mounts, supervise, sysctls};
+use zeroizing_alloc::ZeroAlloc;
+
+/// The settings hold a secret, and pass through here.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+
+/// A machine that ends as soon as it has started does not hammer the boot network.
+const PAUSE: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let life = live();
+    supervise::end_all();
+    thread::sleep(PAUSE);
+    let failure = life.map_or_else(|failure| failure, |()| supervise::restart());
+    failure.into()
+}
+
+/// Returns when the daemon has ended, or the machine's address is not its own any longer.
+fn live() -> Result<(), Failure> {
+    mounts::mount_all()?;
+    sysctls::set_all()?;
+    let image = Image::read()?;
+    image.set_clock_floor()?;
+
+    let line: CommandLine = fs::read_to_string("/proc/cmdline")
+        .map_err(|_| Failure::CommandLine)?
+        .parse()?;
+    let (mut network, told) = Network::bring_up(&line.addressing)?;
+    let url = line.bundle.or(told).ok_or(Failure::NoBundleUrl)?;
+    let settings = bundle::obtain(&url, &image.bundle_key)?;
+
+    mounts::seal_root()?;
+    // The daemon is born with all rights and gives up its own; PID 1 follows.
+    let node = supervise::start(&settings)?;
+    drop(settings);
+    confine::give_up_rights()?;
+
+    node.watch(&mut network);
+    Ok(())
+}

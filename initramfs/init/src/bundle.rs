@@ -1,0 +1,194 @@
+//! The settings: fetched over plain HTTP, believed for their signature.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mayfly_wire::bundle::{Bundle, MAX_BUNDLE, signed_bytes};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::http::{StatusCode, Uri};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{NextTimeout, TcpConnector};
+
+use crate::Failure;
+use crate::cmdline::BundleUrl;
+
+/// One fetch, from connecting to the last byte.
+const FETCH: Duration = Duration::from_secs(10);
+/// Waits between fetches: doubled from the first to the last.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_secs(20);
+/// Then the machine restarts: it may be the network that came up wrong.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Fetches until there is a bundle that `key` signed, and returns its TOML.
+///
+/// # Errors
+/// [`Failure::NoBundle`] or [`Failure::BundleRefused`], whichever the last try met.
+pub fn obtain(url: &BundleUrl, key: &[u8; 32]) -> Result<String, Failure> {
+    let give_up = Instant::now() + PATIENCE;
+    let mut wait = FIRST_WAIT;
+    loop {
+        match fetch(url).and_then(|file| verify(&file, key)) {
+            Ok(toml) => return Ok(toml),
+            Err(failure) if Instant::now() + wait >= give_up => return Err(failure),
+            Err(_) => thread::sleep(wait),
+        }
+        wait = (wait * 2).min(LAST_WAIT);
+    }
+}
+
+/// One try.
+///
+/// # Errors
+/// [`Failure::NoBundle`]
+pub fn fetch(url: &BundleUrl) -> Result<Vec<u8>, Failure> {
+    let config = Agent::config_builder()
+        .timeout_global(Some(FETCH))
+        .max_redirects(0)
+        .proxy(None)
+        .user_agent("")
+        .build();
+    let agent = Agent::with_parts(config, TcpConnector::default(), Numeric(url.clone()));
+    let mut response = agent
+        .get(format!("http://{}{}", url.server, url.path))
+        .call()
+        .map_err(|_| Failure::NoBundle)?;
+    if response.status() != StatusCode::OK {
+        return Err(Failure::NoBundle);
+    }
+    response
+        .body_mut()
+        .with_config()
+        .limit(MAX_BUNDLE as u64)
+        .read_to_vec()
+        .map_err(|_| Failure::NoBundle)
+}
+
+/// Returns the TOML of a bundle that `key` signed.
+///
+/// # Errors
+/// [`Failure::BundleRefused`]
+pub fn verify(file: &[u8], key: &[u8; 32]) -> Result<String, Failure> {
+    let bundle = Bundle::parse(file).map_err(|_| Failure::BundleRefused)?;
+    UnparsedPublicKey::new(&ED25519, key)
+        .verify(&signed_bytes(&bundle.toml), &bundle.signature)
+        .map_err(|_| Failure::BundleRefused)?;
+    Ok(bundle.toml)
+}
+
+/// The address is in the URL. (The usual resolver starts a thread and links getaddrinfo,
+/// which a static program does better without.)
+#[derive(Debug)]
+struct Numeric(BundleUrl);
+
+impl Resolver for Numeric {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        addresses.push(self.0.server);
+        Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+    use super::*;
+
+    const TOML: &str = "a = 1\n";
+
+    fn signed(seed: u8, toml: &str) -> (Vec<u8>, [u8; 32]) {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        let signature = pair.sign(&signed_bytes(toml));
+        let bundle = Bundle {
+            signature: signature.as_ref().try_into().unwrap(),
+            toml: toml.to_owned(),
+        };
+        let key = pair.public_key().as_ref().try_into().unwrap();
+        (bundle.to_string().into_bytes(), key)
+    }
+
+    /// Serves one request, with `body` or nothing but `status`.
+    fn serve(status: &'static str, body: Vec<u8>) -> BundleUrl {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap();
+            assert!(request[..length].starts_with(b"GET /node HTTP/1.1\r\n"));
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            // Cut short by a client that has read enough.
+            let _ = stream.write_all(&body);
+        });
+        let path = "/node".to_owned();
+        BundleUrl { server, path }
+    }
+
+    #[test]
+    fn a_signed_bundle_is_fetched_and_believed() {
+        let (file, key) = signed(1, TOML);
+        assert_eq!(obtain(&serve("200 OK", file), &key).unwrap(), TOML);
+    }
+
+    #[test]
+    fn no_changed_byte_is_believed() {
+        let (file, key) = signed(1, TOML);
+        for at in 0..file.len() {
+            for bit in 0..8 {
+                let mut changed = file.clone();
+                changed[at] ^= 1 << bit;
+                assert_eq!(
+                    verify(&changed, &key),
+                    Err(Failure::BundleRefused),
+                    "{at}.{bit}"
+                );
+            }
+        }
+        assert!(verify(&file, &key).is_ok());
+    }
+
+    #[test]
+    fn the_signature_of_another_key_is_refused() {
+        let (file, _) = signed(1, TOML);
+        let (_, other) = signed(2, TOML);
+        assert_eq!(verify(&file, &other), Err(Failure::BundleRefused));
+    }
+
+    #[test]
+    fn more_than_a_bundle_may_hold_is_not_read() {
+        let url = serve("200 OK", vec![b' '; MAX_BUNDLE + 1]);
+        assert_eq!(fetch(&url), Err(Failure::NoBundle));
+        let url = serve("200 OK", vec![b' '; MAX_BUNDLE]);
+        assert_eq!(fetch(&url).unwrap().len(), MAX_BUNDLE);
+    }
+
+    #[test]
+    fn an_error_page_or_a_redirect_is_no_bundle() {
+        for status in [
+            "404 Not Found",
+            "302 Found\r\nLocation: http://127.0.0.1:9/",
+        ] {
+            let (file, _) = signed(1, TOML);
+            assert_eq!(
+                fetch(&serve(status, file)),
+                Err(Failure::NoBundle),
+                "{status}"
+            );
+        }
+    }
+}

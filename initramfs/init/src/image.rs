@@ -1,0 +1,89 @@
+//! `/etc/mayfly/image.toml`: the two things that an image knows.
+
+use std::fs;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
+use serde::Deserialize;
+
+use crate::Failure;
+
+const PATH: &str = "/etc/mayfly/image.toml";
+
+/// What the image was built with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Ed25519 public key that signs settings bundles.
+    pub bundle_key: [u8; 32],
+    /// When its commit was made, in Unix seconds.
+    pub built: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    bundle_key: String,
+    built: i64,
+}
+
+impl Image {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`Failure::Image`]
+    pub fn read() -> Result<Self, Failure> {
+        let text = fs::read_to_string(PATH).map_err(|_| Failure::Image)?;
+        Self::parse(&text)
+    }
+
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let file: File = toml::from_str(text).map_err(|_| Failure::Image)?;
+        let bundle_key = STANDARD
+            .decode(file.bundle_key)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(Failure::Image)?;
+        Ok(Self {
+            bundle_key,
+            built: file.built,
+        })
+    }
+
+    /// Sets a clock that is earlier than the image itself: a board without a battery
+    /// would find every certificate not yet valid.
+    ///
+    /// # Errors
+    /// [`Failure::Clock`]
+    pub fn set_clock_floor(&self) -> Result<(), Failure> {
+        let now = clock_gettime(ClockId::CLOCK_REALTIME).map_err(|_| Failure::Clock)?;
+        if now.tv_sec() >= self.built {
+            return Ok(());
+        }
+        clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::new(self.built, 0))
+            .map_err(|_| Failure::Clock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_whole_key_does_not_start() {
+        let key = STANDARD.encode([7; 32]);
+        let image = Image::parse(&format!("bundle_key = \"{key}\"\nbuilt = 1764000000\n"));
+        assert!(
+            image.is_ok_and(|image| image.bundle_key == [7; 32] && image.built == 1_764_000_000)
+        );
+        for text in [
+            "built = 1".to_owned(),
+            format!("bundle_key = \"{key}\""),
+            format!("bundle_key = \"{}\"\nbuilt = 1", STANDARD.encode([7; 31])),
+            format!("bundle_key = \"{key}\"\nbuilt = 1\nother = 1"),
+        ] {
+            assert!(Image::parse(&text) == Err(Failure::Image), "{text}");
+        }
+    }
+}
