@@ -1,2 +1,127 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: what people do with this tree.
+//!
+//! `run` shows the whole product at work on this machine, `test` checks it, `image`
+//! and `lock` build what servers boot. Everything else is cargo's.
+//!
+//! xtask uses no crate of the project: it runs the same programs that people run, so
+//! that what it shows is what they get. It asks for packages before it starts, and
+//! whatever it started, it takes away again: when done, on Ctrl-C, on failure; and the
+//! next run takes away what a killed one left.
+
+mod image;
+mod packages;
+mod process;
+mod progress;
+mod run;
+mod signals;
+mod teardown;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::image::Profile;
+use crate::progress::say;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "What people do with this tree")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Boot a node in QEMU, send a customer through it, and show the counter at work
+    ///
+    /// Needs root. Writes target/run/report.json.
+    Run(run::Args),
+    /// Formatting, lints, licences, and all tests
+    ///
+    /// Without words: every step. The tests `netns` and `boot` need root.
+    Test(test::Args),
+    /// Build the kernel and the initramfs
+    Image {
+        /// Which kernel
+        #[arg(long, value_enum, default_value = "sealed")]
+        profile: Profile,
+        /// Public key of the operator who signs settings: base64, or a file with it
+        #[arg(long, value_name = "KEY")]
+        bundle_key: String,
+    },
+    /// Say which kernel source the image is built from
+    Lock {
+        /// Move the lock to the source that is installed
+        #[arg(long)]
+        update: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<signals::Interrupted>() => {
+            progress::complain(&error);
+            // What a shell reports of a program that Ctrl-C ended.
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            progress::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Test(args) => test::test(&args),
+        Verb::Image {
+            profile,
+            bundle_key,
+        } => build_image(profile, &bundle_key),
+        Verb::Lock { update } => show_lock(update),
+    }
+}
+
+fn build_image(profile: Profile, bundle_key: &str) -> Result<()> {
+    packages::provide(packages::IMAGE)?;
+    let image = image::build(&image::Options {
+        profile,
+        bundle_key: image::parse_bundle_key(bundle_key)?,
+    })?;
+    say(&format!(
+        "{}\t{} bytes",
+        image.kernel.display(),
+        image.kernel_bytes
+    ));
+    say(&format!(
+        "{}\t{} bytes",
+        image.initramfs.display(),
+        image.initramfs_bytes
+    ));
+    for path in image.executables {
+        say(&format!("executable: {path}"));
+    }
+    Ok(())
+}
+
+fn show_lock(update: bool) -> Result<()> {
+    let moved = update && image::lock::update()?;
+    let kernel = image::lock::Lock::read()?.kernel;
+    let word = if moved { "moved to" } else { "is at" };
+    say(&format!(
+        "the lock {word} {} {}",
+        kernel.package, kernel.version
+    ));
+    Ok(())
+}
+
+/// The top of the work tree.
+fn tree() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}

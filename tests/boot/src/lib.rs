@@ -1,1 +1,2 @@
-//! boot
+//! The sealed image in QEMU, a stock WireGuard client, and the counter: what
+//! `cargo xtask run` shows, judged claim by claim. All of it is in `tests/`; it needs root.

@@ -47,7 +47,8 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let wire = Namespace::new("wire");
-        wire.ip("link add bridge type bridge");
+        // Else it takes the lowest address of its ports, and changes it as they come.
+        wire.ip("link add bridge address 02:00:00:00:00:01 type bridge");
         wire.ip("addr add 192.0.2.1/24 dev bridge");
         wire.ip("addr add 2001:db8::1/64 dev bridge nodad");
         wire.ip("link set bridge up");

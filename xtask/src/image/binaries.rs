@@ -1,0 +1,170 @@
+//! The two programs of the image: static, stripped, silent about where they were built.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::progress::step;
+use crate::tree;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The programs, read.
+pub struct Programs {
+    /// `/init`
+    pub init: Vec<u8>,
+    /// `/bin/mayfly-node`
+    pub node: Vec<u8>,
+}
+
+/// Builds both in one call of cargo and apart from everything else: cargo unites the
+/// features of what it builds together, and only these two want every log call compiled
+/// out. A target directory of their own keeps host builds as they are.
+///
+/// # Errors
+/// They do not build, are not static, or hold a path of this machine.
+pub fn build() -> Result<Programs> {
+    let out = tree().join("target/image-build");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(tree())
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "image",
+            "--target",
+            TARGET,
+        ])
+        .args(["--package", "mayfly-init", "--package", "mayfly-node"])
+        .arg("--target-dir")
+        .arg(&out)
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags().join("\x1f"))
+        .env_remove("RUSTFLAGS")
+        .env(format!("CFLAGS_{}", TARGET.replace('-', "_")), c_flags());
+    step("build init and mayfly-node, static", || run(&mut command))?;
+
+    let program = |name: &str| {
+        let path = out.join(TARGET).join("image").join(name);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        check(name, &bytes)?;
+        Ok::<_, anyhow::Error>(bytes)
+    };
+    Ok(Programs {
+        init: program("init")?,
+        node: program("mayfly-node")?,
+    })
+}
+
+fn run(cargo: &mut Command) -> Result<()> {
+    let output = cargo.output().context("cannot run cargo")?;
+    ensure!(
+        output.status.success(),
+        "the image's programs do not build:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// Static glibc, since the image has no loader; and no path of this machine. Crate
+/// getrandom asks the loader whether there is a system call, and opens /dev/urandom where
+/// there is neither: this is the kernel that has it.
+fn rust_flags() -> Vec<String> {
+    let mut flags = vec![
+        "-Ctarget-feature=+crt-static".to_owned(),
+        "--cfg=getrandom_backend=\"linux_getrandom\"".to_owned(),
+    ];
+    flags.extend(
+        machine_paths()
+            .into_iter()
+            .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())),
+    );
+    flags
+}
+
+/// The same for the C in ring and aws-lc.
+fn c_flags() -> String {
+    let flags: Vec<String> = machine_paths()
+        .into_iter()
+        .map(|(path, name)| format!("-ffile-prefix-map={}={name}", path.display()))
+        .collect();
+    flags.join(" ")
+}
+
+/// What must not show, and what stands in its place.
+fn machine_paths() -> [(PathBuf, &'static str); 2] {
+    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/nonexistent".into()));
+    let cargo = env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from);
+    [(tree(), "/mayfly"), (cargo, "/cargo")]
+}
+
+fn check(name: &str, program: &[u8]) -> Result<()> {
+    ensure!(!wants_a_loader(program)?, "{name} is not static");
+    for (path, _) in machine_paths() {
+        let path = path.into_os_string().into_encoded_bytes();
+        ensure!(
+            !program.windows(path.len()).any(|window| window == path),
+            "{name} holds the path {}",
+            String::from_utf8_lossy(&path)
+        );
+    }
+    Ok(())
+}
+
+/// Whether an ELF file names an interpreter (program header PT_INTERP).
+fn wants_a_loader(elf: &[u8]) -> Result<bool> {
+    const PT_INTERP: u64 = 3;
+    let field = |at: usize, size: usize| {
+        let bytes = elf.get(at..at + size).context("a truncated ELF file")?;
+        Ok::<_, anyhow::Error>(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        )
+    };
+    if elf.get(..6) != Some(b"\x7fELF\x02\x01") {
+        bail!("not a 64-bit little-endian ELF file");
+    }
+    // Elf64_Ehdr: e_phoff at 32, e_phentsize at 54, e_phnum at 56.
+    let (table, size, count) = (field(32, 8)?, field(54, 2)?, field(56, 2)?);
+    for index in 0..count {
+        let header = usize::try_from(table + index * size)?;
+        if field(header, 4)? == PT_INTERP {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dynamic_program_is_told_from_a_static_one() {
+        let this_test = fs::read(env::current_exe().unwrap()).unwrap();
+        assert!(wants_a_loader(&this_test).unwrap());
+
+        let mut headless = this_test;
+        headless[56..58].fill(0);
+        assert!(!wants_a_loader(&headless).unwrap());
+        assert!(wants_a_loader(b"#!/bin/sh").is_err());
+    }
+
+    #[test]
+    fn a_path_of_this_machine_is_found() {
+        let mut program = fs::read(env::current_exe().unwrap()).unwrap();
+        program[56..58].fill(0);
+        let truncated = &mut program[..4096];
+        check("it", truncated).unwrap();
+        let path = tree().into_os_string().into_encoded_bytes();
+        truncated[2048..2048 + path.len()].copy_from_slice(&path);
+        assert!(check("it", truncated).is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! What a command needs of the machine: looked for first, installed where that can be.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::image::lock::Lock;
+use crate::progress::step;
+
+/// A program, or a file if it begins with a slash, and the Debian package that has it.
+pub type Need = (&'static str, &'static str);
+
+/// To build the image; the kernel's source is in the lock file.
+pub const IMAGE: &[Need] = &[
+    ("gcc", "gcc"),
+    ("make", "make"),
+    ("bc", "bc"),
+    ("bison", "bison"),
+    ("flex", "flex"),
+    ("git", "git"),
+    ("patch", "patch"),
+    ("tar", "tar"),
+    ("xz", "xz-utils"),
+    ("setpriv", "util-linux"),
+    ("/usr/include/libelf.h", "libelf-dev"),
+    ("/usr/include/openssl/ssl.h", "libssl-dev"),
+];
+
+/// To make namespaces, send a stock client through them, and look.
+pub const NETWORK: &[Need] = &[
+    ("ip", "iproute2"),
+    ("setpriv", "util-linux"),
+    ("sysctl", "procps"),
+    ("nft", "nftables"),
+    ("wg", "wireguard-tools"),
+    ("wg-quick", "wireguard-tools"),
+    ("wireguard-go", "wireguard-go"),
+    ("tcpdump", "tcpdump"),
+    ("ping", "iputils-ping"),
+    ("iperf3", "iperf3"),
+    ("curl", "curl"),
+];
+
+/// To boot the image.
+pub const QEMU: &[Need] = &[("qemu-system-x86_64", "qemu-system-x86")];
+
+/// # Errors
+/// One line: not root, or the kernel gives no TUN devices.
+pub fn require_root() -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "this makes network namespaces: run it as root"
+    );
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")
+        .context("this needs /dev/net/tun, which does not open")?;
+    Ok(())
+}
+
+/// Sees to it that `needs` are there.
+///
+/// # Errors
+/// One line that says what is missing, and as not root what to type.
+pub fn provide(needs: &[Need]) -> Result<()> {
+    let packages = missing(needs);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "missing: {list}; type: sudo apt-get install --no-install-recommends {list}"
+    );
+    ensure!(
+        find("apt-get").is_some(),
+        "missing: {list}; and no apt-get to install it with"
+    );
+    step(&format!("install {list}"), || install(&packages))?;
+    let still = missing(needs);
+    ensure!(
+        still.is_empty(),
+        "missing although installed: {}; is it in PATH?",
+        still.join(" ")
+    );
+    Ok(())
+}
+
+/// The kernel's source, as the lock file names it.
+///
+/// # Errors
+/// As [`provide`].
+pub fn provide_kernel_source() -> Result<()> {
+    let source = Lock::read()?.kernel;
+    if source.tarball.is_file() {
+        return Ok(());
+    }
+    let package = source.package;
+    ensure!(
+        nix::unistd::geteuid().is_root() && find("apt-get").is_some(),
+        "missing: {package}; type: sudo apt-get install --no-install-recommends {package}"
+    );
+    step(&format!("install {package}"), || {
+        install(&[&format!("{package}={}", source.version)]).or_else(|_| install(&[&package]))
+    })
+}
+
+fn missing(needs: &[Need]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = needs
+        .iter()
+        .filter(|(what, _)| find(what).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn find(what: &str) -> Option<PathBuf> {
+    if what.starts_with('/') {
+        return Some(PathBuf::from(what)).filter(|path| path.exists());
+    }
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join(what))
+        .find(|path| path.is_file())
+}
+
+/// Package lists may be missing or old: they are fetched if it does not work without.
+fn install(packages: &[&str]) -> Result<()> {
+    let install = |packages: &[&str]| {
+        let words = ["install", "--yes", "--no-install-recommends"];
+        apt_get(&[words.as_slice(), packages].concat())
+    };
+    install(packages).or_else(|_| {
+        apt_get(&["update"])?;
+        install(packages)
+    })
+}
+
+fn apt_get(words: &[&str]) -> Result<()> {
+    let output = Command::new("apt-get")
+        .args(["--quiet=2", "--option", "DPkg::Lock::Timeout=300"])
+        .args(words)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .current_dir(Path::new("/"))
+        .output()
+        .context("cannot run apt-get")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let last = complaint.lines().last().unwrap_or("no word of why");
+    bail!("apt-get {} failed: {last}", words.first().unwrap_or(&""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_named_once_by_its_package() {
+        let needs = &[
+            ("sh", "dash"),
+            ("/", "base-files"),
+            ("no-such-program", "nothing"),
+            ("/no/such/file", "nothing"),
+        ];
+        assert_eq!(missing(needs), ["nothing"]);
+    }
+}

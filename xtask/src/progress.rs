@@ -1,0 +1,50 @@
+//! What a person sees of a long command: one line a step, alive on a terminal.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One line on standard output.
+pub fn say(line: &str) {
+    // A reader that went away does not stop the work.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Why it ended, in one line on standard error.
+pub fn complain(error: &anyhow::Error) {
+    let _ = writeln!(std::io::stderr(), "xtask: {error:#}");
+}
+
+/// Runs one step: a spinner with its time while it lasts, one line when it is done.
+///
+/// # Errors
+/// The step's.
+pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let started = Instant::now();
+    let spinner = spinner(what);
+    let result = work();
+    spinner.finish_and_clear();
+    let mark = if result.is_ok() { "ok" } else { "FAILED" };
+    say(&format!(
+        "{what:<58} {mark:>6} {:>8}",
+        seconds(started.elapsed())
+    ));
+    result
+}
+
+fn spinner(what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let spinner = ProgressBar::new_spinner()
+        .with_style(style)
+        .with_message(what.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
+}
+
+/// A time as a person reads it.
+pub fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

@@ -1,0 +1,244 @@
+//! `cargo xtask run`: the whole product at work on one machine.
+//!
+//! ```text
+//!   customer             hub: router, operator               internet
+//!  203.0.113.2 ------- 203.0.113.1    198.51.100.1 -------- 198.51.100.2
+//!  mayfly, wg-quick      |  accounts :8443                   web server
+//!                        |  bundle   :8080
+//!                      192.0.2.1
+//!                        | TAP
+//!                      192.0.2.2   QEMU: the sealed image
+//! ```
+//!
+//! Three network namespaces and nothing outside of them. The customer is a stock
+//! WireGuard client with what `mayfly enrol` wrote; the account's `devices` are watched
+//! from the hub; the internet writes down whom it saw.
+
+mod capture;
+mod customer;
+mod guest;
+mod lab;
+mod operator;
+mod report;
+mod web;
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+
+use self::capture::Capture;
+use self::customer::Customer;
+use self::guest::Guest;
+use self::lab::Lab;
+use self::operator::{BundleKey, Operator};
+use self::report::{Phase, Report};
+use self::web::Web;
+use crate::image::{self, Image, Profile};
+use crate::packages;
+use crate::progress::{say, seconds, step};
+use crate::signals::{self, Interrupted};
+use crate::teardown::{self, Tag};
+
+/// `cargo xtask run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// End when everything has been shown, instead of staying up until Ctrl-C
+    #[arg(long)]
+    once: bool,
+    /// Do not show that 180 s of silence end a session
+    #[arg(long)]
+    quick: bool,
+    /// Boot the kernel with a log, which goes to target/run/console.log
+    #[arg(long)]
+    dev: bool,
+}
+
+impl Args {
+    fn profile(&self) -> Profile {
+        if self.dev {
+            Profile::Dev
+        } else {
+            Profile::Sealed
+        }
+    }
+}
+
+/// The longest that a session may outlive its client, and a little for looking.
+const SILENCE: Duration = Duration::from_secs(180 + 45);
+/// How long the counter may take to follow what a client does.
+const COUNTED: Duration = Duration::from_secs(15);
+/// Size of the page that comes through the tunnel, in bytes.
+const PAGE: usize = 256 * 1024;
+
+/// Shows everything, takes everything away, and writes `target/run/report.json`.
+///
+/// # Errors
+/// What did not hold, or what is missing on this machine.
+pub fn run(args: &Args) -> Result<()> {
+    signals::watch()?;
+    packages::require_root()?;
+    packages::provide(&[packages::IMAGE, packages::NETWORK, packages::QEMU].concat())?;
+    packages::provide_kernel_source()?;
+    for name in teardown::sweep()? {
+        say(&format!("took away what {name} had left"));
+    }
+    let tag = Tag::own();
+    let mut report = Report::new(args.profile())?;
+    let shown = show(args, &tag, &mut report);
+    let left_behind = teardown::left_behind(&tag);
+    if let Err(error) = &shown
+        && error.is::<Interrupted>()
+    {
+        // It measured nothing: the report of an earlier run stays.
+        ensure!(left_behind.is_empty(), "left: {}", left_behind.join("; "));
+        return shown;
+    }
+    report.finish(&shown, left_behind);
+    report.write()?;
+    say("report: target/run/report.json");
+    shown?;
+    ensure!(report.ok, "{}", report.failures.join("; "));
+    Ok(())
+}
+
+/// Takes a run's things away, however it ends.
+struct Guard<'a>(&'a Tag);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        teardown::take_away(self.0);
+    }
+}
+
+fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
+    let _guard = Guard(tag);
+    make_directory(tag)?;
+    step("build mayfly and mayfly-accounts", operator::build)?;
+    let key = BundleKey::make(tag)?;
+    let lab = step("make namespaces", || Lab::make(tag))?;
+    let operator = step("start the account service", || Operator::start(&lab, &key))?;
+    let image = build_image(args.profile(), &key)?;
+    report.image(&image);
+
+    let mut guest = step("boot the image", || {
+        Guest::boot(&lab, &operator, &image, args.profile())
+    })?;
+    report.accelerator = Some(guest.accelerator);
+    step("wait until the node takes clients", || {
+        operator.await_node(&mut guest)
+    })?;
+    let customer = Customer::new(&lab, &operator)?;
+    step("enrol a device", || customer.enrol())?;
+    report.boot_ms = Some(millis(guest.started));
+    step("wait until the account service counts anew", || {
+        operator.await_counting()
+    })?;
+
+    connect_and_release(&lab, &operator, &customer, report)?;
+    if !args.quick {
+        fall_silent(&operator, &customer, report)?;
+    }
+    if !args.once {
+        stay(&lab, &operator, &mut guest)?;
+    }
+    Ok(())
+}
+
+/// For the owner's eyes: passwords and secrets are in it.
+fn make_directory(tag: &Tag) -> Result<()> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(tag.directory())
+        .context("cannot make a directory below target/run")
+}
+
+fn build_image(profile: Profile, key: &BundleKey) -> Result<Image> {
+    let started = Instant::now();
+    let options = image::Options {
+        profile,
+        bundle_key: image::parse_bundle_key(&key.public)?,
+    };
+    let image = signals::interruptible(|| image::build(&options))?;
+    say(&format!(
+        "the image is built, {}",
+        seconds(started.elapsed())
+    ));
+    Ok(image)
+}
+
+/// devices 0, 1, 0; and in between, everything that goes through the tunnel or beside it.
+fn connect_and_release(
+    lab: &Lab,
+    operator: &Operator,
+    customer: &Customer,
+    report: &mut Report,
+) -> Result<()> {
+    let page = web::random_page(PAGE)?;
+    let internet = lab
+        .internet
+        .inside(|| Web::serve(lab::PAGE_AT, page.clone()))?;
+    let capture = Capture::start(lab)?;
+    expect(operator, report, Phase::Start, 0, || Ok(()))?;
+    let mut up = SystemTime::now();
+    expect(operator, report, Phase::Connect, 1, || {
+        customer.up()?;
+        up = SystemTime::now();
+        Ok(())
+    })?;
+    report.tunnel_ok = step("fetch a page through the tunnel", || customer.fetch())? == page;
+    report.saw(&internet.visitors());
+    customer.stray()?;
+    let down = SystemTime::now();
+    customer.down()?;
+    let packets = capture.finish()?;
+    report.handshake_ms = capture::handshake_ms(&packets);
+    report.leaks(capture::beside_the_tunnel(&packets, up, down));
+    expect(operator, report, Phase::Release, 0, || customer.release())
+}
+
+/// devices 1, and 0 without a word from the client.
+fn fall_silent(operator: &Operator, customer: &Customer, report: &mut Report) -> Result<()> {
+    customer.enrol()?;
+    expect(operator, report, Phase::Connect2, 1, || customer.up())?;
+    expect(operator, report, Phase::Silence, 0, || customer.vanish())
+}
+
+/// Does something, and waits until the counter shows it.
+fn expect(
+    operator: &Operator,
+    report: &mut Report,
+    phase: Phase,
+    value: u8,
+    act: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    act()?;
+    let since = Instant::now();
+    let what = format!("devices is {value} ({})", phase.name());
+    let limit = if phase == Phase::Silence {
+        SILENCE
+    } else {
+        COUNTED
+    };
+    let seen = step(&what, || operator.await_devices(value, limit));
+    report.devices(phase, seen.as_ref().ok().copied(), millis(since));
+    seen.map(|_| ())
+}
+
+/// Prints how to use what is up, and waits for a signal.
+fn stay(lab: &Lab, operator: &Operator, guest: &mut Guest) -> Result<()> {
+    say("\nIt stays up until Ctrl-C. Another device, in the customer's namespace:");
+    for line in operator.how_to_connect(lab) {
+        say(&format!("  {line}"));
+    }
+    while signals::check().is_ok() {
+        guest.still_runs()?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,167 @@
+//! The customer: `mayfly`, and a stock WireGuard client.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::lab::{Lab, Namespace, PAGE_AT};
+use super::operator::{self, Operator};
+use crate::process;
+
+/// No command of the customer's takes longer.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// wg-quick hands resolvers to resolvconf, which a machine without a desktop has not got,
+/// and which would write where the whole machine looks. This one swallows them.
+const RESOLVCONF: &str = "#!/bin/sh\ncat > /dev/null\n";
+
+/// Resolvers and addresses that a customer's programs may try, whatever the tunnel says.
+const STRAY: [&str; 3] = [
+    "198.51.100.53:53",
+    "[2001:db8:64::2]:53",
+    "[2001:db8:64::2]:443",
+];
+
+/// A device of the customer's.
+pub struct Customer<'a> {
+    namespace: &'a Namespace,
+    operator: &'a Operator,
+    interface: String,
+    config: PathBuf,
+    page: PathBuf,
+    path: String,
+}
+
+impl<'a> Customer<'a> {
+    /// A device that has never enrolled.
+    ///
+    /// # Errors
+    /// The run's directory cannot be written.
+    pub fn new(lab: &'a Lab, operator: &'a Operator) -> Result<Self> {
+        let programs = lab.file("bin");
+        fs::create_dir_all(&programs).context("cannot make a directory for the customer")?;
+        let resolvconf = programs.join("resolvconf");
+        fs::write(&resolvconf, RESOLVCONF).context("cannot write resolvconf")?;
+        fs::set_permissions(&resolvconf, fs::Permissions::from_mode(0o755))?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let interface = lab.tag.interface();
+        Ok(Self {
+            namespace: &lab.customer,
+            operator,
+            config: lab.file(&format!("{interface}.conf")),
+            interface,
+            page: lab.file("page"),
+            path: format!("{}:{path}", programs.display()),
+        })
+    }
+
+    /// A new key, a new enrolment.
+    ///
+    /// # Errors
+    /// `mayfly enrol` fails.
+    pub fn enrol(&self) -> Result<()> {
+        let mut command = self.mayfly("enrol");
+        command
+            .args(self.operator.enrol_words())
+            .arg("--out")
+            .arg(&self.config);
+        process::output(&mut command, "mayfly enrol", LIMIT).map(|_| ())
+    }
+
+    /// Ends the enrolment.
+    ///
+    /// # Errors
+    /// `mayfly release` fails.
+    pub fn release(&self) -> Result<()> {
+        let mut command = self.mayfly("release");
+        command.arg("--config").arg(&self.config);
+        process::output(&mut command, "mayfly release", LIMIT).map(|_| ())
+    }
+
+    /// Brings the tunnel up.
+    ///
+    /// # Errors
+    /// wg-quick fails.
+    pub fn up(&self) -> Result<()> {
+        self.wg_quick("up")
+    }
+
+    /// Takes the tunnel down; the node hears nothing of that.
+    ///
+    /// # Errors
+    /// wg-quick fails.
+    pub fn down(&self) -> Result<()> {
+        self.wg_quick("down")
+    }
+
+    /// The client dies.
+    ///
+    /// # Errors
+    /// Its interface is gone already.
+    pub fn vanish(&self) -> Result<()> {
+        self.namespace
+            .ip(&format!("link delete {}", self.interface))
+    }
+
+    /// The internet's page.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub fn fetch(&self) -> Result<Vec<u8>> {
+        let url = format!("http://{PAGE_AT}/");
+        let words = [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--noproxy",
+            "*",
+        ];
+        let mut command = self.namespace.command(words);
+        command
+            .args(["--max-time", "30", &url, "--output"])
+            .arg(&self.page);
+        process::output(&mut command, "curl", LIMIT)?;
+        fs::read(&self.page).context("curl left no page")
+    }
+
+    /// Sends what must not be seen outside of the tunnel: to resolvers, and over IPv6.
+    ///
+    /// # Errors
+    /// There are no sockets.
+    pub fn stray(&self) -> Result<()> {
+        self.namespace.inside(|| {
+            for target in STRAY {
+                let any = if target.starts_with('[') {
+                    "[::]:0"
+                } else {
+                    "0.0.0.0:0"
+                };
+                // Refused or lost is as good: what counts is what the link shows.
+                let _ = UdpSocket::bind(any)?.send_to(b"who is it", target);
+            }
+            Ok(())
+        })
+    }
+
+    fn mayfly(&self, verb: &str) -> Command {
+        let mayfly = operator::program("mayfly");
+        let mut command = self.namespace.command([]);
+        command.arg(mayfly).arg(verb);
+        command
+    }
+
+    fn wg_quick(&self, verb: &str) -> Result<()> {
+        let mut command = self.namespace.command(["wg-quick", verb]);
+        command
+            .arg(&self.config)
+            .env("PATH", &self.path)
+            .env("WG_QUICK_USERSPACE_IMPLEMENTATION", "wireguard-go");
+        process::output(&mut command, "wg-quick", LIMIT).map(|_| ())
+    }
+}

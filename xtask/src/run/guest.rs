@@ -1,0 +1,131 @@
+//! The node: the image in QEMU, on a TAP device of the hub.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::lab::{BUNDLE_AT, GUEST_MIB, Lab, NODE, OPERATOR, TAP};
+use super::operator::Operator;
+use super::report::Accelerator;
+use crate::image::{Image, Profile};
+use crate::process::Job;
+use crate::teardown;
+
+/// How long a guest may take until it asks for its settings. KVM opens
+/// on some machines that cannot run a guest.
+const PATIENCE: [(Accelerator, Duration); 2] = [
+    (Accelerator::Kvm, Duration::from_secs(10)),
+    (Accelerator::Tcg, Duration::from_secs(120)),
+];
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A running guest.
+pub struct Guest {
+    /// What runs it.
+    pub accelerator: Accelerator,
+    /// When QEMU was started.
+    pub started: Instant,
+    job: Job,
+    complaints: PathBuf,
+}
+
+impl Guest {
+    /// Boots the image, with the first accelerator under which it gets as far as asking
+    /// for its settings.
+    ///
+    /// # Errors
+    /// It does under none.
+    pub fn boot(lab: &Lab, operator: &Operator, image: &Image, profile: Profile) -> Result<Self> {
+        let kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm");
+        let mut last = None;
+        for (accelerator, patience) in PATIENCE {
+            if accelerator == Accelerator::Kvm && kvm.is_err() {
+                continue;
+            }
+            let mut guest = Self::start(lab, image, profile, accelerator)?;
+            match guest.await_first_request(operator, patience) {
+                Ok(()) => return Ok(guest),
+                Err(error) => last = Some(error),
+            }
+        }
+        match last {
+            Some(error) => Err(error),
+            None => bail!("no accelerator to try"),
+        }
+    }
+
+    fn start(lab: &Lab, image: &Image, profile: Profile, accelerator: Accelerator) -> Result<Self> {
+        let (accel, cpu) = match accelerator {
+            Accelerator::Kvm => ("kvm", "host"),
+            Accelerator::Tcg => ("tcg,thread=multi", "max"),
+        };
+        // A panic reboots (panic=-1), and a reboot ends QEMU (-no-reboot).
+        let mut words = format!(
+            "panic=-1 mayfly.address={NODE}/24 mayfly.gateway={OPERATOR} \
+             mayfly.bundle=http://{BUNDLE_AT}/node.bundle"
+        );
+        let mut serial = "none".to_owned();
+        if profile == Profile::Dev {
+            words.push_str(" console=ttyS0");
+            serial = format!("file:{}", teardown::runs().join("console.log").display());
+        }
+        let memory = GUEST_MIB.to_string();
+        let netdev = format!("tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off");
+        let mut command = lab.hub.command(["qemu-system-x86_64", "-nodefaults"]);
+        command
+            .args([
+                "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", &memory,
+            ])
+            .args(["-no-reboot", "-display", "none", "-monitor", "none"])
+            .args(["-serial", &serial, "-netdev", &netdev])
+            .args(["-device", "virtio-net-pci,netdev=net,romfile="])
+            .arg("-kernel")
+            .arg(&image.kernel)
+            .arg("-initrd")
+            .arg(&image.initramfs)
+            .args(["-append", &words]);
+        let complaints = lab.file("qemu.log");
+        command.stderr(File::create(&complaints).context("cannot write QEMU's log")?);
+        let started = Instant::now();
+        let job = Job::start(&mut command, "QEMU")?;
+        Ok(Self {
+            accelerator,
+            started,
+            job,
+            complaints,
+        })
+    }
+
+    fn await_first_request(&mut self, operator: &Operator, patience: Duration) -> Result<()> {
+        let before = operator.bundle_requests();
+        while operator.bundle_requests() == before {
+            self.still_runs()?;
+            if self.started.elapsed() > patience {
+                bail!(
+                    "the guest did not ask for its settings within {} s",
+                    patience.as_secs()
+                );
+            }
+            crate::signals::check()?;
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// QEMU has ended: the guest panicked, or its node gave up.
+    pub fn still_runs(&mut self) -> Result<()> {
+        // QEMU lives on after this, with a guest that does not.
+        const DEAD: &str = "KVM internal error";
+        let said = fs::read_to_string(&self.complaints).unwrap_or_default();
+        ensure!(!said.contains(DEAD), "QEMU says: {DEAD}");
+        self.job.still_runs().with_context(|| {
+            said.lines()
+                .last()
+                .unwrap_or("the guest is gone")
+                .to_owned()
+        })
+    }
+}

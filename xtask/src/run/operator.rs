@@ -1,0 +1,372 @@
+//! The operator: account service, settings for the node, and an eye on both.
+
+use std::env;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::guest::Guest;
+use super::lab::{
+    ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, HEALTHZ, Lab, NODE, Namespace, OPERATOR, WIREGUARD_PORT,
+};
+use super::web::Web;
+use crate::process::{self, Job};
+use crate::signals;
+use crate::teardown::Tag;
+use crate::tree;
+
+/// The node's name, in its certificate.
+const NODE_NAME: &str = "node-1.example";
+/// The account service's.
+const ACCOUNTS_NAME: &str = "accounts.example";
+/// The customer's account.
+const USER: &str = "ann";
+
+const LIMIT: Duration = Duration::from_secs(60);
+const BUILD: Duration = Duration::from_secs(3600);
+/// How long after its start the account service grants nobody new, and a second.
+const GRACE: Duration = Duration::from_secs(31);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Builds the programs that a run uses, beside this one.
+///
+/// # Errors
+/// They do not build.
+pub fn build() -> Result<()> {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let words = "build --locked --package mayfly-client --package mayfly-accounts";
+    let mut command = process::command([cargo.as_str()].into_iter().chain(words.split(' ')));
+    command.current_dir(tree());
+    process::output(&mut command, "cargo build", BUILD).map(|_| ())
+}
+
+/// A program that [`build`] has built.
+pub fn program(name: &str) -> PathBuf {
+    let beside = env::current_exe().unwrap_or_default();
+    beside.parent().unwrap_or(Path::new("")).join(name)
+}
+
+/// The key that signs this run's settings.
+pub struct BundleKey {
+    file: PathBuf,
+    /// What the image pins, in base64.
+    pub public: String,
+}
+
+impl BundleKey {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// `mayfly node keys` fails.
+    pub fn make(tag: &Tag) -> Result<Self> {
+        let file = tag.directory().join("bundle.key");
+        let mut command = process::command([]);
+        command
+            .arg(program("mayfly"))
+            .args(["node", "keys", "--out"])
+            .arg(&file);
+        let public = process::output(&mut command, "mayfly node keys", LIMIT)?;
+        Ok(Self {
+            file,
+            public: public.trim().to_owned(),
+        })
+    }
+}
+
+/// The running account service, and the settings that a node can fetch.
+pub struct Operator {
+    hub: Namespace,
+    service: Job,
+    started: Instant,
+    bundle: Web,
+    ca: PathBuf,
+    password: PathBuf,
+    login: PathBuf,
+}
+
+impl Operator {
+    /// Sets up the account service as its documentation says, with one account and one
+    /// node, starts it, and signs the node's settings.
+    ///
+    /// # Errors
+    /// A command fails.
+    pub fn start(lab: &Lab, key: &BundleKey) -> Result<Self> {
+        let config = lab.file("accounts.toml");
+        let data = lab.file("accounts");
+        write(&config, &accounts_toml(&data))?;
+        let accounts = |words: &[&str]| {
+            let mut command = process::command([]);
+            command.arg(program("mayfly-accounts")).args(words);
+            command.arg("--config").arg(&config);
+            command
+        };
+        run(&mut accounts(&["ca", "init"]))?;
+        let secret = run(&mut accounts(&["ca", "node", NODE_NAME]))?;
+        let token_key = run(&mut accounts(&["keys"]))?;
+        let (password, login) = (lab.file("password"), lab.file("curl"));
+        let create = ["account", "create", USER, "--subscription-days", "30"];
+        let made = run(&mut accounts(&create))?;
+        write(&password, &made)?;
+        write(&login, &format!("user = \"{USER}:{}\"\n", made.trim()))?;
+
+        let mut serve = lab.hub.command([]);
+        serve
+            .arg(program("mayfly-accounts"))
+            .args(["serve", "--config"])
+            .arg(&config);
+        let started = Instant::now();
+        let service = Job::start(&mut serve, "mayfly-accounts")?;
+        let ca = data.join("ca.pem");
+        let settings = lab.file("node.toml");
+        let authority = fs::read_to_string(&ca).context("mayfly-accounts left no ca.pem")?;
+        let text = node_toml(&authority, secret.trim(), token_key.trim());
+        write(&settings, &text)?;
+        let bundle = sign(lab, key, &settings)?;
+        let operator = Self {
+            hub: lab.hub.clone(),
+            service,
+            started,
+            bundle: lab.hub.inside(|| Web::serve(BUNDLE_AT, bundle))?,
+            ca,
+            password,
+            login,
+        };
+        operator.await_service()
+    }
+
+    fn await_service(mut self) -> Result<Self> {
+        let started = Instant::now();
+        while self
+            .hub
+            .inside(|| Ok(TcpStream::connect(ACCOUNTS)?))
+            .is_err()
+        {
+            self.service.still_runs()?;
+            pause(started, LIMIT, "the account service does not listen")?;
+        }
+        Ok(self)
+    }
+
+    /// How often settings were asked for.
+    pub fn bundle_requests(&self) -> usize {
+        self.bundle.visitors().len()
+    }
+
+    /// Waits until the node says that it takes clients and is counted.
+    ///
+    /// # Errors
+    /// It does not, or has ended.
+    pub fn await_node(&self, guest: &mut Guest) -> Result<()> {
+        let started = Instant::now();
+        let mut last = "nothing".to_owned();
+        loop {
+            if let Ok(word) = self.hub.inside(healthz) {
+                if word == "ok" {
+                    return Ok(());
+                }
+                last = word;
+            }
+            guest.still_runs()?;
+            pause(started, LIMIT, &format!("the node's last word was: {last}"))?;
+        }
+    }
+
+    /// Waits until a new device can be counted: after its start the service counts only
+    /// those that nodes knew before ("The counter", rule 5).
+    ///
+    /// # Errors
+    /// A signal.
+    pub fn await_counting(&self) -> Result<()> {
+        while self.started.elapsed() < GRACE {
+            signals::check()?;
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Waits until the account's `devices` is `value`, and returns it.
+    ///
+    /// # Errors
+    /// It is not within `limit`.
+    pub fn await_devices(&self, value: u8, limit: Duration) -> Result<u8> {
+        let started = Instant::now();
+        loop {
+            let devices = self.devices()?;
+            if devices == value {
+                return Ok(devices);
+            }
+            pause(
+                started,
+                limit,
+                &format!("devices is {devices}, not {value}"),
+            )?;
+        }
+    }
+
+    /// The account's `devices`, as its owner may ask.
+    fn devices(&self) -> Result<u8> {
+        let resolve = format!("{ACCOUNTS_NAME}:{}:{OPERATOR}", ACCOUNTS.port());
+        let url = format!("https://{ACCOUNTS_NAME}:{}/v1/account", ACCOUNTS.port());
+        let words = [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--noproxy",
+            "*",
+        ];
+        let mut command = self.hub.command(words);
+        command
+            .args(["--resolve", &resolve, &url, "--cacert"])
+            .arg(&self.ca)
+            .arg("--config")
+            .arg(&self.login);
+        let record = process::output(&mut command, "curl", LIMIT)?;
+        let record: serde_json::Value =
+            serde_json::from_str(&record).context("the account record is no JSON")?;
+        record
+            .get("devices")
+            .and_then(serde_json::Value::as_u64)
+            .and_then(|devices| devices.try_into().ok())
+            .context("the account record has no devices")
+    }
+
+    /// What `mayfly enrol` needs, but for the file to write.
+    pub fn enrol_words(&self) -> Vec<String> {
+        let file = |path: &Path| path.display().to_string();
+        [
+            ("--accounts", format!("{ACCOUNTS_NAME}@{ACCOUNTS}")),
+            ("--accounts-ca", file(&self.ca)),
+            ("--user", USER.to_owned()),
+            ("--password-file", file(&self.password)),
+            ("--node", format!("{NODE_NAME}@{NODE}:{ENROLMENT_PORT}")),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect()
+    }
+
+    /// Commands that bring up one more device of the account.
+    pub fn how_to_connect(&self, lab: &Lab) -> Vec<String> {
+        let customer = lab.customer.name();
+        let conf = lab.file("wg9.conf").display().to_string();
+        vec![
+            format!("ip netns exec {customer} bash"),
+            format!(
+                "{} enrol {} --out {conf}",
+                program("mayfly").display(),
+                self.enrol_words().join(" ")
+            ),
+            format!("wg-quick up {conf}"),
+            format!("curl http://{}/", super::lab::PAGE_AT),
+        ]
+    }
+}
+
+/// The node's word for how it is.
+fn healthz() -> Result<String> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&HEALTHZ, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /healthz HTTP/1.1\r\nHost: {HEALTHZ}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
+    Ok(body.trim().to_owned())
+}
+
+fn accounts_toml(data: &Path) -> String {
+    format!(
+        "listen = \"{ACCOUNTS}\"\nnames = [\"{ACCOUNTS_NAME}\"]\ndata = \"{}\"\n",
+        data.display()
+    )
+}
+
+fn node_toml(ca: &str, secret: &str, token_key: &str) -> String {
+    format!(
+        r#"name = "{NODE_NAME}"
+serial = 1
+dns = ["198.51.100.53"]
+
+[uplink]
+interface = "eth0"
+
+[wireguard]
+port = {WIREGUARD_PORT}
+addresses = ["{NODE}"]
+mtu = 1420
+persistent_keepalive = 25
+
+[enrolment]
+port = {ENROLMENT_PORT}
+
+[operator]
+healthz = "{HEALTHZ}"
+
+[pools.default]
+ipv4 = "10.64.0.0/16"
+ipv6 = "fd00:64::/64"
+
+[tokens]
+keys = ["{token_key}"]
+
+[accounts]
+address = "{ACCOUNTS}"
+tls_name = "{ACCOUNTS_NAME}"
+secret = "{secret}"
+ca = """
+{ca}"""
+
+[privilege]
+uid = 65532
+gid = 65532
+
+[lockdown]
+landlock_abi = 6
+"#
+    )
+}
+
+fn sign(lab: &Lab, key: &BundleKey, settings: &Path) -> Result<Vec<u8>> {
+    let bundle = lab.file("node.bundle");
+    let mut command = process::command([]);
+    command
+        .arg(program("mayfly"))
+        .args(["node", "bundle", "--key"]);
+    command
+        .arg(&key.file)
+        .arg("--out")
+        .arg(&bundle)
+        .arg(settings);
+    process::output(&mut command, "mayfly node bundle", LIMIT)?;
+    fs::read(&bundle).context("mayfly node bundle left no file")
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    process::output(command, "mayfly-accounts", LIMIT)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Waits for the next look; gives up after `limit`, and on a signal.
+fn pause(started: Instant, limit: Duration, what: &str) -> Result<()> {
+    signals::check()?;
+    ensure!(
+        started.elapsed() < limit,
+        "{what}, after {} s",
+        limit.as_secs()
+    );
+    thread::sleep(LOOK);
+    Ok(())
+}

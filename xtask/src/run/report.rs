@@ -1,0 +1,193 @@
+//! `target/run/report.json`: what was measured, and what did not hold.
+
+use std::fs;
+use std::net::IpAddr;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::lab;
+use crate::image::{Image, Profile};
+use crate::teardown;
+use crate::tree;
+
+/// The whole file. A number that was not measured is null.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    schema: u32,
+    commit: String,
+    /// Everything held and nothing is left.
+    pub ok: bool,
+    /// What did not hold, one sentence each.
+    pub failures: Vec<String>,
+    profile: &'static str,
+    /// What ran the guest.
+    pub accelerator: Option<Accelerator>,
+    /// QEMU's start to the first 200 of `POST /v1/peers`.
+    pub boot_ms: Option<u64>,
+    /// Initiation to response, on the customer's link.
+    pub handshake_ms: Option<f64>,
+    /// The page that came through the tunnel is the one that was sent.
+    pub tunnel_ok: bool,
+    internet_saw: Option<IpAddr>,
+    node_egress: IpAddr,
+    customer_address: IpAddr,
+    devices: Vec<Devices>,
+    image_bytes: ImageBytes,
+    executables: Vec<String>,
+    guest_mem_mib: u32,
+    left_behind: Vec<String>,
+}
+
+/// What runs a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// The processor itself.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
+
+/// What the customer does while `devices` is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Enrolled, not yet connected.
+    Start,
+    /// The tunnel is brought up.
+    Connect,
+    /// The enrolment is released.
+    Release,
+    /// The tunnel of a second enrolment is brought up.
+    Connect2,
+    /// The client dies without a word.
+    Silence,
+}
+
+impl Phase {
+    /// For a person.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "enrolled, not connected",
+            Self::Connect => "connected",
+            Self::Release => "released",
+            Self::Connect2 => "connected again",
+            Self::Silence => "after 180 s of silence",
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Devices {
+    phase: Phase,
+    value: Option<u8>,
+    /// From what the customer did to the first look that showed the value.
+    after_ms: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct ImageBytes {
+    kernel: u64,
+    initramfs: u64,
+}
+
+impl Report {
+    /// A report of nothing yet.
+    ///
+    /// # Errors
+    /// git does not say which commit this is.
+    pub fn new(profile: Profile) -> Result<Self> {
+        Ok(Self {
+            schema: 1,
+            commit: commit()?,
+            ok: false,
+            failures: Vec::new(),
+            profile: profile.name(),
+            accelerator: None,
+            boot_ms: None,
+            handshake_ms: None,
+            tunnel_ok: false,
+            internet_saw: None,
+            node_egress: lab::NODE.into(),
+            customer_address: lab::CUSTOMER.into(),
+            devices: Vec::new(),
+            image_bytes: ImageBytes::default(),
+            executables: Vec::new(),
+            guest_mem_mib: lab::GUEST_MIB,
+            left_behind: Vec::new(),
+        })
+    }
+
+    /// What the image is made of.
+    pub fn image(&mut self, image: &Image) {
+        self.image_bytes = ImageBytes {
+            kernel: image.kernel_bytes,
+            initramfs: image.initramfs_bytes,
+        };
+        self.executables.clone_from(&image.executables);
+    }
+
+    /// Whom the internet saw.
+    pub fn saw(&mut self, visitors: &[IpAddr]) {
+        self.internet_saw = visitors.first().copied();
+        if visitors.iter().any(|visitor| *visitor != self.node_egress) {
+            self.fail("the internet saw another address than the node's");
+        }
+    }
+
+    /// One look at the counter: the value that was waited for, if it came.
+    pub fn devices(&mut self, phase: Phase, value: Option<u8>, after_ms: u64) {
+        self.devices.push(Devices {
+            phase,
+            value,
+            after_ms,
+        });
+    }
+
+    /// Packets of the customer's beside the tunnel.
+    pub fn leaks(&mut self, leaks: Vec<String>) {
+        for leak in leaks {
+            self.fail(&format!("left the customer beside the tunnel: {leak}"));
+        }
+    }
+
+    fn fail(&mut self, what: &str) {
+        self.failures.push(what.to_owned());
+    }
+
+    /// The last entries: how it ended, and what is left.
+    pub fn finish(&mut self, shown: &Result<()>, left_behind: Vec<String>) {
+        match shown {
+            Err(error) => self.fail(&format!("{error:#}")),
+            Ok(()) if !self.tunnel_ok => self.fail("the page that came is not the page sent"),
+            Ok(()) if self.handshake_ms.is_none() => self.fail("no handshake was seen"),
+            Ok(()) => {}
+        }
+        for thing in &left_behind {
+            self.failures.push(format!("left behind: {thing}"));
+        }
+        self.left_behind = left_behind;
+        self.ok = self.failures.is_empty();
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self) -> Result<()> {
+        let path = teardown::runs().join("report.json");
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(path, text + "\n").context("cannot write the report")
+    }
+}
+
+fn commit() -> Result<String> {
+    let output = Command::new("git")
+        .current_dir(tree())
+        .args(["rev-parse", "HEAD"])
+        .output()
+        .context("cannot run git")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

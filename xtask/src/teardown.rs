@@ -1,0 +1,190 @@
+//! Taking away what a run made; and looking again whether something is left.
+//!
+//! All that a run makes carries its name: `mayfly-run-PID`. Namespaces begin with it, its
+//! processes have it in their environment, its files are in `target/run/mayfly-run-PID`.
+//! So taking away needs no memory of what was made, and works for a run that was killed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::process;
+use crate::tree;
+
+/// What the processes of a run have in their environment.
+pub const VARIABLE: &str = "MAYFLY_RUN";
+
+const PREFIX: &str = "mayfly-run-";
+/// Where iproute2 keeps namespaces by name (ip-netns(8)).
+const NAMESPACES: &str = "/run/netns";
+/// Where wireguard-go listens for `wg`.
+const WIREGUARD_SOCKETS: &str = "/var/run/wireguard";
+
+/// The name of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    pid: u32,
+}
+
+impl Tag {
+    /// Of this process.
+    pub fn own() -> Self {
+        Self {
+            pid: std::process::id(),
+        }
+    }
+
+    /// `mayfly-run-PID`, from a name that begins so.
+    fn of(name: &str) -> Option<Self> {
+        let rest = name.strip_prefix(PREFIX)?;
+        let pid = rest.split('-').next()?.parse().ok()?;
+        Some(Self { pid })
+    }
+
+    /// The name itself.
+    pub fn name(&self) -> String {
+        format!("{PREFIX}{}", self.pid)
+    }
+
+    /// A namespace of the run.
+    pub fn namespace(&self, role: &str) -> String {
+        format!("{}-{role}", self.name())
+    }
+
+    /// The customer's WireGuard interface: at most 15 characters.
+    pub fn interface(&self) -> String {
+        format!("mayfly{}", self.pid)
+    }
+
+    /// Where the run keeps its files.
+    pub fn directory(&self) -> PathBuf {
+        runs().join(self.name())
+    }
+
+    fn socket(&self) -> PathBuf {
+        PathBuf::from(WIREGUARD_SOCKETS).join(format!("{}.sock", self.interface()))
+    }
+
+    /// Whether the xtask that took this name is still there.
+    fn is_alive(&self) -> bool {
+        let program = fs::read_link(format!("/proc/{}/exe", self.pid));
+        program.is_ok_and(|path| path.to_string_lossy().contains("xtask"))
+    }
+}
+
+/// `target/run`: the report, and one directory for each run that lasts.
+pub fn runs() -> PathBuf {
+    tree().join("target/run")
+}
+
+/// Takes away everything of a run. What cannot be taken away is found by [`left_behind`].
+pub fn take_away(tag: &Tag) {
+    for pid in processes(tag) {
+        process::kill_and_wait(pid, Duration::from_secs(5));
+    }
+    for namespace in namespaces(tag) {
+        let _ = Command::new("ip")
+            .args(["netns", "delete", &namespace])
+            .stderr(Stdio::null())
+            .status();
+    }
+    let _ = fs::remove_file(tag.socket());
+    let _ = fs::remove_dir_all(tag.directory());
+}
+
+/// Looks for everything that carries the run's name.
+pub fn left_behind(tag: &Tag) -> Vec<String> {
+    let processes = processes(tag).into_iter().map(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("process {pid} {}", name.trim())
+    });
+    let namespaces = namespaces(tag)
+        .into_iter()
+        .map(|name| format!("namespace {name}"));
+    let files = [
+        tag.directory(),
+        tag.socket(),
+        PathBuf::from("/sys/class/net").join(tag.interface()),
+    ];
+    let files = files
+        .into_iter()
+        .filter(|path| path.exists())
+        .map(|path| path.display().to_string());
+    processes.chain(namespaces).chain(files).collect()
+}
+
+/// Takes away what runs left that could not do so themselves. Returns their names.
+///
+/// # Errors
+/// `target/run` cannot be made.
+pub fn sweep() -> Result<Vec<String>> {
+    fs::create_dir_all(runs()).context("cannot make target/run")?;
+    let mut dead: Vec<Tag> = names(NAMESPACES.into())
+        .chain(names(runs()))
+        .filter_map(|name| Tag::of(&name))
+        .filter(|tag| !tag.is_alive())
+        .collect();
+    dead.sort_unstable_by_key(|tag| tag.pid);
+    dead.dedup();
+    dead.iter().for_each(take_away);
+    Ok(dead.iter().map(Tag::name).collect())
+}
+
+fn namespaces(tag: &Tag) -> Vec<String> {
+    names(NAMESPACES.into())
+        .filter(|name| Tag::of(name).as_ref() == Some(tag))
+        .collect()
+}
+
+fn processes(tag: &Tag) -> Vec<u32> {
+    let wanted = format!("{VARIABLE}={}", tag.name()).into_bytes();
+    let carries = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == wanted)
+    };
+    process::all()
+        .filter(|pid| !process::is_zombie(*pid))
+        .filter(carries)
+        .collect()
+}
+
+fn names(directory: PathBuf) -> impl Iterator<Item = String> {
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_known_by_every_name_it_gives() {
+        let tag = Tag { pid: 4_194_304 };
+        assert_eq!(Tag::of(&tag.name()), Some(tag.clone()));
+        assert_eq!(Tag::of(&tag.namespace("hub")), Some(tag.clone()));
+        assert!(tag.interface().len() <= 15);
+        assert_eq!(Tag::of("report.json"), None);
+    }
+
+    #[test]
+    fn a_process_of_a_run_is_found_and_taken_away() {
+        // No process has this id: PID_MAX_LIMIT is 4,194,304.
+        let tag = Tag { pid: 4_194_305 };
+        let mut command = process::command(["sleep", "60"]);
+        let job = process::Job::start(command.env(VARIABLE, tag.name()), "sleep").unwrap();
+        while left_behind(&tag).is_empty() {
+            std::thread::yield_now();
+        }
+        take_away(&tag);
+        assert_eq!(left_behind(&tag), Vec::<String>::new());
+        drop(job);
+    }
+}

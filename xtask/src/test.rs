@@ -1,0 +1,220 @@
+//! `cargo xtask test`: everything that has to hold before a change lands.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use crate::packages;
+use crate::progress::{say, seconds};
+use crate::tree;
+
+/// `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Run only these, in the order given
+    #[arg(value_enum)]
+    steps: Vec<Step>,
+}
+
+/// One part of the check, and what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// rustfmt has nothing to change
+    Fmt,
+    /// clippy has nothing to say, tests included
+    Clippy,
+    /// No dependency is under a licence that would bind us
+    Licences,
+    /// Tests that need no rights
+    Unit,
+    /// WireGuard in simulated time
+    Sim,
+    /// The daemon between network namespaces; needs root
+    Netns,
+    /// The image in QEMU, with a stock client; needs root
+    Boot,
+}
+
+/// Runs the steps; all of them, whatever the first ones say.
+///
+/// # Errors
+/// A step failed.
+pub fn test(args: &Args) -> Result<()> {
+    let steps = match args.steps.as_slice() {
+        [] => Step::value_variants(),
+        chosen => chosen,
+    };
+    let done: Vec<_> = steps.iter().map(|step| run(*step)).collect();
+    say("");
+    for Outcome { step, time, result } in &done {
+        let word = match result {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => format!("FAILED: {error:#}"),
+        };
+        say(&format!(
+            "{:<10} {:>9}  {word}",
+            step.name(),
+            seconds(*time)
+        ));
+    }
+    let failed: Vec<_> = done
+        .iter()
+        .filter(|outcome| outcome.result.is_err())
+        .collect();
+    ensure!(
+        failed.is_empty(),
+        "{} of {} steps failed",
+        failed.len(),
+        done.len()
+    );
+    Ok(())
+}
+
+struct Outcome {
+    step: Step,
+    time: Duration,
+    result: Result<()>,
+}
+
+fn run(step: Step) -> Outcome {
+    say(&format!("\n== {}: {}", step.name(), step.about()));
+    let started = Instant::now();
+    let result = step.run();
+    Outcome {
+        step,
+        time: started.elapsed(),
+        result,
+    }
+}
+
+impl Step {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Fmt => {
+                cargo("fmt --all --check")?;
+                cargo("fmt --manifest-path tests/sim/Cargo.toml --check")
+            }
+            Self::Clippy => {
+                cargo("clippy --locked --workspace --all-targets -- -D warnings")?;
+                sim("clippy --locked --all-targets", "-- -D warnings")
+            }
+            Self::Licences => licences(),
+            Self::Unit => {
+                cargo("test --locked --workspace --exclude mayfly-netns --exclude mayfly-boot")
+            }
+            Self::Sim => sim("test --locked", ""),
+            Self::Netns => {
+                packages::require_root()?;
+                packages::provide(packages::NETWORK)?;
+                cargo("test --locked --package mayfly-netns")
+            }
+            Self::Boot => {
+                packages::require_root()?;
+                cargo("test --locked --package mayfly-boot -- --nocapture --test-threads=1")
+            }
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn about(self) -> String {
+        self.to_possible_value()
+            .and_then(|value| value.get_help().map(ToString::to_string))
+            .unwrap_or_default()
+    }
+}
+
+/// The simulated tests are no member of the workspace; their target directory is inside
+/// ours all the same.
+fn sim(before: &str, after: &str) -> Result<()> {
+    cargo(&format!(
+        "{before} --manifest-path tests/sim/Cargo.toml --target-dir target/sim {after}"
+    ))
+}
+
+fn cargo(words: &str) -> Result<()> {
+    let status = cargo_command(words).status().context("cannot run cargo")?;
+    let verb = words.split(' ').next().unwrap_or(words);
+    ensure!(status.success(), "cargo {verb} failed");
+    Ok(())
+}
+
+fn cargo_command(words: &str) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(tree()).args(words.split_whitespace());
+    command
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    license: Option<String>,
+    license_file: Option<PathBuf>,
+}
+
+fn licences() -> Result<()> {
+    let output = cargo_command("metadata --locked --format-version 1")
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "cargo metadata failed");
+    let metadata: Metadata =
+        serde_json::from_slice(&output.stdout).context("cargo metadata is not understood")?;
+    let refused: Vec<_> = metadata
+        .packages
+        .iter()
+        .filter(|package| !package.is_free_to_use())
+        .map(|package| package.name.as_str())
+        .collect();
+    if !refused.is_empty() {
+        bail!("licence refused: {}", refused.join(", "));
+    }
+    say(&format!("{} packages", metadata.packages.len()));
+    Ok(())
+}
+
+impl Package {
+    /// Some alternative of the licence is not of the GPL family.
+    fn is_free_to_use(&self) -> bool {
+        match &self.license {
+            Some(expression) => expression
+                .replace('/', " OR ")
+                .split(" OR ")
+                .any(|alternative| !alternative.contains("GPL")),
+            None => self.license_file.is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copyleft_without_an_alternative_is_refused() {
+        let free = |license: &str| {
+            Package {
+                name: String::new(),
+                license: Some(license.to_owned()),
+                license_file: None,
+            }
+            .is_free_to_use()
+        };
+        assert!(free("MIT OR Apache-2.0") && free("MIT/Apache-2.0"));
+        assert!(free("LGPL-2.1-or-later OR MIT"));
+        assert!(!free("GPL-3.0-only") && !free("AGPL-3.0-or-later"));
+        assert!(!free("MIT AND GPL-2.0-only"));
+    }
+}
