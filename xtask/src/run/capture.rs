@@ -15,8 +15,10 @@ use crate::process::Job;
 const INITIATION: u32 = 148;
 const RESPONSE: u32 = 92;
 
-/// Everything but how neighbours find each other, which no tunnel carries.
-const FILTER: &str = "not arp and not (ip6 and (src net fe80::/10 or dst net ff02::/16))";
+/// Everything but how neighbours find each other, which no tunnel carries: ARP, neighbour
+/// discovery (RFC 4861, ICMPv6 types 133 to 137), and multicast on the link.
+const FILTER: &str = "not arp and not ip6 dst net ff02::/16 \
+     and not (icmp6 and ip6[40] >= 133 and ip6[40] <= 137)";
 
 /// tcpdump on the customer's link.
 pub struct Capture {
