@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -133,8 +133,28 @@ impl Drop for Job {
     }
 }
 
+/// Runs work that knows nothing of signals. When one comes, the processes that the work
+/// has started are ended until it gives up.
+///
+/// # Errors
+/// What the work returns, or [`Interrupted`].
+pub fn interruptible<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let worker = scope.spawn(work);
+        while !worker.is_finished() {
+            if signals::check().is_err() {
+                end_children();
+            }
+            thread::sleep(LOOK);
+        }
+        let result = worker.join().map_err(|_| anyhow!("the work panicked"))?;
+        signals::check()?;
+        result
+    })
+}
+
 /// Sends SIGTERM to all processes below this one.
-pub fn end_children() {
+fn end_children() {
     let own = std::process::id();
     for pid in all().filter(|&pid| descends(pid, own)) {
         let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM);

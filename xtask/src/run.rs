@@ -20,6 +20,7 @@ mod guest;
 mod lab;
 mod operator;
 mod report;
+mod settings;
 mod web;
 
 use std::fs::DirBuilder;
@@ -37,6 +38,7 @@ use self::report::{Phase, Report};
 use self::web::Web;
 use crate::image::{self, Image, Profile};
 use crate::packages;
+use crate::process;
 use crate::progress::{say, seconds, step};
 use crate::signals::{self, Interrupted};
 use crate::teardown::{self, Tag};
@@ -127,7 +129,7 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     })?;
     report.accelerator = Some(guest.accelerator);
     step("wait until the node takes clients", || {
-        operator.await_node(&mut guest)
+        guest.await_clients(&lab)
     })?;
     let customer = Customer::new(&lab, &operator)?;
     step("enrol a device", || customer.enrol())?;
@@ -160,7 +162,7 @@ fn build_image(profile: Profile, key: &BundleKey) -> Result<Image> {
         profile,
         bundle_key: image::parse_bundle_key(&key.public)?,
     };
-    let image = signals::interruptible(|| image::build(&options))?;
+    let image = process::interruptible(|| image::build(&options))?;
     say(&format!(
         "the image is built, {}",
         seconds(started.elapsed())

@@ -5,14 +5,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
-
-use crate::process;
 
 /// Set once, never cleared.
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -47,25 +43,4 @@ pub fn check() -> Result<()> {
         return Err(Interrupted.into());
     }
     Ok(())
-}
-
-/// Runs work that knows nothing of signals. When one comes, the processes that the work
-/// has started are ended until it gives up.
-///
-/// # Errors
-/// What the work returns, or [`Interrupted`].
-pub fn interruptible<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    const LOOK: Duration = Duration::from_millis(50);
-    thread::scope(|scope| {
-        let worker = scope.spawn(work);
-        while !worker.is_finished() {
-            if check().is_err() {
-                process::end_children();
-            }
-            thread::sleep(LOOK);
-        }
-        let result = worker.join().map_err(|_| anyhow!("the work panicked"))?;
-        check()?;
-        result
-    })
 }

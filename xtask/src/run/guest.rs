@@ -1,16 +1,20 @@
 //! The node: the image in QEMU, on a TAP device of the hub.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::lab::{BUNDLE_AT, GUEST_MIB, Lab, NODE, OPERATOR, TAP};
+use super::lab::{BUNDLE_AT, GUEST_MIB, HEALTHZ, Lab, NODE, OPERATOR, TAP};
 use super::operator::Operator;
 use super::report::Accelerator;
 use crate::image::{Image, Profile};
 use crate::process::Job;
+use crate::signals;
 use crate::teardown;
 
 /// How long a guest may take until it asks for its settings. KVM opens
@@ -19,6 +23,8 @@ const PATIENCE: [(Accelerator, Duration); 2] = [
     (Accelerator::Kvm, Duration::from_secs(10)),
     (Accelerator::Tcg, Duration::from_secs(120)),
 ];
+/// How long a node may take from its settings to its first client.
+const LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A running guest.
@@ -108,10 +114,34 @@ impl Guest {
                     patience.as_secs()
                 );
             }
-            crate::signals::check()?;
-            std::thread::sleep(LOOK);
+            signals::check()?;
+            thread::sleep(LOOK);
         }
         Ok(())
+    }
+
+    /// Waits until the node says that it takes clients and is counted.
+    ///
+    /// # Errors
+    /// It does not, or has ended.
+    pub fn await_clients(&mut self, lab: &Lab) -> Result<()> {
+        let mut last = "nothing".to_owned();
+        let started = Instant::now();
+        while started.elapsed() < LIMIT {
+            if let Ok(word) = lab.hub.inside(healthz) {
+                if word == "ok" {
+                    return Ok(());
+                }
+                last = word;
+            }
+            self.still_runs()?;
+            signals::check()?;
+            thread::sleep(LOOK);
+        }
+        bail!(
+            "the node's last word was: {last}, after {} s",
+            LIMIT.as_secs()
+        )
     }
 
     /// # Errors
@@ -128,4 +158,19 @@ impl Guest {
                 .to_owned()
         })
     }
+}
+
+/// The node's word for how it is.
+fn healthz() -> Result<String> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&HEALTHZ, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /healthz HTTP/1.1\r\nHost: {HEALTHZ}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
+    Ok(body.trim().to_owned())
 }

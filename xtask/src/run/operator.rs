@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,20 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::guest::Guest;
-use super::lab::{
-    ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, HEALTHZ, Lab, NODE, Namespace, OPERATOR, WIREGUARD_PORT,
-};
+use super::lab::{ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, Lab, NODE, Namespace, OPERATOR};
+use super::settings::{self, ACCOUNTS_NAME, NODE_NAME};
 use super::web::Web;
 use crate::process::{self, Job};
 use crate::signals;
 use crate::teardown::Tag;
 use crate::tree;
 
-/// The node's name, in its certificate.
-const NODE_NAME: &str = "node-1.example";
-/// The account service's.
-const ACCOUNTS_NAME: &str = "accounts.example";
 /// The customer's account.
 const USER: &str = "ann";
 
@@ -99,7 +92,7 @@ impl Operator {
     pub fn start(lab: &Lab, key: &BundleKey) -> Result<Self> {
         let config = lab.file("accounts.toml");
         let data = lab.file("accounts");
-        write(&config, &accounts_toml(&data))?;
+        write(&config, &settings::accounts(&data))?;
         let accounts = |words: &[&str]| {
             let mut command = process::command([]);
             command.arg(program("mayfly-accounts")).args(words);
@@ -123,11 +116,11 @@ impl Operator {
         let started = Instant::now();
         let service = Job::start(&mut serve, "mayfly-accounts")?;
         let ca = data.join("ca.pem");
-        let settings = lab.file("node.toml");
+        let plain = lab.file("node.toml");
         let authority = fs::read_to_string(&ca).context("mayfly-accounts left no ca.pem")?;
-        let text = node_toml(&authority, secret.trim(), token_key.trim());
-        write(&settings, &text)?;
-        let bundle = sign(lab, key, &settings)?;
+        let text = settings::node(&authority, secret.trim(), token_key.trim());
+        write(&plain, &text)?;
+        let bundle = sign(lab, key, &plain)?;
         let operator = Self {
             hub: lab.hub.clone(),
             service,
@@ -156,25 +149,6 @@ impl Operator {
     /// How often settings were asked for.
     pub fn bundle_requests(&self) -> usize {
         self.bundle.visitors().len()
-    }
-
-    /// Waits until the node says that it takes clients and is counted.
-    ///
-    /// # Errors
-    /// It does not, or has ended.
-    pub fn await_node(&self, guest: &mut Guest) -> Result<()> {
-        let started = Instant::now();
-        let mut last = "nothing".to_owned();
-        loop {
-            if let Ok(word) = self.hub.inside(healthz) {
-                if word == "ok" {
-                    return Ok(());
-                }
-                last = word;
-            }
-            guest.still_runs()?;
-            pause(started, LIMIT, &format!("the node's last word was: {last}"))?;
-        }
     }
 
     /// Waits until a new device can be counted: after its start the service counts only
@@ -267,73 +241,6 @@ impl Operator {
             format!("curl http://{}/", super::lab::PAGE_AT),
         ]
     }
-}
-
-/// The node's word for how it is.
-fn healthz() -> Result<String> {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let mut stream = TcpStream::connect_timeout(&HEALTHZ, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET /healthz HTTP/1.1\r\nHost: {HEALTHZ}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
-    Ok(body.trim().to_owned())
-}
-
-fn accounts_toml(data: &Path) -> String {
-    format!(
-        "listen = \"{ACCOUNTS}\"\nnames = [\"{ACCOUNTS_NAME}\"]\ndata = \"{}\"\n",
-        data.display()
-    )
-}
-
-fn node_toml(ca: &str, secret: &str, token_key: &str) -> String {
-    format!(
-        r#"name = "{NODE_NAME}"
-serial = 1
-dns = ["198.51.100.53"]
-
-[uplink]
-interface = "eth0"
-
-[wireguard]
-port = {WIREGUARD_PORT}
-addresses = ["{NODE}"]
-mtu = 1420
-persistent_keepalive = 25
-
-[enrolment]
-port = {ENROLMENT_PORT}
-
-[operator]
-healthz = "{HEALTHZ}"
-
-[pools.default]
-ipv4 = "10.64.0.0/16"
-ipv6 = "fd00:64::/64"
-
-[tokens]
-keys = ["{token_key}"]
-
-[accounts]
-address = "{ACCOUNTS}"
-tls_name = "{ACCOUNTS_NAME}"
-secret = "{secret}"
-ca = """
-{ca}"""
-
-[privilege]
-uid = 65532
-gid = 65532
-
-[lockdown]
-landlock_abi = 6
-"#
-    )
 }
 
 fn sign(lab: &Lab, key: &BundleKey, settings: &Path) -> Result<Vec<u8>> {
