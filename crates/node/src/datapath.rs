@@ -1,8 +1,9 @@
 //! The packet thread: it owns the tunnel, and waits for datagrams, packets, commands and time.
 //!
 //! ```text
-//!   UDP  -> batch -> Tunnel -> Outbox -> TUN, UDP
-//!   TUN  -> batch -> Tunnel -> Outbox -> UDP
+//!   UDP  -> trains -> datagrams -> Tunnel -> Outbox -> frames -> TUN
+//!                                                   -> trains -> UDP
+//!   TUN  -> frames -> Tunnel -> Outbox -> trains -> UDP
 //!   Commands (a queue and an eventfd) -> Tunnel -> Notice (a channel)
 //! ```
 //!

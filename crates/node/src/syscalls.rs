@@ -18,12 +18,9 @@ pub const ALLOWED: &[Allowed] = &[
     any(libc::SYS_sendmmsg, "datagrams out"),
     any(
         libc::SYS_read,
-        "packets of the TUN, eventfds, the signal pipe",
+        "frames of the TUN, eventfds, the signal pipe",
     ),
-    any(
-        libc::SYS_write,
-        "packets to the TUN, eventfds, the signal pipe",
-    ),
+    any(libc::SYS_write, "eventfds, the signal pipe"),
     // The control thread.
     any(libc::SYS_accept4, "a client comes"),
     only(
@@ -56,8 +53,14 @@ pub const ALLOWED: &[Allowed] = &[
     ),
     any(libc::SYS_recvfrom, "TCP in"),
     any(libc::SYS_sendto, "TCP out"),
-    any(libc::SYS_sendmsg, "TCP out, from several buffers"),
-    any(libc::SYS_writev, "TCP out, from several buffers"),
+    any(
+        libc::SYS_sendmsg,
+        "TCP out, from several buffers; datagrams of a train that cannot be cut",
+    ),
+    any(
+        libc::SYS_writev,
+        "frames to the TUN; TCP out, from several buffers",
+    ),
     any(libc::SYS_shutdown, "the end of a TLS connection"),
     any(libc::SYS_close, "a connection is over"),
     only(

@@ -1,21 +1,27 @@
-//! The TUN device: inner IP packets, in and out.
+//! The TUN device: frames of inner IP packets, in and out.
 //!
-//! Packets are read into a [`Batch`] that is made once and reused, as many as are there and
-//! fit. The device is non-blocking and closes with its descriptor.
+//! A frame is a header (`struct virtio_net_hdr`) and a packet. The header can say that the
+//! packet stands for a train of one flow, so that one call moves what would be some forty;
+//! what it means is for who reads and writes frames, here it is bytes. The device is
+//! non-blocking and closes with its descriptor.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use nix::errno::Errno;
 
-/// Longest packet that a TUN device can hand over, in bytes.
-pub const MAX_PACKET: usize = 65_535;
+/// What a frame to us may leave undone or joined (linux/if_tun.h, TUN_F_*): checksums, trains
+/// of TCP.
+const TCP: libc::c_ulong = 0x01 | 0x02 | 0x04;
+/// And of UDP, since Linux 6.2.
+const UDP: libc::c_ulong = TCP | 0x20 | 0x40;
 
 /// A TUN device of ours (Documentation/networking/tuntap.rst).
 pub struct Tun {
     file: File,
+    udp_trains: bool,
 }
 
 impl Tun {
@@ -29,38 +35,41 @@ impl Tun {
             .write(true)
             .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
             .open("/dev/net/tun")?;
-        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | libc::IFF_VNET_HDR;
         let request = interface_request(name, flags as libc::c_short)?;
         // SAFETY: the descriptor is a TUN clone device, TUNSETIFF reads one ifreq, and the
         // reference is valid for the call.
         let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw const request) };
         Errno::result(done)?;
-        Ok(Self { file })
+        let udp_trains = offer(&file, UDP);
+        if !udp_trains {
+            // A kernel that refuses this too gives every packet alone and finished.
+            offer(&file, TCP);
+        }
+        Ok(Self { file, udp_trains })
     }
 
-    /// Reads what is there into `batch`, after emptying it, until the device has no more or
-    /// the batch is full. Returns how many packets came; 0 is not an end.
+    /// Whether the device takes and gives trains of UDP.
+    pub fn has_udp_trains(&self) -> bool {
+        self.udp_trains
+    }
+
+    /// Reads one frame into `buffer`, and gives its length; `None` if there is none.
     ///
     /// # Errors
     /// The device is gone or down.
-    pub fn read_batch(&self, batch: &mut Batch) -> io::Result<usize> {
-        batch.lengths.clear();
-        for slot in batch.buffer.chunks_exact_mut(MAX_PACKET) {
-            match (&self.file).read(slot) {
-                Ok(length) => batch.lengths.push(length),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
-                Err(error) => return Err(error),
-            }
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match (&self.file).read(buffer) {
+            Ok(len) => Ok(Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(batch.lengths.len())
     }
 
-    /// Writes packets, each whole. One that the kernel does not take is lost, as on a wire.
-    pub fn write_batch<'a>(&self, packets: impl Iterator<Item = &'a [u8]>) {
-        for packet in packets {
-            let _lost = (&self.file).write(packet);
-        }
+    /// Writes one frame, given in parts. One that the kernel does not take is lost, as on a wire.
+    pub fn write(&self, frame: &[IoSlice<'_>]) {
+        let _lost = (&self.file).write_vectored(frame);
     }
 }
 
@@ -70,28 +79,9 @@ impl AsFd for Tun {
     }
 }
 
-/// Packets as they came from a device.
-pub struct Batch {
-    buffer: Vec<u8>,
-    lengths: Vec<usize>,
-}
-
-impl Batch {
-    /// Room for `packets` packets of any length.
-    pub fn new(packets: usize) -> Self {
-        Self {
-            buffer: vec![0; packets * MAX_PACKET],
-            lengths: Vec::with_capacity(packets),
-        }
-    }
-
-    /// The packets of the last read.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let slots = self.buffer.chunks_exact(MAX_PACKET);
-        slots
-            .zip(&self.lengths)
-            .map(|(slot, &length)| &slot[..length])
-    }
+fn offer(file: &File, offloads: libc::c_ulong) -> bool {
+    // SAFETY: the descriptor is a TUN device, and TUNSETOFFLOAD takes a number.
+    unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, offloads) == 0 }
 }
 
 fn interface_request(name: &str, flags: libc::c_short) -> io::Result<libc::ifreq> {

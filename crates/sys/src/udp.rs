@@ -1,5 +1,9 @@
 //! A UDP socket that takes and gives many datagrams in one system call.
 //!
+//! Datagrams of one length between the same two ends cross as a train: the kernel puts
+//! together what it received (UDP_GRO) and cuts what it sends (UDP_SEGMENT), or has the
+//! network card do it. Where it cannot, they cross one by one.
+//!
 //! Unconnected, so that nothing in the kernel shows who speaks with us. Each datagram
 //! comes with the address that it was sent to, and an answer leaves from there: a machine
 //! with several addresses answers as it was spoken to.
@@ -12,13 +16,15 @@ mod batch;
 mod control;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
 
-pub use batch::{Datagram, RecvBatch, SendBatch};
+use control::Control;
+
+pub use batch::{Outgoing, Received, RecvBatch, SendBatch};
 
 /// Longest payload that a UDP header can announce, in bytes.
 pub const MAX_DATAGRAM: usize = 65_535;
@@ -54,6 +60,8 @@ impl Udp {
         forget_path_mtu(&socket)?;
         enlarge_buffers(&socket);
         socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(any))?;
+        // Without it, datagrams come one by one.
+        let _alone = socket::setsockopt(&socket, sockopt::UdpGroSegment, &true);
         Ok(Self { socket, dual })
     }
 
@@ -69,7 +77,7 @@ impl Udp {
     }
 
     /// Receives what is there into `batch`, at most what fits, without waiting. Returns how
-    /// many datagrams came.
+    /// many trains came.
     ///
     /// # Errors
     /// The socket is broken. Nothing to receive, and what a network may cause, is no error.
@@ -95,27 +103,32 @@ impl Udp {
         Ok(count)
     }
 
-    /// Sends datagrams: to whom, from which of our addresses, what. One that cannot be sent
-    /// is lost, as on a wire, and only that one.
+    /// Sends trains. A datagram that cannot be sent is lost, as on a wire, and only that one.
     pub fn send_batch<'a>(
         &self,
         batch: &mut SendBatch,
-        mut datagrams: impl Iterator<Item = (SocketAddr, Option<IpAddr>, &'a [u8])>,
+        mut trains: impl Iterator<Item = Outgoing<'a>>,
     ) {
         loop {
-            let mut headers = batch.fill(&mut datagrams, self.dual);
-            if headers.is_empty() {
-                return;
-            }
+            let mut headers = batch.fill(&mut trains, self.dual);
             while !headers.is_empty() {
                 let sent = self.send(headers);
-                // The first one could not be sent: go on behind it.
-                headers = headers.split_at_mut(sent.max(1)).1;
+                let (done, rest) = headers.split_at_mut(sent.unwrap_or(1));
+                if let (Err(error), [first]) = (sent, done)
+                    && matches!(error, Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE)
+                {
+                    self.send_singly(&mut first.msg_hdr);
+                }
+                // Else the first one is lost: go on behind it.
+                headers = rest;
+            }
+            if !batch.is_full() {
+                return;
             }
         }
     }
 
-    fn send(&self, headers: &mut [libc::mmsghdr]) -> usize {
+    fn send(&self, headers: &mut [libc::mmsghdr]) -> nix::Result<usize> {
         // SAFETY: `SendBatch::fill` has pointed every header at an address and control data of
         // the batch and at a payload that the caller's iterator lends for longer than the call.
         let sent = unsafe {
@@ -126,7 +139,28 @@ impl Udp {
                 libc::MSG_DONTWAIT as _,
             )
         };
-        usize::try_from(sent).unwrap_or(0).min(headers.len())
+        Errno::result(sent).map(|sent| usize::try_from(sent).unwrap_or(0).clamp(1, headers.len()))
+    }
+
+    /// Sends a train that the way out cannot cut (a card without checksums, or a datagram that
+    /// has to be fragmented), datagram by datagram.
+    fn send_singly(&self, header: &mut libc::msghdr) {
+        let Some(segment) = Control::uncut(header) else {
+            return;
+        };
+        // SAFETY: `SendBatch::fill` has set it; one vector is all that a header has.
+        let train = unsafe { *header.msg_iov };
+        for at in (0..train.iov_len).step_by(segment) {
+            let mut single = libc::iovec {
+                // SAFETY: `at` is within the vector.
+                iov_base: unsafe { train.iov_base.byte_add(at) },
+                iov_len: segment.min(train.iov_len - at),
+            };
+            header.msg_iov = &raw mut single;
+            // SAFETY: the header is whole, and `single` lives as long as the call.
+            let _lost =
+                unsafe { libc::sendmsg(self.socket.as_raw_fd(), header, libc::MSG_DONTWAIT) };
+        }
     }
 }
 

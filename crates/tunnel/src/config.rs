@@ -23,6 +23,8 @@ pub struct Config {
 
 /// What stays of the settings: the inner side of the node.
 pub(crate) struct Inside {
+    /// In bytes.
+    pub mtu: usize,
     pub ipv4: Ipv4Addr,
     pub ipv6: Ipv6Addr,
     pub pools: Vec<Prefix>,

@@ -149,14 +149,13 @@ impl Tunnel {
         };
         let mut room = [0; icmp6::LONGEST];
         let packet = out.packets.room(len);
-        let Some(error) = icmp6::prohibited(packet, inner, self.inside.ipv6, &mut room) else {
+        let error = icmp6::prohibited(packet, inner, self.inside.ipv6, &mut room);
+        let Some(len) = error.map(<[u8]>::len) else {
             return;
         };
         if session.may_send_error(now) {
             // The session has just opened a packet; should it not send, the error is no loss.
-            let _ = self
-                .padder
-                .padded(error, |padded| seal(session, padded, out));
+            let _ = seal(session, &mut room, len, self.inside.mtu, out);
         }
     }
 }

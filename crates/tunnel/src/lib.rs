@@ -1,13 +1,14 @@
 //! WireGuard for many peers, the server's end, without I/O.
 //!
 //! A [`Tunnel`] holds the enrolled peers and the sessions of those that are live. Three
-//! things go in: datagrams from the network, packets from the TUN device, and time. Out
-//! come datagrams and packets, in an [`Outbox`] that the caller reuses, and [`Event`]s.
+//! things go in: datagrams from the network, frames from the TUN device, and time. Out
+//! come datagrams and packets, in an [`Outbox`] that the caller reuses and that joins them into
+//! trains for the kernel, and [`Event`]s.
 //!
 //! ```text
 //!   datagram -> length and type -> initiation -> mac1, limits, cookie -> static key -> peer -> Tunn -> answer
 //!                               -> transport  -> receiver index -> Tunn -> inner header, source -> packet
-//!   packet   -> destination -> peer -> session? -> pad to 16 -> Tunn -> datagram to the peer's endpoint
+//!   frame    -> destination -> peer -> session? -> cut -> pad to 16 -> Tunn -> datagrams to the peer's endpoint
 //! ```
 //!
 //! The Noise handshake and the ciphers are boringtun's ([`boringtun::noise::Tunn`], one for
@@ -28,8 +29,8 @@ mod inbound;
 mod inner;
 mod limiter;
 mod message;
+mod offload;
 mod outbox;
-mod padding;
 mod peer;
 mod peers;
 mod refusal;
@@ -39,7 +40,8 @@ mod tunnel;
 mod wheel;
 
 pub use config::{Config, Prefix};
-pub use outbox::{Datagram, Outbox, Path};
+pub use offload::{FRAME_HEADER, Frame};
+pub use outbox::{Datagram, Outbox, Path, Train};
 pub use peer::{AddPeerError, Enrolment, PeerId};
 pub use refusal::Refusal;
 pub use tunnel::{Event, Tunnel};

@@ -1,6 +1,10 @@
 //! What a call produced, in memory that is used again and again.
 
+use std::io::IoSlice;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::ops::Range;
+
+use crate::offload::Joiner;
 
 /// The two ends of a datagram's way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,17 +24,33 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Datagrams of one length to one path, as one segmented send wants them.
+#[derive(Clone, Copy)]
+pub struct Train<'a> {
+    /// Where to, and by which local address.
+    pub path: Path,
+    /// Length of each UDP payload but the last, which may be shorter, in bytes.
+    pub segment: usize,
+    /// The UDP payloads, one behind the other.
+    pub bytes: &'a [u8],
+}
+
 /// Datagrams for the network and packets for the TUN device.
 ///
 /// Calls append; the caller carries everything out and [clears](Self::clear). Each kind lies in
-/// one contiguous arena in the order it was made, so that a run of equal datagrams to one path
-/// can leave as one segmented send. The memory grows to the largest batch and stays: the caller
-/// bounds it by how much it hands in between two clearings.
+/// one contiguous arena in the order it was made. The memory grows to the largest batch and
+/// stays: the caller bounds it by how much it hands in between two clearings.
 #[derive(Default)]
 pub struct Outbox {
     pub(crate) datagrams: Arena<Path>,
     pub(crate) packets: Arena<()>,
+    joiner: Joiner,
 }
+
+/// UDP datagrams in one segmented send, at most (UDP_MAX_SEGMENTS of linux/udp.h).
+const LONGEST_TRAIN: usize = 64;
+/// UDP payload of an IPv4 packet, in bytes, at most.
+const LONGEST_PAYLOAD: usize = 65_507;
 
 impl Outbox {
     /// An empty outbox.
@@ -45,9 +65,65 @@ impl Outbox {
             .map(|(path, bytes)| Datagram { path, bytes })
     }
 
+    /// The datagrams in the order in which they were made, neighbours together where one
+    /// segmented send can carry them.
+    pub fn trains(&self) -> impl Iterator<Item = Train<'_>> {
+        let mut datagrams = self.datagrams.iter().peekable();
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let (path, first) = datagrams.next()?;
+            let (segment, mut len, mut count) = (first.len(), first.len(), 1);
+            let mut last = segment;
+            while last == segment
+                && count < LONGEST_TRAIN
+                && let Some((_, next)) = datagrams.next_if(|(other, next)| {
+                    *other == path && next.len() <= segment && len + next.len() <= LONGEST_PAYLOAD
+                })
+            {
+                (last, count) = (next.len(), count + 1);
+                len += last;
+            }
+            let bytes = &self.datagrams.bytes[start..start + len];
+            start += len;
+            Some(Train {
+                path,
+                segment,
+                bytes,
+            })
+        })
+    }
+
     /// The inner packets, in the order in which they came.
     pub fn packets(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.packets.iter().map(|((), bytes)| bytes)
+    }
+
+    /// Calls `write` with the inner packets as frames of a TUN device: the frame's header, the
+    /// packet, and what more of payload belongs to it. Packets of one flow stay in order;
+    /// neighbours in a flow go together where that changes neither of them. UDP is joined only
+    /// if the device takes trains of it.
+    pub fn write_frames(&mut self, udp: bool, mut write: impl FnMut(&[IoSlice<'_>])) {
+        let Self {
+            packets, joiner, ..
+        } = self;
+        joiner.clear();
+        for (_, own) in packets.iter() {
+            joiner.add(own, udp, |number| packets.string(number));
+        }
+        for joined in joiner.joined() {
+            let pushes = joined.pushes(|number| packets.string(number));
+            let header = joined.finish(packets.string_mut(joined.first()), pushes);
+            let mut parts = [IoSlice::new(&[]); LONGEST_FRAME];
+            parts[0] = IoSlice::new(&header);
+            parts[1] = IoSlice::new(packets.string(joined.first()));
+            let mut used = 2;
+            for number in joiner.rest(*joined) {
+                let payload = packets.string(number).get(joined.payload_at()..);
+                parts[used] = IoSlice::new(payload.unwrap_or_default());
+                used += 1;
+            }
+            write(&parts[..used]);
+        }
     }
 
     /// Whether there is nothing to carry out.
@@ -55,12 +131,27 @@ impl Outbox {
         self.datagrams.spans.is_empty() && self.packets.spans.is_empty()
     }
 
-    /// Zeroes what it holds and keeps the memory: addresses and plain text do not outlive a batch.
+    /// Length of the datagrams together, in bytes.
+    pub fn datagram_bytes(&self) -> usize {
+        self.datagrams.end()
+    }
+
+    /// Makes room for the next batch, in the same memory.
     pub fn clear(&mut self) {
-        self.datagrams.clear(Path::BLANK);
-        self.packets.clear(());
+        self.datagrams.spans.clear();
+        self.packets.spans.clear();
+    }
+
+    /// Clears, and zeroes all memory that was used: addresses and plain text do not lie about
+    /// while nothing comes that would overwrite them.
+    pub fn scrub(&mut self) {
+        self.datagrams.scrub(Path::BLANK);
+        self.packets.scrub(());
     }
 }
+
+/// A frame's header, the first packet, and the payload of all others.
+const LONGEST_FRAME: usize = 1 + crate::offload::LONGEST_TRAIN;
 
 impl Path {
     /// Overwrites all of a path: no variant of an address is longer.
@@ -122,10 +213,31 @@ impl<L: Copy> Arena<L> {
         })
     }
 
-    fn clear(&mut self, blank: L) {
+    fn range(&self, number: u32) -> Range<usize> {
+        let number = number as usize;
+        let start = match number.checked_sub(1) {
+            Some(before) => self.spans[before].1,
+            None => 0,
+        };
+        start..self.spans[number].1
+    }
+
+    /// The string with this number, from 0.
+    fn string(&self, number: u32) -> &[u8] {
+        &self.bytes[self.range(number)]
+    }
+
+    fn string_mut(&mut self, number: u32) -> &mut [u8] {
+        let range = self.range(number);
+        &mut self.bytes[range]
+    }
+
+    fn scrub(&mut self, blank: L) {
         self.bytes[..self.touched].fill(0);
         self.touched = 0;
-        self.spans.fill((blank, 0));
+        let spans = self.spans.capacity();
+        self.spans.clear();
+        self.spans.resize(spans, (blank, 0));
         self.spans.clear();
     }
 }
@@ -151,12 +263,12 @@ mod tests {
     }
 
     #[test]
-    fn cleared_memory_is_kept_and_holds_nothing() {
+    fn scrubbed_memory_is_kept_and_holds_nothing() {
         let mut arena = Arena::default();
         put(&mut arena, 1, b"kept");
         arena.room(100).fill(0xff);
         let memory = arena.bytes.capacity();
-        arena.clear(0);
+        arena.scrub(0);
         assert_eq!(arena.iter().len(), 0);
         assert!(arena.bytes.iter().all(|&byte| byte == 0));
         assert_eq!(arena.bytes.capacity(), memory);

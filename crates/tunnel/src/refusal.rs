@@ -28,6 +28,8 @@ pub enum Refusal {
     NotAuthentic,
     /// The inner packet is not a whole IPv4 or IPv6 packet.
     InnerHeader,
+    /// The header of a frame asks for what cannot be done with its packet.
+    FrameHeader,
     /// The inner source is not the peer's own address.
     InnerSource,
     /// The inner destination lies in the peers' pools.

@@ -12,13 +12,13 @@ use crate::config::Inside;
 use crate::gate::Gate;
 use crate::inner;
 use crate::message::{self, Message};
-use crate::padding::Padder;
+use crate::offload::{self, Header};
 use crate::peer::Name;
 use crate::peers::Peers;
 use crate::session::Session;
-use crate::spec::{REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
+use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::wheel::Wheel;
-use crate::{AddPeerError, Config, Enrolment, Outbox, Path, PeerId, Refusal};
+use crate::{AddPeerError, Config, Enrolment, Frame, Outbox, Path, PeerId, Refusal};
 
 /// What the counter must hear of. No key, address or other value of a peer crosses here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Event {
 ///
 /// - Commands: [`add_peer`](Self::add_peer), [`end_session`](Self::end_session),
 ///   [`remove_peer`](Self::remove_peer).
-/// - Inputs: [`handle_datagram`](Self::handle_datagram), [`handle_packet`](Self::handle_packet),
+/// - Inputs: [`handle_datagram`](Self::handle_datagram), [`handle_frame`](Self::handle_frame),
 ///   and [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). Each
 ///   appends to the [`Outbox`] that it is given.
 /// - After any of them: carry out and clear the outbox, drain [`poll_event`](Self::poll_event),
@@ -47,7 +47,6 @@ pub struct Tunnel {
     pub(crate) random: ChaCha20Rng,
     pub(crate) gate: Gate,
     pub(crate) peers: Peers,
-    pub(crate) padder: Padder,
     pub(crate) wheel: Wheel,
     events: VecDeque<Event>,
 }
@@ -65,10 +64,10 @@ impl Tunnel {
         Self {
             gate: Gate::new(&public_key, ChaCha20Rng::from_seed(limiter_seed)),
             peers: Peers::new(hash_key),
-            padder: Padder::new(config.mtu),
             wheel: Wheel::default(),
             events: VecDeque::new(),
             inside: Inside {
+                mtu: config.mtu.into(),
                 ipv4: config.ipv4,
                 ipv6: config.ipv6,
                 pools: config.pools,
@@ -142,23 +141,43 @@ impl Tunnel {
         }
     }
 
-    /// Takes one IP packet from the TUN device, for the peer that has its destination.
+    /// Takes one frame from the TUN device, for the peer that has its destination: one packet, or
+    /// a train of one flow, which is cut into its packets. The frame's bytes are spent.
     ///
     /// # Errors
-    /// Why the packet went no further. Nothing is kept for a peer that has no session.
-    pub fn handle_packet(
+    /// Why the frame went no further. Nothing is kept for a peer that has no session.
+    pub fn handle_frame(
         &mut self,
-        packet: &[u8],
+        frame: &mut Frame,
         out: &mut Outbox,
         now: Instant,
     ) -> Result<(), Refusal> {
+        let (header, buffer, len) = frame.split().ok_or(Refusal::FrameHeader)?;
+        let packet = buffer.get(..len).ok_or(Refusal::InnerHeader)?;
         let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
         let destination = Name::from(inner.destination);
         let slot = self.peers.find(destination).ok_or(Refusal::NoSuchAddress)?;
         self.end_if_over(slot, now);
         let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
-        self.padder
-            .padded(packet, |padded| seal(session, padded, out))
+        let mtu = self.inside.mtu;
+        match header {
+            Header::Packet => seal(session, buffer, len, mtu, out),
+            Header::Unfinished { start, offset } => {
+                offload::finish(buffer, len, start, offset).ok_or(Refusal::FrameHeader)?;
+                seal(session, buffer, len, mtu, out)
+            }
+            Header::Train {
+                kind,
+                transport,
+                segment,
+            } => {
+                let mut sealed = Ok(());
+                let cut = offload::cut(kind, transport, segment, buffer, len, |packet, len| {
+                    sealed = sealed.and(seal(session, packet, len, mtu, out));
+                });
+                cut.ok_or(Refusal::FrameHeader).and(sealed)
+            }
+        }
     }
 
     /// Does what is due: expired sessions end, keepalives that are owed go out.
@@ -223,10 +242,27 @@ impl Tunnel {
     }
 }
 
-/// Seals a padded packet into the outbox.
-pub(crate) fn seal(session: &mut Session, padded: &[u8], out: &mut Outbox) -> Result<(), Refusal> {
-    let room = out.datagrams.room(padded.len() + TRANSPORT_OVERHEAD);
-    let (path, len) = session.send(padded, room).ok_or(Refusal::NoSession)?;
+/// Seals the packet at the start of a buffer into the outbox, padded with zeros so that lengths
+/// on the wire say less (paper, section 5.4.6): up to a multiple of 16 bytes, but not beyond the
+/// MTU. boringtun does not pad; the far end cuts it off by the inner packet's own length. What
+/// was behind the packet is there again afterwards.
+pub(crate) fn seal(
+    session: &mut Session,
+    buffer: &mut [u8],
+    len: usize,
+    mtu: usize,
+    out: &mut Outbox,
+) -> Result<(), Refusal> {
+    let padded = len.next_multiple_of(PADDING).min(mtu.max(len));
+    let packet = buffer.get_mut(..padded).ok_or(Refusal::InnerHeader)?;
+    let padding = &mut packet[len..];
+    let mut behind = [0; PADDING];
+    behind[..padding.len()].copy_from_slice(padding);
+    padding.fill(0);
+    let room = out.datagrams.room(padded + TRANSPORT_OVERHEAD);
+    let sent = session.send(packet, room).ok_or(Refusal::NoSession);
+    packet[len..].copy_from_slice(&behind[..padded - len]);
+    let (path, len) = sent?;
     out.datagrams.keep(path, len);
     Ok(())
 }

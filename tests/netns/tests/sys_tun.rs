@@ -4,21 +4,27 @@
 //!   UDP socket 10.64.0.1 -- kernel of the namespace -- mayfly0 -- the test, as 10.64.0.2
 //! ```
 
+use std::io::IoSlice;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use mayfly_netns::Namespace;
 use mayfly_sys::link;
-use mayfly_sys::tun::{Batch, Tun};
+use mayfly_sys::tun::Tun;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::socket::{setsockopt, sockopt};
 
 const NAME: &str = "mayfly0";
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 2);
 const PORT: u16 = 9;
-/// An IPv4 header without options and a UDP header (RFC 791 section 3.1, RFC 768).
-const HEADERS: usize = 20 + 8;
+/// `struct virtio_net_hdr`, then an IPv4 header without options and a UDP header (RFC 791 section
+/// 3.1, RFC 768).
+const FRAME_HEADER: usize = 10;
+const HEADERS: usize = FRAME_HEADER + 20 + 8;
+/// `gso_type` of a train of UDP, at its place in the header.
+const TRAIN_OF_UDP: (usize, u8) = (1, 5);
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -38,36 +44,43 @@ fn device() -> (Namespace, Tun, UdpSocket) {
     (namespace, tun, socket)
 }
 
-fn wait_for_packets(tun: &Tun) {
+/// The next frame; it waits for it.
+fn read(tun: &Tun) -> Vec<u8> {
+    wait_for_frames(tun);
+    let mut buffer = vec![0; FRAME_HEADER + 65_535];
+    let len = tun.read(&mut buffer).unwrap().unwrap();
+    buffer.truncate(len);
+    buffer
+}
+
+fn wait_for_frames(tun: &Tun) {
     let mut descriptors = [PollFd::new(tun.as_fd(), PollFlags::POLLIN)];
     assert_eq!(poll(&mut descriptors, 5_000u16).unwrap(), 1);
 }
 
-/// The packet as its receiver would answer it; the checksums stay right.
-fn answer(packet: &[u8]) -> Vec<u8> {
-    let mut back = packet.to_vec();
-    back[12..16].copy_from_slice(&packet[16..20]);
-    back[16..20].copy_from_slice(&packet[12..16]);
-    back[20..22].copy_from_slice(&packet[22..24]);
-    back[22..24].copy_from_slice(&packet[20..22]);
+/// The frame as its receiver would answer it; what is done of the checksum stays right.
+fn answer(frame: &[u8]) -> Vec<u8> {
+    let mut back = frame.to_vec();
+    let (header, packet) = (&mut back[FRAME_HEADER..], &frame[FRAME_HEADER..]);
+    header[12..16].copy_from_slice(&packet[16..20]);
+    header[16..20].copy_from_slice(&packet[12..16]);
+    header[20..22].copy_from_slice(&packet[22..24]);
+    header[22..24].copy_from_slice(&packet[20..22]);
     back
 }
 
 #[test]
 fn packets_of_any_length_cross_both_ways() {
     let (_namespace, tun, socket) = device();
-    let mut batch = Batch::new(2);
     let mut received = vec![0; 65_535];
-    for length in [0, 1, 1_392, 9_000, 65_535 - HEADERS] {
+    for length in [0, 1, 1_392, 9_000, 65_535 - 28] {
         let sent: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
         socket.send_to(&sent, (THEIRS, PORT)).unwrap();
-        wait_for_packets(&tun);
-        assert_eq!(tun.read_batch(&mut batch).unwrap(), 1);
-        let packet = batch.iter().next().unwrap();
-        assert_eq!(packet[16..20], THEIRS.octets());
-        assert!(packet[HEADERS..] == sent, "{length} bytes out");
+        let frame = read(&tun);
+        assert_eq!(frame[FRAME_HEADER + 16..][..4], THEIRS.octets());
+        assert!(frame[HEADERS..] == sent, "{length} bytes out");
 
-        tun.write_batch([answer(packet).as_slice()].into_iter());
+        tun.write(&[IoSlice::new(&answer(&frame))]);
         let (count, from) = socket.recv_from(&mut received).unwrap();
         assert_eq!(from, (THEIRS, PORT).into());
         assert!(received[..count] == sent, "{length} bytes in");
@@ -75,32 +88,54 @@ fn packets_of_any_length_cross_both_ways() {
 }
 
 #[test]
-fn a_batch_takes_what_is_there_and_what_it_has_room_for() {
+fn a_train_of_udp_crosses_as_one_frame_both_ways() {
     let (_namespace, tun, socket) = device();
-    let mut batch = Batch::new(3);
-    assert_eq!(tun.read_batch(&mut batch).unwrap(), 0);
-    for number in 0..5 {
-        socket.send_to(&[number], (THEIRS, PORT)).unwrap();
+    assert!(tun.has_udp_trains(), "this kernel is older than 6.2");
+    setsockopt(&socket, sockopt::UdpGsoSegment, &1000).unwrap();
+    let sent: Vec<u8> = (0..4500_u16).map(|byte| byte as u8).collect();
+    socket.send_to(&sent, (THEIRS, PORT)).unwrap();
+    let frame = read(&tun);
+    assert_eq!(frame[TRAIN_OF_UDP.0], TRAIN_OF_UDP.1);
+    assert!(frame[HEADERS..] == sent);
+
+    let back = answer(&frame);
+    let (header, payload) = back.split_at(HEADERS);
+    tun.write(&[IoSlice::new(header), IoSlice::new(payload)]);
+    let mut received = [0; 2000];
+    for piece in sent.chunks(1000) {
+        let count = socket.recv(&mut received).unwrap();
+        assert!(received[..count] == *piece);
     }
-    let mut read = Vec::new();
-    for count in [3, 2, 0] {
-        assert_eq!(tun.read_batch(&mut batch).unwrap(), count);
-        read.extend(batch.iter().map(|packet| packet[HEADERS]));
-    }
-    assert_eq!(read, [0, 1, 2, 3, 4]);
 }
 
 #[test]
-fn a_packet_that_the_kernel_refuses_does_not_stop_the_others() {
+fn frames_come_in_order_until_there_are_none() {
+    let (_namespace, tun, socket) = device();
+    let mut buffer = vec![0; 2000];
+    assert_eq!(tun.read(&mut buffer).unwrap(), None);
+    for number in 0..5 {
+        socket.send_to(&[number], (THEIRS, PORT)).unwrap();
+    }
+    let mut seen = Vec::new();
+    while let Some(len) = tun.read(&mut buffer).unwrap() {
+        seen.extend_from_slice(&buffer[HEADERS..len]);
+    }
+    assert_eq!(seen, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_frame_that_the_kernel_refuses_does_not_stop_the_others() {
     let (_namespace, tun, socket) = device();
     socket.send_to(b"echo", (THEIRS, PORT)).unwrap();
-    wait_for_packets(&tun);
-    let mut batch = Batch::new(1);
-    tun.read_batch(&mut batch).unwrap();
-    let good = answer(batch.iter().next().unwrap());
-    // Neither of IPv4 nor of IPv6.
-    let bad = [0xff; 40];
-    tun.write_batch([&bad, &[][..], &good].into_iter());
+    let good = answer(&read(&tun));
+    // Neither of IPv4 nor of IPv6; no header; a train of nothing.
+    let mut bad = vec![vec![0; 50], Vec::new(), good.clone()];
+    bad[0][FRAME_HEADER..].fill(0xff);
+    bad[2][1] = 0x7f;
+    for frame in &bad {
+        tun.write(&[IoSlice::new(frame)]);
+    }
+    tun.write(&[IoSlice::new(&good)]);
     let mut received = [0; 8];
     assert_eq!(socket.recv(&mut received).unwrap(), 4);
     assert_eq!(&received[..4], b"echo");

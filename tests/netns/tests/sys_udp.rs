@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use mayfly_netns::{Namespace, veth};
-use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
+use mayfly_sys::udp::{Outgoing, RecvBatch, SendBatch, Udp};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -37,21 +37,38 @@ fn socket_in(client: &Namespace, address: &str) -> UdpSocket {
     socket
 }
 
-/// Waits until something is there, then sends all of it back.
-fn echo_once(udp: &Udp, batch: &mut RecvBatch) -> usize {
+/// Waits until something is there, and takes it.
+fn receive(udp: &Udp, batch: &mut RecvBatch) -> usize {
     use std::os::fd::AsFd as _;
     let mut poll = [nix::poll::PollFd::new(
         udp.as_fd(),
         nix::poll::PollFlags::POLLIN,
     )];
     nix::poll::poll(&mut poll, 5_000u16).unwrap();
-    let count = udp.recv_batch(batch).unwrap();
-    let answers = batch.iter_mut().map(|datagram| {
-        let bytes: &[u8] = datagram.bytes;
-        (datagram.remote, datagram.local, bytes)
+    udp.recv_batch(batch).unwrap()
+}
+
+/// Waits until something is there, then sends all of it back.
+fn echo_once(udp: &Udp, batch: &mut RecvBatch) -> usize {
+    let count = receive(udp, batch);
+    let answers = batch.iter_mut().map(|train| Outgoing {
+        remote: train.remote,
+        local: train.local,
+        segment: train.segment,
+        bytes: train.bytes,
     });
     udp.send_batch(&mut SendBatch::default(), answers);
     count
+}
+
+/// Datagrams of `segment` bytes to `remote`.
+fn train(remote: SocketAddr, segment: usize, bytes: &[u8]) -> Outgoing<'_> {
+    Outgoing {
+        remote,
+        local: None,
+        segment,
+        bytes,
+    }
 }
 
 #[test]
@@ -105,7 +122,7 @@ fn one_datagram_that_cannot_go_does_not_stop_the_others() {
         (here, &too_long),
         (here, b"second"),
     ];
-    let datagrams = datagrams.map(|(remote, bytes)| (remote, None, bytes));
+    let datagrams = datagrams.map(|(remote, bytes)| train(remote, bytes.len(), bytes));
     udp.send_batch(&mut SendBatch::default(), datagrams.into_iter());
     let mut room = [0; 16];
     for expected in ["first", "second"] {
@@ -137,12 +154,39 @@ fn a_narrow_path_loses_nothing_and_is_not_remembered() {
 
     let udp = server.within(|| Udp::bind(0).unwrap());
     let socket = socket_in(&client, "198.51.100.9");
-    let sent = [7; 1_452];
-    let datagram = (socket.local_addr().unwrap(), None, sent.as_slice());
-    udp.send_batch(&mut SendBatch::default(), [datagram; 3].into_iter());
+    let sent = [7; 3 * 1_452];
+    let here = socket.local_addr().unwrap();
     let mut room = [0; 2_000];
-    for _ in 0..3 {
-        assert_eq!(socket.recv(&mut room).unwrap(), sent.len());
+    // Fragmented by the router; then by the server itself, which cannot cut it then.
+    for mtu in [1_500, 1_300] {
+        server.ip(&format!("link set dev a mtu {mtu}"));
+        let three = train(here, 1_452, &sent);
+        udp.send_batch(&mut SendBatch::default(), [three].into_iter());
+        for _ in 0..3 {
+            assert_eq!(socket.recv(&mut room).unwrap(), 1_452, "MTU {mtu}");
+        }
     }
     assert_eq!(server.run("ip route show cache"), "");
+}
+
+#[test]
+fn a_train_crosses_whole_and_comes_out_as_it_was_cut() {
+    let (server, client) = server_and_client();
+    let udp = server.within(|| Udp::bind(0).unwrap());
+    let other = client.within(|| Udp::bind(0).unwrap());
+    let port = udp.port().unwrap();
+    let sent: Vec<u8> = (0..44 * 1_452 + 9_u32)
+        .map(|byte| (byte / 7) as u8)
+        .collect();
+    let mut batch = RecvBatch::new(4);
+    for to in ["192.0.2.1", "2001:db8::1"] {
+        let outgoing = train(SocketAddr::new(ip(to), port), 1_452, &sent);
+        other.send_batch(&mut SendBatch::default(), [outgoing].into_iter());
+        assert_eq!(receive(&udp, &mut batch), 1, "one train to {to}");
+        let train = batch.iter_mut().next().unwrap();
+        assert_eq!((train.segment, train.local), (1_452, Some(ip(to))));
+        assert!(train.bytes == sent);
+    }
+    batch.scrub();
+    assert_eq!(batch.iter_mut().count(), 0);
 }

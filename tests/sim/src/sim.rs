@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use mayfly_tunnel::{Config, Enrolment, Event, Outbox, Path, Prefix, Refusal, Tunnel};
+use mayfly_tunnel::{
+    Config, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, Prefix, Refusal, Tunnel,
+};
 use mock_instant::MockClock;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
@@ -171,7 +173,10 @@ impl Sim {
     pub fn answer(&mut self, client: ClientId, payload: &[u8]) -> Result<(), Refusal> {
         let packet = self.clients[client].answer(payload);
         let now = self.now();
-        let result = self.tunnel.handle_packet(&packet, &mut self.out, now);
+        let mut frame = Frame::new();
+        frame.room()[FRAME_HEADER..][..packet.len()].copy_from_slice(&packet);
+        frame.fill(FRAME_HEADER + packet.len());
+        let result = self.tunnel.handle_frame(&mut frame, &mut self.out, now);
         self.carry_out();
         result
     }

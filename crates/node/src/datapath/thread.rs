@@ -9,9 +9,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
 
-use mayfly_sys::tun::{self, Tun};
-use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
-use mayfly_tunnel::{Enrolment, Event, Outbox, Path, PeerId, Tunnel};
+use mayfly_sys::tun::Tun;
+use mayfly_sys::udp::{Outgoing, RecvBatch, SendBatch, Udp};
+use mayfly_tunnel::{Enrolment, Event, Frame, Outbox, Path, PeerId, Tunnel};
 
 use super::{Command, Commands};
 use crate::enrolment::{EnrolmentId, Peer};
@@ -25,9 +25,12 @@ pub enum Notice {
     SessionDown(EnrolmentId),
 }
 
-/// Packets or datagrams that are taken in at once. It bounds the outbox, and how long
-/// one descriptor keeps the others waiting.
-const BATCH: usize = 64;
+/// Trains that are taken in at once. It bounds the outbox, and how long one descriptor keeps
+/// the others waiting.
+const BATCH: usize = 32;
+/// Datagrams are sent once they have so many bytes together: about what a processor's second
+/// cache holds beside the frame that they come from.
+const ENOUGH: usize = 128 * 1024;
 
 /// Everything that the packet thread owns.
 pub struct Datapath {
@@ -35,7 +38,7 @@ pub struct Datapath {
     udp: Udp,
     tun: Tun,
     datagrams: RecvBatch,
-    packets: tun::Batch,
+    frame: Frame,
     answers: SendBatch,
     commands: Commands,
     notices: UnboundedSender<Notice>,
@@ -72,7 +75,7 @@ impl Datapath {
             udp,
             tun,
             datagrams: RecvBatch::new(BATCH),
-            packets: tun::Batch::new(BATCH),
+            frame: Frame::new(),
             answers: SendBatch::default(),
             commands,
             notices,
@@ -90,11 +93,7 @@ impl Datapath {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); 3];
         loop {
-            let ready = match self.epoll.wait(&mut events, self.patience()) {
-                Ok(ready) => ready,
-                Err(Errno::EINTR) => 0,
-                Err(error) => return Err(error.into()),
-            };
+            let ready = self.wait(&mut events)?;
             let now = Instant::now();
             let ready = events.get(..ready).unwrap_or_default();
             let is_ready = |token| ready.iter().any(|event| event.data() == token);
@@ -116,6 +115,19 @@ impl Datapath {
         }
     }
 
+    /// Waits for something to do. Before it sleeps, it zeroes what packets have left in its
+    /// buffers: while packets come they overwrite each other, and then nothing would.
+    fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
+        let now = self.epoll.wait(events, EpollTimeout::ZERO);
+        if !matches!(now, Ok(0)) {
+            return interrupted_is_none(now);
+        }
+        self.datagrams.scrub();
+        self.frame.scrub();
+        self.outbox.scrub();
+        interrupted_is_none(self.epoll.wait(events, self.patience()))
+    }
+
     /// Until the tunnel wants to be called again, rounded up: waking early is a busy loop.
     fn patience(&self) -> EpollTimeout {
         let Some(deadline) = self.tunnel.poll_timeout() else {
@@ -127,23 +139,33 @@ impl Datapath {
 
     fn receive(&mut self, now: Instant) -> io::Result<()> {
         self.udp.recv_batch(&mut self.datagrams)?;
-        for datagram in self.datagrams.iter_mut() {
+        for train in self.datagrams.iter_mut() {
             let path = Path {
-                remote: datagram.remote,
-                local: datagram.local,
+                remote: train.remote,
+                local: train.local,
             };
-            // Why a datagram went no further is for tests: nobody is told.
-            let _ = self
-                .tunnel
-                .handle_datagram(path, datagram.bytes, &mut self.outbox, now);
+            for datagram in train.bytes.chunks_mut(train.segment) {
+                // Why a datagram went no further is for tests: nobody is told.
+                let _ = self
+                    .tunnel
+                    .handle_datagram(path, datagram, &mut self.outbox, now);
+            }
         }
         Ok(())
     }
 
     fn read(&mut self, now: Instant) -> io::Result<()> {
-        self.tun.read_batch(&mut self.packets)?;
-        for packet in self.packets.iter() {
-            let _ = self.tunnel.handle_packet(packet, &mut self.outbox, now);
+        for _ in 0..BATCH {
+            let Some(len) = self.tun.read(self.frame.room())? else {
+                return Ok(());
+            };
+            self.frame.fill(len);
+            let _ = self
+                .tunnel
+                .handle_frame(&mut self.frame, &mut self.outbox, now);
+            if self.outbox.datagram_bytes() >= ENOUGH {
+                self.carry_out();
+            }
         }
         Ok(())
     }
@@ -152,10 +174,16 @@ impl Datapath {
         if self.outbox.is_empty() {
             return;
         }
-        self.tun.write_batch(self.outbox.packets());
-        let datagrams = self.outbox.datagrams();
-        let datagrams = datagrams.map(|out| (out.path.remote, out.path.local, out.bytes));
-        self.udp.send_batch(&mut self.answers, datagrams);
+        let tun = &self.tun;
+        self.outbox
+            .write_frames(tun.has_udp_trains(), |frame| tun.write(frame));
+        let trains = self.outbox.trains().map(|train| Outgoing {
+            remote: train.path.remote,
+            local: train.path.local,
+            segment: train.segment,
+            bytes: train.bytes,
+        });
+        self.udp.send_batch(&mut self.answers, trains);
         self.outbox.clear();
     }
 
@@ -205,5 +233,12 @@ impl Datapath {
                 let _ = self.notices.send(notice(*id));
             }
         }
+    }
+}
+
+fn interrupted_is_none(ready: nix::Result<usize>) -> io::Result<usize> {
+    match ready {
+        Err(Errno::EINTR) => Ok(0),
+        ready => Ok(ready?),
     }
 }

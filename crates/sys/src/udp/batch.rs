@@ -1,26 +1,41 @@
-//! The buffers and headers of a batch, made once and used for every call.
+//! The buffers and headers of a batch of trains, made once and used for every call.
 
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
 
 use super::MAX_DATAGRAM;
 use super::address::RawAddress;
-use super::control::Control;
+use super::control::{Control, Told};
 
-/// Datagrams that go to the kernel in one call, at most.
+/// Trains that go to the kernel in one call, at most.
 const SEND_AT_ONCE: usize = 64;
 
-/// One datagram that has come.
-pub struct Datagram<'a> {
-    /// Who sent it.
+/// Datagrams that have come together, from one place to one address.
+pub struct Received<'a> {
+    /// Who sent them.
     pub remote: SocketAddr,
-    /// The address that it was sent to.
+    /// The address that they were sent to.
     pub local: Option<IpAddr>,
-    /// Its payload.
+    /// Length of each payload but the last, which may be shorter; never 0.
+    pub segment: usize,
+    /// The payloads, one behind the other.
     pub bytes: &'a mut [u8],
 }
 
-/// Room for datagrams to receive.
+/// Datagrams to be sent together.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// To whom.
+    pub remote: SocketAddr,
+    /// From which address of ours.
+    pub local: Option<IpAddr>,
+    /// Length of each payload but the last, which may be shorter.
+    pub segment: usize,
+    /// The payloads, one behind the other.
+    pub bytes: &'a [u8],
+}
+
+/// Room for trains to receive.
 pub struct RecvBatch {
     payload: Vec<u8>,
     addresses: Vec<RawAddress>,
@@ -28,36 +43,55 @@ pub struct RecvBatch {
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     received: usize,
+    /// How far each buffer was ever written.
+    touched: Vec<usize>,
 }
 
 // SAFETY: the pointers in it lead only to the heap buffers that it owns itself.
 unsafe impl Send for RecvBatch {}
 
 impl RecvBatch {
-    /// Room for `datagrams` datagrams of any length.
-    pub fn new(datagrams: usize) -> Self {
+    /// Room for `trains` trains, or datagrams, of any length.
+    pub fn new(trains: usize) -> Self {
         Self {
-            payload: vec![0; datagrams * MAX_DATAGRAM],
-            addresses: vec![RawAddress::EMPTY; datagrams],
-            controls: vec![Control::EMPTY; datagrams],
-            vectors: Vec::with_capacity(datagrams),
-            headers: Vec::with_capacity(datagrams),
+            payload: vec![0; trains * MAX_DATAGRAM],
+            addresses: vec![RawAddress::EMPTY; trains],
+            controls: vec![Control::EMPTY; trains],
+            vectors: Vec::with_capacity(trains),
+            headers: Vec::with_capacity(trains),
             received: 0,
+            touched: vec![0; trains],
         }
     }
 
-    /// The datagrams of the last receive.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = Datagram<'_>> {
+    /// Zeroes all that was ever received: payloads, and where they came from.
+    pub fn scrub(&mut self) {
+        let payloads = self.payload.chunks_exact_mut(MAX_DATAGRAM);
+        let used = payloads.zip(&mut self.touched);
+        for (payload, touched) in used.filter(|(_, touched)| **touched > 0) {
+            payload[..*touched].fill(0);
+            *touched = 0;
+        }
+        self.addresses.fill(RawAddress::EMPTY);
+        self.controls.fill(Control::EMPTY);
+        self.received = 0;
+    }
+
+    /// The trains of the last receive.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = Received<'_>> {
         let headers = self.headers.iter().take(self.received);
         let payloads = self.payload.chunks_exact_mut(MAX_DATAGRAM);
         headers
             .zip(&self.addresses)
             .zip(payloads)
             .filter_map(|((header, address), payload)| {
-                Some(Datagram {
+                let told = Told::read(&header.msg_hdr);
+                let bytes = payload.get_mut(..header.msg_len as usize)?;
+                Some(Received {
                     remote: address.to_std()?,
-                    local: Control::came_to(&header.msg_hdr),
-                    bytes: payload.get_mut(..header.msg_len as usize)?,
+                    local: told.local,
+                    segment: told.segment.unwrap_or(bytes.len()).max(1),
+                    bytes,
                 })
             })
     }
@@ -81,6 +115,10 @@ impl RecvBatch {
 
     pub(super) fn received(&mut self, count: usize) {
         self.received = count;
+        let headers = self.headers.iter().take(count);
+        for (touched, header) in self.touched.iter_mut().zip(headers) {
+            *touched = (*touched).max(header.msg_len as usize).min(MAX_DATAGRAM);
+        }
     }
 }
 
@@ -107,30 +145,42 @@ impl Default for SendBatch {
 }
 
 impl SendBatch {
-    /// Takes datagrams until there are no more or the batch is full. The headers point at the
+    /// Takes trains until there are no more or the batch is full. The headers point at the
     /// payloads, which `'a` keeps.
     pub(super) fn fill<'a>(
         &mut self,
-        datagrams: &mut impl Iterator<Item = (SocketAddr, Option<IpAddr>, &'a [u8])>,
+        trains: &mut impl Iterator<Item = Outgoing<'a>>,
         dual: bool,
     ) -> &mut [libc::mmsghdr] {
         self.headers.clear();
         let slots = self.addresses.iter_mut().zip(&mut self.controls);
         for ((address, control), place) in slots.zip(&mut self.vectors) {
-            let Some((raw, length, local, bytes)) = datagrams.find_map(|(remote, local, bytes)| {
-                let (raw, length) = RawAddress::new(remote, dual)?;
-                Some((raw, length, local, bytes))
+            let Some((raw, length, train)) = trains.find_map(|train| {
+                let (raw, length) = RawAddress::new(train.remote, dual)?;
+                Some((raw, length, train))
             }) else {
                 break;
             };
             *address = raw;
-            *place = vector(bytes.as_ptr().cast_mut(), bytes.len());
-            let used = local.and_then(|local| control.leave_from(local, dual));
-            let name = (address, length);
+            *place = vector(train.bytes.as_ptr().cast_mut(), train.bytes.len());
+            let local = train
+                .local
+                .and_then(|local| control.leave_from(local, dual));
+            let mut used = local.unwrap_or(0);
+            if let Ok(segment) = u16::try_from(train.segment)
+                && train.bytes.len() > train.segment
+            {
+                used = control.cut(used, segment);
+            }
             self.headers
-                .push(header(name, place, control, used.unwrap_or(0)));
+                .push(header((address, length), place, control, used));
         }
         &mut self.headers
+    }
+
+    /// Whether there may be more trains than the last fill took.
+    pub(super) fn is_full(&self) -> bool {
+        self.headers.len() == SEND_AT_ONCE
     }
 }
 

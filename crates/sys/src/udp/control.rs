@@ -1,5 +1,6 @@
-//! Control data of a datagram: the local address it came to, or shall leave from
-//! (ip(7) IP_PKTINFO, RFC 3542 section 6).
+//! Control data of a train of datagrams: the local address it came to, or shall leave from
+//! (ip(7) IP_PKTINFO, RFC 3542 section 6), and the length of its datagrams (udp(7) UDP_SEGMENT,
+//! UDP_GRO).
 
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Control([u8; Control::LEN]);
 
 impl Control {
-    /// Above CMSG_SPACE of the larger of the two structures, 40 bytes.
+    /// Above CMSG_SPACE of the larger address, 40 bytes, and of a segment's length, 24.
     pub const LEN: usize = 64;
     pub const EMPTY: Self = Self([0; Self::LEN]);
 
@@ -29,6 +30,33 @@ impl Control {
         }
     }
 
+    /// Asks that what is sent be cut into datagrams of `segment` bytes; returns the bytes used,
+    /// with the `used` before.
+    pub fn cut(&mut self, used: usize, segment: u16) -> usize {
+        used + self.write(used, libc::SOL_UDP, libc::UDP_SEGMENT, segment)
+    }
+
+    /// Takes back what [`cut`](Self::cut) asked for in a header to send, and gives the segment.
+    pub fn uncut(header: &mut libc::msghdr) -> Option<usize> {
+        // SAFETY: `SendBatch::fill` has set control data and length of this header.
+        let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
+        while !control.is_null() {
+            // SAFETY: as in `Told::read`.
+            unsafe {
+                if ((*control).cmsg_level, (*control).cmsg_type)
+                    == (libc::SOL_UDP, libc::UDP_SEGMENT)
+                {
+                    let segment = libc::CMSG_DATA(control).cast::<u16>().read_unaligned();
+                    // It is the last one.
+                    header.msg_controllen = control.byte_offset_from(header.msg_control) as _;
+                    return Some(usize::from(segment)).filter(|&segment| segment > 0);
+                }
+                control = libc::CMSG_NXTHDR(header, control);
+            }
+        }
+        None
+    }
+
     fn write_v4(&mut self, local: Ipv4Addr) -> usize {
         let info = libc::in_pktinfo {
             ipi_ifindex: 0,
@@ -37,7 +65,7 @@ impl Control {
             },
             ipi_addr: libc::in_addr { s_addr: 0 },
         };
-        self.write(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+        self.write(0, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
     }
 
     fn write_v6(&mut self, local: Ipv6Addr) -> usize {
@@ -47,51 +75,90 @@ impl Control {
             },
             ipi6_ifindex: 0,
         };
-        self.write(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+        self.write(0, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
     }
 
-    fn write<T>(&mut self, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
+    /// Writes one control message behind `used` bytes of others, and gives its length.
+    fn write<T>(&mut self, used: usize, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
         let length = mem::size_of::<T>() as libc::c_uint;
-        let header: *mut libc::cmsghdr = self.as_mut_ptr().cast();
-        // SAFETY: the buffer is aligned for a cmsghdr and holds CMSG_SPACE of both types that
-        // this is called with; the data is written unaligned.
+        // SAFETY: it computes a number.
+        let space = unsafe { libc::CMSG_SPACE(length) } as usize;
+        assert!(used.is_multiple_of(8) && used + space <= Self::LEN);
+        // SAFETY: the buffer is aligned for a cmsghdr and so is `used`; the message fits behind it,
+        // as the line above says; the data is written unaligned.
         unsafe {
+            let header: *mut libc::cmsghdr = self.as_mut_ptr().byte_add(used).cast();
             (*header).cmsg_level = level;
             (*header).cmsg_type = kind;
             (*header).cmsg_len = libc::CMSG_LEN(length) as _;
             libc::CMSG_DATA(header).cast::<T>().write_unaligned(info);
-            libc::CMSG_SPACE(length) as usize
         }
+        space
     }
+}
 
-    /// The address that a datagram came to.
-    pub fn came_to(header: &libc::msghdr) -> Option<IpAddr> {
+/// What the kernel says of a train that has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// The address that it came to.
+    pub local: Option<IpAddr>,
+    /// Length of each datagram but the last, if there are several.
+    pub segment: Option<usize>,
+}
+
+impl Told {
+    /// Reads the control data of a header that was received into.
+    pub fn read(header: &libc::msghdr) -> Self {
+        let mut told = Self::default();
         // SAFETY: the kernel has filled the control buffer of this header, and set its length.
         let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
         while !control.is_null() {
             // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return whole headers within the buffer;
             // the data behind each is as long as its type says; it is read unaligned.
-            let (found, next) = unsafe {
+            unsafe {
                 let data = libc::CMSG_DATA(control);
-                let found = match ((*control).cmsg_level, (*control).cmsg_type) {
+                match ((*control).cmsg_level, (*control).cmsg_type) {
                     (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                        let info: libc::in_pktinfo =
-                            data.cast::<libc::in_pktinfo>().read_unaligned();
-                        Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into())
+                        let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                        told.local =
+                            Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
                     }
                     (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                         let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                        Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical())
+                        told.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
                     }
-                    _ => None,
-                };
-                (found, libc::CMSG_NXTHDR(header, control))
-            };
-            if found.is_some() {
-                return found;
+                    (libc::SOL_UDP, libc::UDP_GRO) => {
+                        let segment = data.cast::<libc::c_int>().read_unaligned();
+                        told.segment = usize::try_from(segment).ok().filter(|&len| len > 0);
+                    }
+                    _ => {}
+                }
+                control = libc::CMSG_NXTHDR(header, control);
             }
-            control = next;
         }
-        None
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_and_segment_stand_behind_each_other() {
+        let mut control = Control::EMPTY;
+        let local: IpAddr = "2001:db8::1".parse().unwrap();
+        let used = control.leave_from(local, true).unwrap();
+        let used = control.cut(used, 1452);
+        assert!(used <= Control::LEN);
+        // SAFETY: all zero is a value of msghdr.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_control = control.as_mut_ptr();
+        header.msg_controllen = used as _;
+        // UDP_SEGMENT is no answer of the kernel's; the address before it is found.
+        assert_eq!(Told::read(&header).local, Some(local));
+        assert_eq!(Control::uncut(&mut header), Some(1452));
+        assert_eq!(Told::read(&header).local, Some(local));
+        assert_eq!(Control::uncut(&mut header), None);
     }
 }

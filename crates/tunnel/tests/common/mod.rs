@@ -9,7 +9,9 @@ use std::time::Instant;
 use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _, digest::consts::U16};
 use boringtun::noise::{Tunn, TunnResult};
-use mayfly_tunnel::{Config, Enrolment, Event, Outbox, Path, PeerId, Prefix, Refusal, Tunnel};
+use mayfly_tunnel::{
+    Config, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, PeerId, Prefix, Refusal, Tunnel,
+};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -63,7 +65,11 @@ impl Node {
 
     /// Hands in a packet from the TUN device.
     pub fn send(&mut self, packet: &[u8]) -> Result<(), Refusal> {
-        self.tunnel.handle_packet(packet, &mut self.out, self.now)
+        let mut frame = Frame::new();
+        frame.room()[FRAME_HEADER..][..packet.len()].copy_from_slice(packet);
+        frame.fill(FRAME_HEADER + packet.len());
+        self.tunnel
+            .handle_frame(&mut frame, &mut self.out, self.now)
     }
 
     /// What is in the outbox, which is clear then.

@@ -1,0 +1,86 @@
+//! What a TUN device and a network card do for a kernel, done here for a tunnel: a train of
+//! packets crosses into the kernel as one frame.
+//!
+//! ```text
+//!   TUN  -> frame   -> [cut]  -> packets -> sealed, one datagram each
+//!   UDP  -> packets -> [join] -> frames  -> TUN
+//! ```
+//!
+//! Both are functions of bytes. Cutting what was joined gives the packets that were joined; what
+//! cannot be joined without changing it stays alone. A checksum that is wrong stays wrong: only
+//! packets whose checksums hold are joined.
+
+mod checksum;
+mod cut;
+mod flow;
+mod frame;
+mod header;
+mod join;
+
+use checksum::Sum;
+pub(crate) use cut::cut;
+pub use frame::Frame;
+pub use header::FRAME_HEADER;
+pub(crate) use header::{Header, Kind};
+pub(crate) use join::{Joiner, LONGEST_TRAIN};
+
+/// RFC 791 section 3.1, RFC 9293 section 3.1, RFC 768: where fields are, in bytes.
+mod field {
+    pub const IPV4_TOTAL_LEN: usize = 2;
+    pub const IPV4_ID: usize = 4;
+    pub const IPV4_FLAGS: usize = 6;
+    pub const IPV4_CHECKSUM: usize = 10;
+    pub const IPV4_ADDRESSES: usize = 12;
+    pub const IPV6_PAYLOAD_LEN: usize = 4;
+    pub const IPV6_ADDRESSES: usize = 8;
+    pub const TCP_SEQUENCE: usize = 4;
+    pub const TCP_OFFSET: usize = 12;
+    pub const TCP_FLAGS: usize = 13;
+    pub const TCP_CHECKSUM: usize = 16;
+    pub const UDP_LEN: usize = 4;
+    pub const UDP_CHECKSUM: usize = 6;
+}
+
+/// RFC 9293 section 3.1: control bits.
+mod flag {
+    pub const FIN: u8 = 0x01;
+    pub const PSH: u8 = 0x08;
+    pub const ACK: u8 = 0x10;
+    pub const CWR: u8 = 0x80;
+}
+
+/// Shortest headers, in bytes.
+const IPV4: usize = 20;
+const IPV6: usize = 40;
+const TCP: usize = 20;
+const UDP: usize = 8;
+
+/// IANA, "Assigned Internet Protocol Numbers".
+const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_UDP: u8 = 17;
+
+/// Puts the checksum into a packet whose pseudo-header is summed already (see [`Header`]).
+pub(crate) fn finish(buffer: &mut [u8], len: usize, start: usize, offset: usize) -> Option<()> {
+    let rest = buffer.get_mut(start..len)?;
+    let checksum = match Sum::default().bytes(rest).finish() {
+        // RFC 768: zero would say that there is none, and RFC 1071 has two zeros.
+        0 => 0xffff,
+        checksum => checksum,
+    };
+    put(rest, offset, checksum)
+}
+
+fn put(bytes: &mut [u8], at: usize, value: u16) -> Option<()> {
+    *bytes.get_mut(at..)?.first_chunk_mut()? = value.to_be_bytes();
+    Some(())
+}
+
+fn take(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|two| u16::from_be_bytes(*two))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Which packets may be joined: what of a packet must be as in the one before it.
+
+use super::checksum::{Sum, pseudo_header};
+use super::{IPV4, IPV6, Kind, PROTOCOL_TCP, PROTOCOL_UDP, TCP, UDP, field, flag, take};
+
+/// IPv4: a later fragment, or more of them to come (RFC 791 section 3.1).
+const FRAGMENT: u16 = 0x3fff;
+const DONT_FRAGMENT: u16 = 0x4000;
+
+/// A packet that could be part of a train.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    pub kind: Kind,
+    /// Where the transport header begins.
+    pub transport: usize,
+    /// Where the payload begins.
+    pub payload: usize,
+}
+
+/// What a packet is to those around it.
+pub enum Place {
+    /// It could be part of a train.
+    InTrain(Candidate),
+    /// It goes alone, and nothing with the same addresses may overtake it.
+    Alone,
+}
+
+impl Place {
+    /// Looks at a whole IP packet.
+    pub fn of(packet: &[u8]) -> Self {
+        candidate(packet).map_or(Self::Alone, Self::InTrain)
+    }
+}
+
+/// Only what a train can stand for: no options of IPv4, no fragments, no extension headers; data
+/// without urgent pointer or any flag but ACK and PSH; and every checksum right.
+fn candidate(packet: &[u8]) -> Option<Candidate> {
+    let (transport, protocol) = match *packet.first()? {
+        0x45 => {
+            let header = packet.get(..IPV4)?;
+            if take(header, field::IPV4_FLAGS)? & FRAGMENT != 0
+                || !Sum::default().bytes(header).holds()
+            {
+                return None;
+            }
+            (IPV4, header[9])
+        }
+        first if first >> 4 == 6 => (IPV6, *packet.get(6)?),
+        _ => return None,
+    };
+    let (kind, payload) = match (protocol, transport) {
+        (PROTOCOL_TCP, IPV4) => (
+            Kind::Tcp4,
+            transport + tcp_header(packet.get(transport..)?)?,
+        ),
+        (PROTOCOL_TCP, _) => (
+            Kind::Tcp6,
+            transport + tcp_header(packet.get(transport..)?)?,
+        ),
+        (PROTOCOL_UDP, _) => (Kind::Udp, transport + udp_header(packet.get(transport..)?)?),
+        _ => return None,
+    };
+    let rest = packet.get(transport..)?;
+    let whole = pseudo_header(packet, protocol)?
+        .number(rest.len() as u16)
+        .bytes(rest);
+    (payload < packet.len() && whole.holds()).then_some(Candidate {
+        kind,
+        transport,
+        payload,
+    })
+}
+
+fn tcp_header(tcp: &[u8]) -> Option<usize> {
+    let flags = tcp.get(field::TCP_FLAGS)?;
+    let reserved = tcp.get(field::TCP_OFFSET)? & 0x0f;
+    if flags & !flag::PSH != flag::ACK || reserved != 0 {
+        return None;
+    }
+    let len = usize::from(tcp.get(field::TCP_OFFSET)? >> 4) * 4;
+    (len >= TCP && len <= tcp.len()).then_some(len)
+}
+
+fn udp_header(udp: &[u8]) -> Option<usize> {
+    let whole = usize::from(take(udp, field::UDP_LEN)?) == udp.len();
+    let has_checksum = take(udp, field::UDP_CHECKSUM)? != 0;
+    (whole && has_checksum).then_some(UDP)
+}
+
+/// Both addresses of an IP packet, whatever it holds.
+pub fn addresses(packet: &[u8]) -> Option<&[u8]> {
+    match packet.first()? >> 4 {
+        4 => packet.get(field::IPV4_ADDRESSES..IPV4),
+        _ => packet.get(field::IPV6_ADDRESSES..IPV6),
+    }
+}
+
+/// Whether two candidates are of one flow: addresses, protocol and ports.
+pub fn same_flow(a: (&[u8], Candidate), b: (&[u8], Candidate)) -> bool {
+    let ports = |(packet, candidate): (&[u8], Candidate)| {
+        packet
+            .get(candidate.transport..)
+            .and_then(|transport| transport.first_chunk::<4>().copied())
+    };
+    a.1.kind == b.1.kind && addresses(a.0) == addresses(b.0) && ports(a) == ports(b)
+}
+
+/// Whether `next` is to `first` as the packet number `index` of a train is to its first, of
+/// which `segment` bytes are payload.
+pub fn continues(
+    first: (&[u8], Candidate),
+    next: (&[u8], Candidate),
+    index: usize,
+    segment: usize,
+) -> Option<bool> {
+    let (a, b) = (first.0, next.0);
+    if (first.1.payload, first.1.transport) != (next.1.payload, next.1.transport) {
+        return Some(false);
+    }
+    let ip = if first.1.transport == IPV4 {
+        continues_ipv4(a, b, index)?
+    } else {
+        // Traffic class and flow label; next header and hop limit.
+        a.get(..4)? == b.get(..4)? && a.get(6..8)? == b.get(6..8)?
+    };
+    let transport = match first.1.kind {
+        Kind::Udp => true,
+        Kind::Tcp4 | Kind::Tcp6 => {
+            let a = a.get(first.1.transport..first.1.payload)?;
+            let b = b.get(next.1.transport..next.1.payload)?;
+            continues_tcp(a, b, index * segment)?
+        }
+    };
+    Some(ip && transport)
+}
+
+/// Service class, lifetime and "don't fragment" alike. The identification counts up, or means
+/// nothing (RFC 6864 section 4.1).
+fn continues_ipv4(a: &[u8], b: &[u8], index: usize) -> Option<bool> {
+    let flags = take(a, field::IPV4_FLAGS)?;
+    let id = take(a, field::IPV4_ID)?.wrapping_add(index as u16);
+    let alike =
+        a.get(1)? == b.get(1)? && a.get(8)? == b.get(8)? && flags == take(b, field::IPV4_FLAGS)?;
+    let counts = id == take(b, field::IPV4_ID)? || flags & DONT_FRAGMENT != 0;
+    Some(alike && counts)
+}
+
+/// Acknowledgement, window, urgent pointer and options alike; the sequence goes on.
+fn continues_tcp(a: &[u8], b: &[u8], advanced: usize) -> Option<bool> {
+    let sequence = |tcp: &[u8]| {
+        tcp.get(field::TCP_SEQUENCE..)?
+            .first_chunk()
+            .map(|four| u32::from_be_bytes(*four))
+    };
+    let goes_on = sequence(a)?.wrapping_add(advanced as u32) == sequence(b)?;
+    let alike = a.get(8..field::TCP_FLAGS)? == b.get(8..field::TCP_FLAGS)?
+        && a.get(14..16)? == b.get(14..16)?
+        && a.get(18..)? == b.get(18..)?;
+    Some(goes_on && alike)
+}
+
+/// Whether a packet of TCP ends a train: PSH asks that what came so far be handed on.
+pub fn pushes(packet: &[u8], candidate: Candidate) -> bool {
+    candidate.kind != Kind::Udp
+        && packet
+            .get(candidate.transport + field::TCP_FLAGS)
+            .is_some_and(|flags| flags & flag::PSH != 0)
+}

@@ -1,0 +1,56 @@
+//! A frame of the TUN device, in memory that is used again.
+
+use super::{FRAME_HEADER, Header};
+use crate::spec::PADDING;
+
+/// Longest packet of an IP header's length field, in bytes.
+const LONGEST_PACKET: usize = 65_535;
+
+/// What one read of a TUN device gave: its header, then a packet or a train of them.
+pub struct Frame {
+    /// With room behind the longest packet for its padding.
+    bytes: Box<[u8]>,
+    len: usize,
+    touched: usize,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self {
+            bytes: vec![0; FRAME_HEADER + LONGEST_PACKET + PADDING].into_boxed_slice(),
+            len: 0,
+            touched: 0,
+        }
+    }
+}
+
+impl Frame {
+    /// An empty frame.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where to read into. What is read must be [told](Self::fill).
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[..FRAME_HEADER + LONGEST_PACKET]
+    }
+
+    /// Notes how much was read.
+    pub fn fill(&mut self, len: usize) {
+        self.len = len.min(FRAME_HEADER + LONGEST_PACKET);
+        self.touched = self.touched.max(self.len + PADDING);
+    }
+
+    /// Zeroes all that was ever read into it.
+    pub fn scrub(&mut self) {
+        self.bytes[..self.touched].fill(0);
+        (self.len, self.touched) = (0, 0);
+    }
+
+    /// The header, the packet with room behind it for its padding, and the packet's length.
+    pub(crate) fn split(&mut self) -> Option<(Header, &mut [u8], usize)> {
+        let (header, packet) = self.bytes.split_first_chunk_mut()?;
+        let len = self.len.checked_sub(FRAME_HEADER)?;
+        Some((Header::decode(*header)?, packet, len))
+    }
+}

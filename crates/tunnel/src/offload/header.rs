@@ -1,0 +1,86 @@
+//! The header before each packet of a TUN device that was opened with IFF_VNET_HDR:
+//! `struct virtio_net_hdr` (Virtio 1.2 section 5.1.6, linux/virtio_net.h), in the machine's
+//! byte order.
+
+/// Length of the header before a frame's packet, in bytes.
+pub const FRAME_HEADER: usize = 10;
+
+const NEEDS_CHECKSUM: u8 = 1;
+
+const GSO_NONE: u8 = 0;
+const GSO_TCP4: u8 = 1;
+const GSO_TCP6: u8 = 4;
+const GSO_UDP: u8 = 5;
+
+/// What kind of train a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Tcp4,
+    Tcp6,
+    Udp,
+}
+
+/// What the header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header {
+    /// One packet, whole.
+    Packet,
+    /// One packet whose checksum over everything from `start` on is to be put at `offset` from
+    /// there. The sum of the pseudo-header is there already.
+    Unfinished { start: usize, offset: usize },
+    /// The headers of one packet and the payload of several, each of `segment` bytes but the
+    /// last. The transport header begins at `transport`.
+    Train {
+        kind: Kind,
+        transport: usize,
+        segment: usize,
+    },
+}
+
+impl Header {
+    /// Reads a header; `None` where it asks for what was never offered.
+    pub fn decode(bytes: [u8; FRAME_HEADER]) -> Option<Self> {
+        let [flags, kind, _, _, g0, g1, s0, s1, o0, o1] = bytes;
+        let number = |low, high| usize::from(u16::from_ne_bytes([low, high]));
+        let (segment, start, offset) = (number(g0, g1), number(s0, s1), number(o0, o1));
+        let unfinished = flags & NEEDS_CHECKSUM != 0;
+        let kind = match kind {
+            GSO_NONE if unfinished => return Some(Self::Unfinished { start, offset }),
+            GSO_NONE => return Some(Self::Packet),
+            GSO_TCP4 => Kind::Tcp4,
+            GSO_TCP6 => Kind::Tcp6,
+            GSO_UDP => Kind::Udp,
+            _ => return None,
+        };
+        (unfinished && segment > 0).then_some(Self::Train {
+            kind,
+            transport: start,
+            segment,
+        })
+    }
+
+    /// Writes a header. `header_len` is how much of the packet is headers, in bytes.
+    pub fn encode(self, header_len: usize) -> [u8; FRAME_HEADER] {
+        let (kind, header_len, segment, start, offset) = match self {
+            Self::Packet => return [0; FRAME_HEADER],
+            Self::Unfinished { start, offset } => (GSO_NONE, 0, 0, start, offset),
+            Self::Train {
+                kind,
+                transport,
+                segment,
+            } => {
+                let (kind, offset) = match kind {
+                    Kind::Tcp4 => (GSO_TCP4, super::field::TCP_CHECKSUM),
+                    Kind::Tcp6 => (GSO_TCP6, super::field::TCP_CHECKSUM),
+                    Kind::Udp => (GSO_UDP, super::field::UDP_CHECKSUM),
+                };
+                (kind, header_len, segment, transport, offset)
+            }
+        };
+        let [h0, h1] = (header_len as u16).to_ne_bytes();
+        let [g0, g1] = (segment as u16).to_ne_bytes();
+        let [s0, s1] = (start as u16).to_ne_bytes();
+        let [o0, o1] = (offset as u16).to_ne_bytes();
+        [NEEDS_CHECKSUM, kind, h0, h1, g0, g1, s0, s1, o0, o1]
+    }
+}
