@@ -5,8 +5,8 @@
 //! tree; the two programs and the archive are made anew, in a few seconds if nothing
 //! changed. Every long step shows how far it is.
 
-mod binaries;
-mod cache;
+pub mod binaries;
+pub mod cache;
 mod config;
 mod initramfs;
 mod kernel;

@@ -1,14 +1,16 @@
 //! `cargo xtask`: what people do with this tree.
 //!
-//! `run` shows the whole product at work on this machine, `test` checks it, `image`
-//! and `lock` build what servers boot. Everything else is cargo's.
+//! `run` shows the whole product at work on this machine, `test` checks it, `bench`
+//! measures it, `image` and `lock` build what servers boot. Everything else is cargo's.
 //!
 //! xtask uses no crate of the project: it runs the same programs that people run, so
 //! that what it shows is what they get. It asks for packages before it starts, and
 //! whatever it started, it takes away again: when done, on Ctrl-C, on failure; and the
 //! next run takes away what a killed one left.
 
+mod bench;
 mod image;
+mod namespace;
 mod packages;
 mod process;
 mod progress;
@@ -18,9 +20,9 @@ mod teardown;
 mod test;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::image::Profile;
@@ -39,6 +41,10 @@ enum Verb {
     ///
     /// Needs root. Writes target/run/report.json.
     Run(run::Args),
+    /// What a gigabyte costs, beside other servers
+    ///
+    /// Needs root. Writes target/bench.json and target/bench.svg.
+    Bench(bench::Args),
     /// Formatting, lints, licences, and all tests
     ///
     /// Without words: every step. The tests `netns` and `boot` need root.
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
 fn dispatch(verb: Verb) -> Result<()> {
     match verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Bench(args) => bench::bench(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Image {
             profile,
@@ -118,6 +125,19 @@ fn show_lock(update: bool) -> Result<()> {
         kernel.package, kernel.version
     ));
     Ok(())
+}
+
+/// The commit that the work tree is at.
+///
+/// # Errors
+/// git does not say.
+fn commit() -> Result<String> {
+    let output = Command::new("git")
+        .current_dir(tree())
+        .args(["rev-parse", "HEAD"])
+        .output()
+        .context("cannot run git")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The top of the work tree.

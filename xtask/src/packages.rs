@@ -44,6 +44,13 @@ pub const NETWORK: &[Need] = &[
     ("curl", "curl"),
 ];
 
+/// To compare servers.
+pub const BENCH: &[Need] = &[
+    ("ethtool", "ethtool"),
+    ("ss", "iproute2"),
+    ("taskset", "util-linux"),
+];
+
 /// To boot the image.
 pub const QEMU: &[Need] = &[("qemu-system-x86_64", "qemu-system-x86")];
 

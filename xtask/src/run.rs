@@ -18,16 +18,14 @@ mod capture;
 mod customer;
 mod guest;
 mod lab;
-mod operator;
+pub mod operator;
 mod report;
 mod settings;
 mod web;
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use self::capture::Capture;
 use self::customer::Customer;
@@ -41,7 +39,7 @@ use crate::packages;
 use crate::process;
 use crate::progress::{say, seconds, step};
 use crate::signals::{self, Interrupted};
-use crate::teardown::{self, Tag};
+use crate::teardown::{self, Guard, Tag};
 
 /// `cargo xtask run`.
 #[derive(Debug, clap::Args)]
@@ -105,18 +103,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Takes a run's things away, however it ends.
-struct Guard<'a>(&'a Tag);
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        teardown::take_away(self.0);
-    }
-}
-
 fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
-    let _guard = Guard(tag);
-    make_directory(tag)?;
+    let _guard = Guard::new(tag)?;
     step("build mayfly and mayfly-accounts", operator::build)?;
     let key = BundleKey::make(tag)?;
     let lab = step("make namespaces", || Lab::make(tag))?;
@@ -146,14 +134,6 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
         stay(&lab, &operator, &mut guest)?;
     }
     Ok(())
-}
-
-/// For the owner's eyes: passwords and secrets are in it.
-fn make_directory(tag: &Tag) -> Result<()> {
-    DirBuilder::new()
-        .mode(0o700)
-        .create(tag.directory())
-        .context("cannot make a directory below target/run")
 }
 
 fn build_image(profile: Profile, key: &BundleKey) -> Result<Image> {

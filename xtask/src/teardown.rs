@@ -4,7 +4,8 @@
 //! processes have it in their environment, its files are in `target/run/mayfly-run-PID`.
 //! So taking away needs no memory of what was made, and works for a run that was killed.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -54,9 +55,10 @@ impl Tag {
         format!("{}-{role}", self.name())
     }
 
-    /// The customer's WireGuard interface: at most 15 characters.
+    /// A WireGuard interface, or with a little more behind it one of many: at most 15
+    /// characters.
     pub fn interface(&self) -> String {
-        format!("mayfly{}", self.pid)
+        format!("mf{}", self.pid)
     }
 
     /// Where the run keeps its files.
@@ -64,8 +66,20 @@ impl Tag {
         runs().join(self.name())
     }
 
-    fn socket(&self) -> PathBuf {
-        PathBuf::from(WIREGUARD_SOCKETS).join(format!("{}.sock", self.interface()))
+    /// Where clients listen for `wg`, and where they should not be.
+    fn traces(&self) -> Vec<PathBuf> {
+        let interface = self.interface();
+        let own = |name: &str| {
+            name.strip_prefix(&interface)
+                .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
+        };
+        [WIREGUARD_SOCKETS, "/sys/class/net"]
+            .into_iter()
+            .flat_map(|directory| {
+                let names = names(directory.into()).filter(|name| own(name));
+                names.map(move |name| PathBuf::from(directory).join(name))
+            })
+            .collect()
     }
 
     /// Whether the xtask that took this name is still there.
@@ -80,6 +94,29 @@ pub fn runs() -> PathBuf {
     tree().join("target/run")
 }
 
+/// A run's things, which go with it however it ends.
+pub struct Guard<'a>(&'a Tag);
+
+impl<'a> Guard<'a> {
+    /// Makes the run's directory, for its owner's eyes: passwords and secrets are in it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new(tag: &'a Tag) -> Result<Self> {
+        DirBuilder::new()
+            .mode(0o700)
+            .create(tag.directory())
+            .context("cannot make a directory below target/run")?;
+        Ok(Self(tag))
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        take_away(self.0);
+    }
+}
+
 /// Takes away everything of a run. What cannot be taken away is found by [`left_behind`].
 pub fn take_away(tag: &Tag) {
     for pid in processes(tag) {
@@ -91,7 +128,9 @@ pub fn take_away(tag: &Tag) {
             .stderr(Stdio::null())
             .status();
     }
-    let _ = fs::remove_file(tag.socket());
+    for trace in tag.traces() {
+        let _ = fs::remove_file(trace);
+    }
     let _ = fs::remove_dir_all(tag.directory());
 }
 
@@ -104,13 +143,10 @@ pub fn left_behind(tag: &Tag) -> Vec<String> {
     let namespaces = namespaces(tag)
         .into_iter()
         .map(|name| format!("namespace {name}"));
-    let files = [
-        tag.directory(),
-        tag.socket(),
-        PathBuf::from("/sys/class/net").join(tag.interface()),
-    ];
-    let files = files
+    let files = tag
+        .traces()
         .into_iter()
+        .chain([tag.directory()])
         .filter(|path| path.exists())
         .map(|path| path.display().to_string());
     processes.chain(namespaces).chain(files).collect()

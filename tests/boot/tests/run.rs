@@ -100,7 +100,7 @@ fn left_behind(pid: u32) -> Vec<String> {
         .into_iter()
         .chain([tree().join("target/run")])
         .flat_map(|directory| listed(&directory))
-        .filter(|path| path.contains(&name) || path.contains(&format!("mayfly{pid}")))
+        .filter(|path| path.contains(&name) || path.contains(&format!("mf{pid}")))
         .collect();
     left.extend(listed(Path::new("/proc")).into_iter().filter(|process| {
         let environment = fs::read(format!("{process}/environ")).unwrap_or_default();

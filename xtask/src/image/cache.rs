@@ -92,7 +92,7 @@ fn unusable(root: &Path) -> String {
 
 const UNFINISHED: &str = ".build-";
 
-fn root() -> Result<PathBuf> {
+pub fn root() -> Result<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     if let Some(cache) = variable("MAYFLY_CACHE") {
         return Ok(PathBuf::from(cache));

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::lab::{Lab, Namespace, PAGE_AT};
+use super::lab::{Lab, PAGE_AT};
 use super::operator::{self, Operator};
+use crate::namespace::Namespace;
 use crate::process;
 
 /// No command of the customer's takes longer.

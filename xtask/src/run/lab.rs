@@ -1,17 +1,12 @@
 //! Three network namespaces, and the links between them. Nothing is made outside.
 
-use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::Command;
-use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
-use nix::sched::{CloneFlags, setns};
+use anyhow::Result;
 
-use crate::process;
-use crate::teardown::{self, Tag};
+use crate::namespace::Namespace;
+use crate::teardown::Tag;
 
 /// The node's only address outside.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -40,16 +35,6 @@ pub const LINK: &str = "eth0";
 
 const fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(address), port)
-}
-
-/// No command that sets up a network takes longer.
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// One network namespace.
-#[derive(Debug, Clone)]
-pub struct Namespace {
-    name: String,
-    tag: Tag,
 }
 
 /// All of them.
@@ -92,7 +77,7 @@ impl Lab {
 
     /// A veth pair to `other`: .1 and ::1 are the hub, .2 and ::2 the other.
     fn attach(&self, other: &Namespace, name: &str, ipv4: &str, ipv6: &str) -> Result<()> {
-        let (hub, peer) = (&self.hub, &other.name);
+        let (hub, peer) = (&self.hub, other.name());
         hub.ip(&format!(
             "link add {name} type veth peer name {LINK} netns {peer}"
         ))?;
@@ -109,67 +94,5 @@ impl Lab {
     /// Where the run keeps its files.
     pub fn file(&self, name: &str) -> PathBuf {
         self.tag.directory().join(name)
-    }
-}
-
-impl Namespace {
-    fn make(tag: &Tag, role: &str) -> Result<Self> {
-        let name = tag.namespace(role);
-        let mut command = process::command(["ip", "netns", "add", &name]);
-        process::output(&mut command, "ip netns add", LIMIT)?;
-        let namespace = Self {
-            name,
-            tag: tag.clone(),
-        };
-        namespace.ip("link set lo up")?;
-        Ok(namespace)
-    }
-
-    /// The name, for `ip netns exec`.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// A command inside, which ends with this run.
-    pub fn command<'a>(&'a self, words: impl IntoIterator<Item = &'a str>) -> Command {
-        let inside = ["ip", "netns", "exec", self.name.as_str()];
-        let mut command = process::command(inside.into_iter().chain(words));
-        command.env(teardown::VARIABLE, self.tag.name());
-        command
-    }
-
-    /// Does something inside: the sockets that it makes stay there.
-    ///
-    /// # Errors
-    /// The namespace is gone, or what `work` returns.
-    pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let namespace = File::open(PathBuf::from("/run/netns").join(&self.name))
-            .with_context(|| format!("{} is gone", self.name))?;
-        // A thread of its own, since a thread is what is in a namespace.
-        thread::scope(|scope| {
-            let inside = scope.spawn(move || {
-                setns(namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")?;
-                work()
-            });
-            inside
-                .join()
-                .map_err(|_| anyhow!("a panic in a namespace"))?
-        })
-    }
-
-    /// `ip` with these words, inside.
-    pub fn ip(&self, words: &str) -> Result<()> {
-        let words = ["ip", "-n", &self.name].into_iter().chain(words.split(' '));
-        let mut command = process::command(words.clone());
-        process::output(&mut command, "ip", LIMIT)
-            .with_context(|| words.collect::<Vec<_>>().join(" "))?;
-        Ok(())
-    }
-
-    fn sysctl(&self, name: &'static str, value: &'static str) -> Result<()> {
-        self.inside(move || {
-            fs::write(PathBuf::from("/proc/sys").join(name), value)
-                .with_context(|| format!("cannot set {name}"))
-        })
     }
 }

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::lab::{ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, Lab, NODE, Namespace, OPERATOR};
+use super::lab::{ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, Lab, NODE, OPERATOR};
 use super::settings::{self, ACCOUNTS_NAME, NODE_NAME};
 use super::web::Web;
+use crate::namespace::Namespace;
 use crate::process::{self, Job};
 use crate::signals;
 use crate::teardown::Tag;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -10,7 +9,6 @@ use serde::Serialize;
 use super::lab;
 use crate::image::{Image, Profile};
 use crate::teardown;
-use crate::tree;
 
 /// The whole file. A number that was not measured is null.
 #[derive(Debug, Serialize)]
@@ -101,7 +99,7 @@ impl Report {
     pub fn new(profile: Profile) -> Result<Self> {
         Ok(Self {
             schema: 1,
-            commit: commit()?,
+            commit: crate::commit()?,
             ok: false,
             failures: Vec::new(),
             profile: profile.name(),
@@ -181,13 +179,4 @@ impl Report {
         let text = serde_json::to_string_pretty(self)?;
         fs::write(path, text + "\n").context("cannot write the report")
     }
-}
-
-fn commit() -> Result<String> {
-    let output = Command::new("git")
-        .current_dir(tree())
-        .args(["rev-parse", "HEAD"])
-        .output()
-        .context("cannot run git")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

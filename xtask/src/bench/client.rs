@@ -1,0 +1,216 @@
+//! Stock clients: one interface and one process each, all in one namespace.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::lab::{Lab, internet};
+use super::plan::Setup;
+use crate::process::{self, Job};
+use crate::signals;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
+/// Largest inner packet, in bytes.
+pub const MTU: u16 = 1420;
+
+/// One device.
+pub struct Client {
+    /// Its interface.
+    pub interface: String,
+    /// Base64.
+    pub private_key: String,
+    /// Base64.
+    pub public_key: String,
+    job: Job,
+}
+
+/// All devices.
+pub struct Clients(Vec<Client>);
+
+/// What the server gave a client.
+pub struct Access {
+    /// The key to take in the place of the client's own, base64.
+    pub private_key: Option<String>,
+    /// The server's public key, base64.
+    pub public_key: String,
+    /// Base64.
+    pub preshared_key: Option<String>,
+    /// `ADDRESS:PORT` of the server.
+    pub endpoint: String,
+    /// The client's inner addresses.
+    pub addresses: Vec<String>,
+}
+
+impl Clients {
+    /// Starts them, with keys.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub fn start(lab: &Lab, program: &Path, count: usize) -> Result<Self> {
+        (0..count)
+            .map(|number| Client::start(lab, program, number))
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.0.iter()
+    }
+
+    /// CPU seconds of all so far.
+    pub fn cpu(&self) -> f64 {
+        let cpu = |client: &Client| super::cpu::of_process(client.job.id());
+        self.0.iter().map(cpu).sum()
+    }
+
+    /// Brings up all tunnels, and returns when each has carried an echo.
+    ///
+    /// # Errors
+    /// One does not.
+    pub fn connect(&self, lab: &Lab, access: &[Access], setup: Setup) -> Result<()> {
+        for (client, access) in self.0.iter().zip(access) {
+            client.configure(lab, access)?;
+        }
+        for client in &self.0 {
+            client.await_echo(lab, setup)?;
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    fn start(lab: &Lab, program: &Path, number: usize) -> Result<Self> {
+        let interface = format!("{}c{number}", lab.tag.interface());
+        let job = start_userspace(lab, &lab.client, program, &interface, &[])?;
+        let private_key = process::output(&mut lab.client.command(["wg", "genkey"]), "wg", LIMIT)?;
+        let file = lab.file("private.key");
+        fs::write(&file, &private_key).context("cannot write a key")?;
+        let mut pubkey = lab.client.command(["sh", "-c", "wg pubkey < \"$0\""]);
+        let public_key = process::output(pubkey.arg(&file), "wg", LIMIT)?;
+        Ok(Self {
+            interface,
+            private_key: private_key.trim().to_owned(),
+            public_key: public_key.trim().to_owned(),
+            job,
+        })
+    }
+
+    fn configure(&self, lab: &Lab, access: &Access) -> Result<()> {
+        let mut config = format!(
+            "[Interface]\nPrivateKey = {}\n[Peer]\nPublicKey = {}\nEndpoint = {}\n\
+             AllowedIPs = 0.0.0.0/0, ::/0\nPersistentKeepalive = 25\n",
+            access.private_key.as_ref().unwrap_or(&self.private_key),
+            access.public_key,
+            access.endpoint
+        );
+        if let Some(key) = &access.preshared_key {
+            config.push_str(&format!("PresharedKey = {key}\n"));
+        }
+        let interface = &self.interface;
+        set_config(lab, &lab.client, interface, &config)?;
+        for address in &access.addresses {
+            let nodad = if address.contains(':') { " nodad" } else { "" };
+            lab.client
+                .ip(&format!("address add {address} dev {interface}{nodad}"))?;
+        }
+        lab.client
+            .ip(&format!("link set {interface} mtu {MTU} up"))?;
+        // Found by programs that are bound to the interface; each has a metric of its own.
+        let metric = 1000 + self.number();
+        for v6 in [false, true] {
+            if access.addresses.iter().any(|own| own.contains(':') == v6) {
+                let to = internet(v6);
+                let bits = if v6 { 128 } else { 32 };
+                let family = if v6 { "-6 " } else { "" };
+                lab.client.ip(&format!(
+                    "{family}route add {to}/{bits} dev {interface} metric {metric}"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&self) -> usize {
+        let number = self.interface.rsplit_once('c');
+        number
+            .and_then(|(_, number)| number.parse().ok())
+            .unwrap_or(0)
+    }
+
+    fn await_echo(&self, lab: &Lab, setup: Setup) -> Result<()> {
+        let started = Instant::now();
+        let to = internet(setup.v6).to_string();
+        loop {
+            let words = [
+                "ping",
+                "-q",
+                "-c",
+                "1",
+                "-W",
+                "1",
+                "-I",
+                &self.interface,
+                &to,
+            ];
+            if process::output(&mut lab.client.command(words), "ping", LIMIT).is_ok() {
+                return Ok(());
+            }
+            signals::check()?;
+            ensure!(started.elapsed() < LIMIT, "no echo through the tunnel");
+        }
+    }
+}
+
+/// Starts a userspace WireGuard and waits until `wg` can speak to it.
+///
+/// # Errors
+/// It ends, or does not listen.
+pub fn start_userspace(
+    lab: &Lab,
+    namespace: &crate::namespace::Namespace,
+    program: &Path,
+    interface: &str,
+    before: &[&str],
+) -> Result<Job> {
+    let mut command = namespace.command(before.iter().copied());
+    command
+        .arg(program)
+        .args(["-f", interface])
+        .env("WG_PROCESS_FOREGROUND", "1")
+        .env("LOG_LEVEL", "error")
+        .env("WG_LOG_LEVEL", "error")
+        .env("WG_SUDO", "true");
+    let log = fs::File::create(lab.file(&format!("{interface}.log")))?;
+    command.stdout(log.try_clone()?).stderr(log);
+    let mut job = Job::start(&mut command, &program.display().to_string())?;
+    let started = Instant::now();
+    let show = ["wg", "show", interface];
+    while process::output(&mut namespace.command(show), "wg", LIMIT).is_err() {
+        job.still_runs()?;
+        signals::check()?;
+        ensure!(started.elapsed() < LIMIT, "it does not listen to wg");
+        thread::sleep(LOOK);
+    }
+    Ok(job)
+}
+
+/// `wg setconf`.
+///
+/// # Errors
+/// It fails.
+pub fn set_config(
+    lab: &Lab,
+    namespace: &crate::namespace::Namespace,
+    interface: &str,
+    config: &str,
+) -> Result<()> {
+    let file = lab.file("wg.conf");
+    fs::write(&file, config).context("cannot write a config")?;
+    let mut command = namespace.command(["wg", "setconf", interface]);
+    process::output(command.arg(&file), "wg setconf", LIMIT).map(|_| ())
+}

@@ -1,0 +1,126 @@
+//! Three namespaces: the server's, with a bridge for its uplink, and one at each end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::plan::Setup;
+use crate::namespace::Namespace;
+use crate::process;
+use crate::teardown::Tag;
+
+/// The server's interface.
+pub const UPLINK: &str = "eth0";
+/// The server's addresses.
+pub const SERVER: (Ipv4Addr, Ipv6Addr) = (
+    Ipv4Addr::new(192, 0, 2, 1),
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+);
+/// The clients', and the account service's.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+/// The other end of every load.
+pub const INTERNET: (Ipv4Addr, Ipv6Addr) = (
+    Ipv4Addr::new(192, 0, 2, 80),
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80),
+);
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// All of it. Dropped, it is gone.
+pub struct Lab {
+    /// Where the server is.
+    pub server: Namespace,
+    /// Where the clients are.
+    pub client: Namespace,
+    /// Where the load comes from or goes to.
+    pub internet: Namespace,
+    /// The run's name.
+    pub tag: Tag,
+}
+
+impl Lab {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// The kernel, iproute2 or ethtool refuses.
+    pub fn make(tag: &Tag, setup: Setup) -> Result<Self> {
+        let lab = Self {
+            server: Namespace::make(tag, "server")?,
+            client: Namespace::make(tag, "client")?,
+            internet: Namespace::make(tag, "internet")?,
+            tag: tag.clone(),
+        };
+        let bridge = format!("link add {UPLINK} address 02:00:00:00:00:01 type bridge");
+        lab.server.ip(&bridge)?;
+        lab.attach(&lab.client, "client0", "9", setup)?;
+        lab.attach(&lab.internet, "inet0", "80", setup)?;
+        addresses(&lab.server, "1")?;
+        lab.server.sysctl("net/ipv4/ip_forward", "1")?;
+        lab.server.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        Ok(lab)
+    }
+
+    fn attach(&self, other: &Namespace, port: &str, host: &str, setup: Setup) -> Result<()> {
+        let name = other.name();
+        self.server.ip(&format!(
+            "link add {port} type veth peer name {UPLINK} netns {name}"
+        ))?;
+        self.server
+            .ip(&format!("link set {port} master {UPLINK} up"))?;
+        addresses(other, host)?;
+        if !setup.uso {
+            for (namespace, link) in [(&self.server, port), (other, UPLINK)] {
+                let words = ["ethtool", "-K", link, "tx-udp-segmentation", "off"];
+                process::output(&mut namespace.command(words), "ethtool", LIMIT)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the run keeps its files.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.tag.directory().join(name)
+    }
+
+    /// Lets whatever comes out of a tunnel go out with the server's address.
+    ///
+    /// # Errors
+    /// nft refuses.
+    pub fn masquerade(&self) -> Result<()> {
+        let rules = "table inet bench {\n  chain out {\n    \
+             type nat hook postrouting priority 100\n    \
+             ip saddr 10.64.0.0/16 masquerade\n    \
+             ip6 saddr fd00:64::/64 masquerade\n  }\n}\n";
+        let path = self.file("masquerade.nft");
+        std::fs::write(&path, rules).context("cannot write the rules")?;
+        let mut command = self.server.command(["nft", "-f"]);
+        process::output(command.arg(&path), "nft", LIMIT).map(|_| ())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for namespace in [&self.server, &self.client, &self.internet] {
+            namespace.delete();
+        }
+    }
+}
+
+/// The internet's address of a family.
+pub fn internet(v6: bool) -> IpAddr {
+    if v6 {
+        INTERNET.1.into()
+    } else {
+        INTERNET.0.into()
+    }
+}
+
+fn addresses(namespace: &Namespace, host: &str) -> Result<()> {
+    namespace.ip(&format!("address add 192.0.2.{host}/24 dev {UPLINK}"))?;
+    namespace.ip(&format!(
+        "address add 2001:db8::{host}/64 dev {UPLINK} nodad"
+    ))?;
+    namespace.ip(&format!("link set {UPLINK} up"))
+}

@@ -1,0 +1,211 @@
+//! `target/bench.json`, and the table.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::chart;
+use super::load::Cost;
+use super::server::Kind;
+use crate::progress::say;
+use crate::tree;
+
+/// The whole file.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    schema: u32,
+    commit: String,
+    ok: bool,
+    failures: Vec<String>,
+    /// By the test's id.
+    pub tests: BTreeMap<String, Test>,
+    /// By server and the test's id: its cost over ours.
+    ratios: BTreeMap<String, BTreeMap<String, f64>>,
+    /// By the test's id: our cost over the cipher's alone.
+    floor: BTreeMap<String, f64>,
+    /// CPU seconds that the cipher alone takes for a gigabyte in full packets, each way.
+    pub cipher: Option<f64>,
+    machine: Machine,
+    #[serde(skip)]
+    versions: BTreeMap<String, String>,
+    #[serde(skip)]
+    order: Vec<String>,
+}
+
+/// One test.
+#[derive(Debug, Serialize)]
+pub struct Test {
+    /// `CPU-s/GB`, `CPU-us/packet` or `ms`.
+    pub unit: &'static str,
+    /// By name.
+    pub servers: BTreeMap<String, Figures>,
+}
+
+/// A server's figures in one test.
+#[derive(Debug, Default, Serialize)]
+pub struct Figures {
+    version: String,
+    /// One a turn.
+    raw: Vec<f64>,
+    /// Of those.
+    pub median: f64,
+    min: f64,
+    max: f64,
+    /// Median of the whole machine's busy time, in the same unit.
+    machine: Option<f64>,
+    /// Median of what came through.
+    bits_per_s: Option<f64>,
+    /// Median share of datagrams lost.
+    lost: Option<f64>,
+    #[serde(skip)]
+    costs: Vec<Cost>,
+}
+
+#[derive(Debug, Serialize)]
+struct Machine {
+    cores: usize,
+    kernel: String,
+    /// Whether the links cut trains of UDP where an id does not end in `-nouso`.
+    uso: bool,
+}
+
+impl Report {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// git does not say which commit this is.
+    pub fn new(kinds: &[Kind]) -> Result<Self> {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let version = |kind: &Kind| (kind.name().to_owned(), kind.version.clone());
+        Ok(Self {
+            schema: 1,
+            commit: crate::commit()?,
+            ok: true,
+            failures: Vec::new(),
+            tests: BTreeMap::new(),
+            ratios: BTreeMap::new(),
+            floor: BTreeMap::new(),
+            cipher: None,
+            machine: Machine {
+                cores: std::thread::available_parallelism().map_or(1, usize::from),
+                kernel: kernel.trim().to_owned(),
+                uso: true,
+            },
+            versions: kinds.iter().map(version).collect(),
+            order: kinds.iter().map(|kind| kind.name().to_owned()).collect(),
+        })
+    }
+
+    /// Adds one run.
+    pub fn add(&mut self, id: &str, unit: &'static str, kind: &Kind, cost: &Cost) {
+        let test = self.tests.entry(id.to_owned()).or_insert_with(|| Test {
+            unit,
+            servers: BTreeMap::new(),
+        });
+        let version = self.versions.get(kind.name()).cloned().unwrap_or_default();
+        let figures = test
+            .servers
+            .entry(kind.name().to_owned())
+            .or_insert_with(|| Figures {
+                version,
+                ..Figures::default()
+            });
+        figures.costs.push(*cost);
+        figures.reckon();
+    }
+
+    /// Writes the report and the chart.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn write(&mut self) -> Result<()> {
+        self.compare();
+        let target = tree().join("target");
+        let text = serde_json::to_string_pretty(self).context("no JSON")?;
+        fs::write(target.join("bench.json"), text + "\n").context("cannot write bench.json")?;
+        let chart = chart::draw(self, &self.order);
+        fs::write(target.join("bench.svg"), chart).context("cannot write bench.svg")
+    }
+
+    fn compare(&mut self) {
+        for (id, test) in &self.tests {
+            let Some(ours) = test.servers.get("mayfly").map(|ours| ours.median) else {
+                continue;
+            };
+            for (name, figures) in test.servers.iter().filter(|(name, _)| *name != "mayfly") {
+                let ratios = self.ratios.entry(name.clone()).or_default();
+                ratios.insert(id.clone(), figures.median / ours);
+            }
+            if let Some(cipher) = self.cipher.filter(|_| test.unit == "CPU-s/GB") {
+                self.floor.insert(id.clone(), ours / cipher);
+            }
+        }
+    }
+
+    /// Prints the table: medians, and how much dearer the others are.
+    pub fn print(&self) {
+        let columns: String = self
+            .order
+            .iter()
+            .map(|name| format!("{name:>22}"))
+            .collect();
+        say(&format!("\n{:<22}{:<14}{columns}", "", "unit"));
+        for (id, test) in &self.tests {
+            let cells: String = self
+                .order
+                .iter()
+                .map(|name| self.cell(id, test, name))
+                .collect();
+            say(&format!("{id:<22}{:<14}{cells}", test.unit));
+        }
+        if let Some(cipher) = self.cipher {
+            say(&format!("the cipher alone: {cipher:.2} CPU-s/GB"));
+        }
+    }
+
+    fn cell(&self, id: &str, test: &Test, name: &str) -> String {
+        let Some(figures) = test.servers.get(name) else {
+            return format!("{:>22}", "-");
+        };
+        let ratio = self.ratios.get(name).and_then(|ratios| ratios.get(id));
+        let ratio = ratio.map_or(String::new(), |ratio| format!(" ({ratio:.1}x)"));
+        format!("{:>22}", format!("{:.2}{ratio}", figures.median))
+    }
+}
+
+impl Figures {
+    fn reckon(&mut self) {
+        self.raw = self.costs.iter().map(|cost| cost.value).collect();
+        self.median = median(&self.raw).unwrap_or_default();
+        self.min = self.raw.iter().copied().fold(f64::INFINITY, f64::min);
+        self.max = self.raw.iter().copied().fold(0.0, f64::max);
+        let of = |part: fn(&Cost) -> Option<f64>| {
+            median(&self.costs.iter().filter_map(part).collect::<Vec<_>>())
+        };
+        self.machine = of(|cost| cost.machine);
+        self.bits_per_s = of(|cost| cost.bits_per_s);
+        self.lost = of(|cost| cost.lost);
+    }
+}
+
+/// The middle one, or the mean of the middle two.
+fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    Some((values.get(low)? + values.get(high)?) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
+    }
+}
