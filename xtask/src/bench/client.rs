@@ -87,15 +87,11 @@ impl Client {
     fn start(lab: &Lab, program: &Path, number: usize) -> Result<Self> {
         let interface = format!("{}c{number}", lab.tag.interface());
         let job = start_userspace(lab, &lab.client, program, &interface, &[])?;
-        let private_key = process::output(&mut lab.client.command(["wg", "genkey"]), "wg", LIMIT)?;
-        let file = lab.file("private.key");
-        fs::write(&file, &private_key).context("cannot write a key")?;
-        let mut pubkey = lab.client.command(["sh", "-c", "wg pubkey < \"$0\""]);
-        let public_key = process::output(pubkey.arg(&file), "wg", LIMIT)?;
+        let (private_key, public_key) = key_pair(lab)?;
         Ok(Self {
             interface,
-            private_key: private_key.trim().to_owned(),
-            public_key: public_key.trim().to_owned(),
+            private_key,
+            public_key,
             job,
         })
     }
@@ -197,6 +193,19 @@ pub fn start_userspace(
         thread::sleep(LOOK);
     }
     Ok(job)
+}
+
+/// A new private key and its public one, base64.
+///
+/// # Errors
+/// wg fails.
+pub fn key_pair(lab: &Lab) -> Result<(String, String)> {
+    let private_key = process::output(&mut process::command(["wg", "genkey"]), "wg", LIMIT)?;
+    let file = lab.file("private.key");
+    fs::write(&file, &private_key).context("cannot write a key")?;
+    let mut pubkey = process::command(["sh", "-c", "wg pubkey < \"$0\""]);
+    let public_key = process::output(pubkey.arg(&file), "wg", LIMIT)?;
+    Ok((private_key.trim().to_owned(), public_key.trim().to_owned()))
 }
 
 /// `wg setconf`.

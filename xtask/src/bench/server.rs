@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::accounts::Mayfly;
-use super::client::{Access, Clients, MTU, set_config, start_userspace};
+use super::client::{Access, Clients, MTU, key_pair, set_config, start_userspace};
 use super::lab::{Lab, SERVER};
 use super::plan::Setup;
 use crate::image;
@@ -156,7 +155,7 @@ impl Server {
     fn userspace(lab: &Lab, program: &Path, setup: Setup, clients: &Clients) -> Result<Self> {
         let interface = format!("{}s", lab.tag.interface());
         let job = start_userspace(lab, &lab.server, program, &interface, before(setup))?;
-        let private_key = output(lab.server.command(["wg", "genkey"]))?;
+        let (private_key, public_key) = key_pair(lab)?;
         let mut config = format!("[Interface]\nPrivateKey = {private_key}\nListenPort = {PORT}\n");
         let own = |number: usize| {
             let (high, low) = ((number + 2) / 256, (number + 2) % 256);
@@ -180,7 +179,6 @@ impl Server {
         lab.server
             .ip(&format!("link set {interface} mtu {MTU} up"))?;
         lab.masquerade()?;
-        let public_key = output(lab.server.command(["wg", "show", &interface, "public-key"]))?;
         let endpoint = if setup.v6 {
             format!("[{}]:{PORT}", SERVER.1)
         } else {
@@ -208,10 +206,4 @@ fn before(setup: Setup) -> &'static [&'static str] {
     } else {
         &[]
     }
-}
-
-fn output(mut command: Command) -> Result<String> {
-    Ok(process::output(&mut command, "wg", LIMIT)?
-        .trim()
-        .to_owned())
 }
