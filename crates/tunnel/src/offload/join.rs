@@ -9,8 +9,9 @@ use super::{IPV4, IPV6, Kind, PROTOCOL_TCP, PROTOCOL_UDP, field, flag, put};
 pub const LONGEST_TRAIN: usize = 64;
 /// Bytes of an IP packet, at most.
 const LONGEST_PACKET: usize = 65_535;
-/// Flows that can have an open train at a time; the oldest closes for one more.
-const OPEN_TRAINS: usize = 8;
+/// Flows that can have an open train at a time; the oldest closes for one more. As many as come
+/// in one batch, so that what two trains of a busy flow brought goes on as one.
+const OPEN_TRAINS: usize = 32;
 /// Behind the last packet of a train.
 const NONE: u32 = u32::MAX;
 
@@ -85,7 +86,8 @@ impl Joiner {
         packet: impl Fn(u32) -> &'a [u8],
     ) {
         let share = own.0.len() - own.1.payload;
-        let found = self.open.iter().position(|&open| {
+        // The youngest first: datagrams come in trains already.
+        let found = self.open.iter().rposition(|&open| {
             self.joined.get(open).is_some_and(|train| {
                 let candidate = train.candidate;
                 candidate.is_some_and(|first| same_flow((packet(train.first), first), own))
