@@ -69,7 +69,7 @@ impl Guest {
         };
         // A panic reboots (panic=-1), and a reboot ends QEMU (-no-reboot).
         let mut words = format!(
-            "panic=-1 mayfly.address={NODE}/24 mayfly.gateway={OPERATOR} \
+            "panic=-1 memtest=1 mayfly.address={NODE}/24 mayfly.gateway={OPERATOR} \
              mayfly.bundle=http://{BUNDLE_AT}/node.bundle"
         );
         let mut serial = "none".to_owned();
