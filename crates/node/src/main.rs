@@ -6,9 +6,13 @@
 //! control thread   enrolment (HTTPS) ---> Registry --+--> Commands ---> packet thread
 //!                  healthz (HTTP)                     |                  UDP <-> Tunnel <-> TUN
 //!                  counter stream <---> Reporter <----+<--- Notices <--- session up, down
+//!                                                                        Orders | ^ Answers
+//!                                                                               v |
+//!                                                                        handshake thread
 //! ```
 //!
-//! One thread carries packets, one does the rest, and no third is ever born. What a node
+//! One thread carries packets, one answers handshakes, one does the rest, and no fourth is ever
+//! born. What a node
 //! knows of a user is in RAM: an enrolment (key, pre-shared key, inner addresses, ticket,
 //! end) until its token ends, and a session while it lives. The only thing that it tells
 //! anybody is +1 and -1 with a ticket.

@@ -13,7 +13,7 @@ const TCP: u32 = (libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) 
 
 /// What all threads may call, after the seal.
 pub const ALLOWED: &[Allowed] = &[
-    // The packet thread.
+    // Packet thread and handshake thread.
     any(libc::SYS_recvmmsg, "datagrams in"),
     any(libc::SYS_sendmmsg, "datagrams out"),
     any(
@@ -74,7 +74,7 @@ pub const ALLOWED: &[Allowed] = &[
     any(libc::SYS_epoll_pwait, "waiting, as another libc does it"),
     any(
         libc::SYS_futex,
-        "the lock and the channel between the threads",
+        "the locks and the channel between the threads",
     ),
     any(
         libc::SYS_clock_gettime,

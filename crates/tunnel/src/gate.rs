@@ -10,13 +10,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use boringtun::noise::TunnResult;
 use boringtun::noise::rate_limiter::RateLimiter;
-use boringtun::noise::{HandshakeInit, Packet, TunnResult};
 use rand_chacha::ChaCha20Rng;
 use x25519_dalek::PublicKey;
 
 use crate::Refusal;
 use crate::limiter::Limiter;
+use crate::spec::INITIATION_LEN;
 
 pub(crate) struct Gate {
     /// Never under load.
@@ -49,25 +50,24 @@ impl Gate {
     }
 
     /// Lets an initiation in, counted, or says why not.
-    pub fn admit<'a>(
+    pub fn admit(
         &mut self,
         source: IpAddr,
-        datagram: &'a [u8],
+        initiation: &[u8; INITIATION_LEN],
         reply: &mut [u8],
         now: Instant,
-    ) -> Result<HandshakeInit<'a>, Stopped> {
-        let Ok(Packet::HandshakeInit(init)) = self.mac1.verify_packet(None, datagram, &mut [])
-        else {
+    ) -> Result<(), Stopped> {
+        if self.mac1.verify_packet(None, initiation, &mut []).is_err() {
             return Err(Stopped::Refused(Refusal::Mac1));
-        };
+        }
         if self.limiter.admit_unproven(source, now) {
-            return Ok(init);
+            return Ok(());
         }
         match self
             .mac2
-            .verify_packet(Some(source.to_canonical()), datagram, reply)
+            .verify_packet(Some(source.to_canonical()), initiation, reply)
         {
-            Ok(_) if self.limiter.admit_proven(source, now) => Ok(init),
+            Ok(_) if self.limiter.admit_proven(source, now) => Ok(()),
             Ok(_) => Err(Stopped::Refused(Refusal::OverLimit)),
             Err(TunnResult::WriteToNetwork(_)) => Err(Stopped::Cookie),
             Err(_) => Err(Stopped::Refused(Refusal::Mac1)),

@@ -2,80 +2,77 @@
 
 use std::time::Instant;
 
-use boringtun::noise::handshake::parse_handshake_anon;
 use rand_core::RngCore as _;
 
-use crate::gate::Stopped;
+use crate::initiation::Initiation;
 use crate::inner::{self, Inner};
+use crate::keys::Received;
 use crate::peer::Name;
-use crate::session::{Received, Session};
-use crate::spec::COOKIE_REPLY_LEN;
+use crate::responder::{Answer, Order, Over};
+use crate::session::{Role, Session};
+use crate::spec::INITIATION_LEN;
 use crate::tunnel::{Event, Tunnel, seal};
 use crate::{Outbox, Path, Refusal, icmp6};
 
 impl Tunnel {
-    /// An initiation: admitted, then its static key names the peer. A key that is not enrolled
-    /// gets no answer and leaves nothing.
-    pub(crate) fn initiation(
-        &mut self,
-        path: Path,
-        datagram: &[u8],
-        out: &mut Outbox,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        let reply = out.datagrams.room(COOKIE_REPLY_LEN);
-        let init = match self.gate.admit(path.remote.ip(), datagram, reply, now) {
-            Ok(init) => init,
-            Err(Stopped::Refused(refusal)) => return Err(refusal),
-            Err(Stopped::Cookie) => {
-                out.datagrams.keep(path, COOKIE_REPLY_LEN);
-                return Err(Refusal::CookieDemanded);
-            }
-        };
-        let half = parse_handshake_anon(&self.private_key, &self.public_key, &init)
-            .map_err(|_| Refusal::Undecryptable)?;
-        let key = Name::Key(half.peer_static_public);
-        let slot = self.peers.find(key).ok_or(Refusal::UnknownPeer)?;
-        self.end_if_over(slot, now);
-        let room = out.datagrams.room(Session::ANSWER_ROOM);
-        let len = self
-            .answer(slot, datagram, room, now)
-            .ok_or(Refusal::Handshake)?;
-        out.datagrams.keep(path, len);
+    /// An initiation is for the responder.
+    pub(crate) fn initiation(&mut self, path: Path, datagram: &[u8]) -> Result<(), Refusal> {
+        let bytes: &[u8; INITIATION_LEN] =
+            datagram.try_into().map_err(|_| Refusal::NotWireGuard)?;
+        let index = self.unused_index();
+        self.orders.push_back(Order::Answer(Initiation {
+            path,
+            bytes: *bytes,
+            index,
+        }));
         Ok(())
     }
 
-    /// Answers for the peer in a slot: by its session, which knows a replay, or by a new one.
-    /// We keep no time of a session that is over, so a new one cannot tell a recorded initiation;
-    /// it stays half open, unknown to the counter and without endpoint, until a transport packet
-    /// shows that the peer has the keys.
-    fn answer(
+    /// Takes a responder's answer: its keys wait for the peer's first packet under them, and the
+    /// response goes out.
+    ///
+    /// # Errors
+    /// The peer is gone, or its session has lately come by the same index.
+    pub fn handle_answer(
         &mut self,
-        slot: u32,
-        datagram: &[u8],
-        room: &mut [u8],
+        answer: Answer,
+        out: &mut Outbox,
         now: Instant,
-    ) -> Option<usize> {
-        if let Some(session) = self.peers.session_mut(slot) {
-            return session.answer(datagram, room, now);
+    ) -> Result<(), Refusal> {
+        let Answer {
+            peer,
+            keys,
+            path,
+            response,
+        } = answer;
+        let slot = self.peers.slot(peer).ok_or(Refusal::TooLate)?;
+        self.end_if_over(slot, now);
+        if self.peers.find(Name::Index(keys.index)).is_some() {
+            let index = keys.index;
+            self.orders.push_back(Order::Forget(Over { peer, index }));
+            return Err(Refusal::TooLate);
         }
-        let index = self.unused_index();
-        let peer = self.peers.peer(slot)?;
-        let mut session = Box::new(Session::new(
-            self.private_key.clone(),
-            &peer.public_key,
-            &peer.preshared_key,
-            index,
-            self.gate.for_tunn(),
-            now,
-        ));
-        let len = session.answer(datagram, room, now)?;
-        self.peers.attach(slot, session);
-        self.wheel.add(slot, now);
-        Some(len)
+        let is_new = self.peers.change(slot, |session| match session {
+            Some(session) => {
+                session.rekey(keys, now);
+                false
+            }
+            None => {
+                *session = Some(Box::new(Session::new(keys, now)));
+                true
+            }
+        });
+        if is_new == Some(true) {
+            self.wheel.add(slot, now);
+        }
+        out.datagrams
+            .room(response.len())
+            .copy_from_slice(&response);
+        out.datagrams.keep(path, response.len());
+        Ok(())
     }
 
-    /// A new index for each session, so that nothing on the wire joins two sessions of a peer.
+    /// A new index for each handshake, so that nothing on the wire joins two of a peer.
     fn unused_index(&mut self) -> u32 {
         loop {
             let index = self.random.next_u32() >> 8;
@@ -85,7 +82,7 @@ impl Tunnel {
         }
     }
 
-    /// A transport message: opened by the session that its receiver index names. That it
+    /// A transport message: opened by the keys that its receiver index names. That it
     /// authenticated, keepalive or not, is what moves endpoint and count.
     pub(crate) fn transport(
         &mut self,
@@ -101,12 +98,18 @@ impl Tunnel {
             .ok_or(Refusal::UnknownIndex)?;
         self.end_if_over(slot, now);
         let session = self.peers.session_mut(slot).ok_or(Refusal::UnknownIndex)?;
+        let role = session.role(index).ok_or(Refusal::UnknownIndex)?;
         let room = out.packets.room(datagram.len());
         let received = session
-            .receive(datagram, room)
+            .receive(role, datagram, room, now)
             .ok_or(Refusal::NotAuthentic)?;
         if session.heard(path, now) {
             self.announce(slot, Event::SessionUp);
+        }
+        if role == Role::Waiting {
+            let promote = |session: &mut Session| session.promote();
+            self.peers
+                .change(slot, |session| session.as_deref_mut().map(promote));
         }
         match received {
             Received::Keepalive => Ok(()),
@@ -125,7 +128,7 @@ impl Tunnel {
     ) -> Result<(), Refusal> {
         let peer = self.peers.peer_mut(slot).ok_or(Refusal::UnknownIndex)?;
         let session = peer.session.as_mut().ok_or(Refusal::UnknownIndex)?;
-        session.owe_answer(now);
+        session.owe_answer();
         let packet: &[u8] = out.packets.room(len);
         let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
         if inner.source.is_ipv6() && !peer.has_ipv6() {
@@ -155,7 +158,7 @@ impl Tunnel {
         };
         if session.may_send_error(now) {
             // The session has just opened a packet; should it not send, the error is no loss.
-            let _ = seal(session, &mut room, len, self.inside.mtu, out);
+            let _ = seal(session, &mut room, len, self.inside.mtu, out, now);
         }
     }
 }

@@ -6,27 +6,36 @@
 //! trains for the kernel, and [`Event`]s.
 //!
 //! ```text
-//!   datagram -> length and type -> initiation -> mac1, limits, cookie -> static key -> peer -> Tunn -> answer
+//!   datagram -> length and type -> initiation -> Order ... Answer -> datagram
 //!                               -> transport  -> receiver index -> Tunn -> inner header, source -> packet
 //!   frame    -> destination -> peer -> session? -> cut -> pad to 16 -> Tunn -> datagrams to the peer's endpoint
 //! ```
 //!
+//! Handshakes are a [`Responder`]'s, which may be on another thread:
+//!
+//! ```text
+//!   Order    -> mac1, limits, cookie -> static key -> peer -> time stamp -> a new Tunn -> Answer
+//! ```
+//!
 //! The Noise handshake and the ciphers are boringtun's ([`boringtun::noise::Tunn`], one for
-//! each live peer). What is ours is everything around it that a server of many needs:
-//! finding the peer, limits, and when to remember and forget.
+//! each handshake of a live peer). What is ours is everything around it that a server of many
+//! needs: finding the peer, limits, telling a recording, and when to remember and forget.
 //!
 //! What it does not do: open sockets, read a clock, ask the system for randomness, log,
 //! count bytes, or start a handshake. (boringtun itself reads the clock and the system's
 //! random source; simulated tests move its clock by `mock-instant`, and ours with it.)
 //!
 //! What it forgets: an enrolled peer without a session is its keys and inner addresses.
-//! Endpoint, session keys, indices and times of a session go with the session.
+//! Endpoint, session keys, indices and times of a session go with the session, and so does the
+//! time stamp of its last handshake.
 
 mod config;
 mod gate;
 mod icmp6;
 mod inbound;
+mod initiation;
 mod inner;
+mod keys;
 mod limiter;
 mod message;
 mod offload;
@@ -34,14 +43,17 @@ mod outbox;
 mod peer;
 mod peers;
 mod refusal;
+mod responder;
 mod session;
 mod spec;
 mod tunnel;
 mod wheel;
 
 pub use config::{Config, Prefix};
+pub use initiation::Initiation;
 pub use offload::{FRAME_HEADER, Frame};
 pub use outbox::{Datagram, Outbox, Path, Train};
-pub use peer::{AddPeerError, Enrolment, PeerId};
+pub use peer::{AddressTaken, Enrolment, PeerId};
 pub use refusal::Refusal;
+pub use responder::{Answer, Order, Over, Responder};
 pub use tunnel::{Event, Tunnel};

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use crate::peer::{AddPeerError, Enrolment, Kind, Name, Peer, PeerId};
-use crate::session::Session;
+use crate::peer::{AddressTaken, Enrolment, Kind, Name, Peer, PeerId};
+use crate::session::{Role, Session};
 
 pub(crate) struct Peers {
     slots: Vec<Option<Peer>>,
@@ -38,8 +38,8 @@ impl Peers {
         }
     }
 
-    /// Enrols a peer, if nobody has its key or one of its addresses.
-    pub fn add(&mut self, enrolment: &Enrolment) -> Result<PeerId, AddPeerError> {
+    /// Enrols a peer, if nobody has one of its addresses.
+    pub fn add(&mut self, enrolment: &Enrolment) -> Result<PeerId, AddressTaken> {
         self.check_free(enrolment)?;
         let serial = self.next_serial;
         self.next_serial += 1;
@@ -52,7 +52,7 @@ impl Peers {
             }
         };
         self.slots[slot as usize] = peer;
-        for kind in [Kind::Key, Kind::Ipv4, Kind::Ipv6] {
+        for kind in [Kind::Ipv4, Kind::Ipv6] {
             self.enter(Entry { slot, kind });
         }
         Ok(PeerId { slot, serial })
@@ -60,7 +60,7 @@ impl Peers {
 
     /// Forgets the peer in a slot; its session must be gone.
     pub fn remove(&mut self, slot: u32) {
-        for kind in [Kind::Key, Kind::Ipv4, Kind::Ipv6] {
+        for kind in [Kind::Ipv4, Kind::Ipv6] {
             self.strike(Entry { slot, kind });
         }
         if let Some(peer) = self.slots.get_mut(slot as usize) {
@@ -69,35 +69,25 @@ impl Peers {
         }
     }
 
-    /// Gives the peer in a slot its session, whose index must be [free](Self::find).
-    pub fn attach(&mut self, slot: u32, session: Box<Session>) {
-        if let Some(peer) = self.peer_mut(slot) {
-            peer.session = Some(session);
-            self.enter(Entry {
-                slot,
-                kind: Kind::Index,
-            });
-        }
-    }
-
-    /// Takes the session of the peer in a slot.
-    pub fn detach(&mut self, slot: u32) -> Option<Box<Session>> {
-        self.strike(Entry {
-            slot,
-            kind: Kind::Index,
-        });
-        self.peer_mut(slot)?.session.take()
+    /// Changes which keys the session of the peer in a slot has, and the indices that it is found
+    /// by with them. An index that comes in must be [free](Self::find).
+    pub fn change<R>(
+        &mut self,
+        slot: u32,
+        change: impl FnOnce(&mut Option<Box<Session>>) -> R,
+    ) -> Option<R> {
+        let entries = Role::ALL.map(Kind::Index).map(|kind| Entry { slot, kind });
+        entries.iter().for_each(|&entry| self.strike(entry));
+        let changed = self.peer_mut(slot).map(|peer| change(&mut peer.session));
+        entries.iter().for_each(|&entry| self.enter(entry));
+        changed
     }
 
     /// The slot of the peer that has a name.
     pub fn find(&self, name: Name) -> Option<u32> {
-        let wanted = Some(name);
-        let kind = name.kind();
         let is_it = |entry: &Entry| {
-            entry.kind == kind
-                && self
-                    .peer(entry.slot)
-                    .is_some_and(|peer| peer.name(kind) == wanted)
+            self.peer(entry.slot)
+                .is_some_and(|peer| peer.name(entry.kind) == Some(name))
         };
         self.directory
             .find(self.hash(&name), is_it)
@@ -109,6 +99,12 @@ impl Peers {
         self.peer(id.slot)
             .filter(|peer| peer.serial == id.serial)
             .map(|_| id.slot)
+    }
+
+    /// The name of the peer in a slot.
+    pub fn id(&self, slot: u32) -> Option<PeerId> {
+        let serial = self.peer(slot)?.serial;
+        Some(PeerId { slot, serial })
     }
 
     pub fn peer(&self, slot: u32) -> Option<&Peer> {
@@ -123,16 +119,13 @@ impl Peers {
         self.peer_mut(slot)?.session.as_deref_mut()
     }
 
-    fn check_free(&self, enrolment: &Enrolment) -> Result<(), AddPeerError> {
-        if self.find(Name::Key(enrolment.public_key)).is_some() {
-            return Err(AddPeerError::KeyTaken);
-        }
+    fn check_free(&self, enrolment: &Enrolment) -> Result<(), AddressTaken> {
         let ipv4 = IpAddr::from(enrolment.ipv4);
         let mut addresses = [Some(ipv4), enrolment.ipv6.map(IpAddr::from)]
             .into_iter()
             .flatten();
         if addresses.any(|address| self.find(address.into()).is_some()) {
-            return Err(AddPeerError::AddressTaken);
+            return Err(AddressTaken);
         }
         Ok(())
     }
@@ -177,7 +170,6 @@ fn hash_entry(hasher: &SipHasher13, slots: &[Option<Peer>], entry: Entry) -> Opt
 
 fn hash_name(hasher: &SipHasher13, name: &Name) -> u64 {
     match name {
-        Name::Key(key) => hasher.hash(key),
         Name::Ipv4(address) => hasher.hash(address),
         Name::Ipv6(address) => hasher.hash(address),
         Name::Index(index) => hasher.hash(&index.to_le_bytes()),
@@ -225,12 +217,11 @@ mod tests {
         let gone = enrolment(50);
         peers.remove(peers.slot(ids[50]).unwrap());
         assert_eq!(peers.slot(ids[50]), None);
-        assert_eq!(peers.find(Name::Key(gone.public_key)), None);
         assert_eq!(peers.find(Name::Ipv4(gone.ipv4.octets())), None);
         assert_eq!(peers.find(Name::Ipv6(gone.ipv6.unwrap().octets())), None);
-        assert_eq!(peers.directory.len(), 99 * 3);
+        assert_eq!(peers.directory.len(), 99 * 2);
         for number in (0..100).filter(|&number| number != 50) {
-            let slot = peers.find(Name::Key(enrolment(number).public_key));
+            let slot = peers.find(Name::Ipv4(enrolment(number).ipv4.octets()));
             assert_eq!(slot, peers.slot(ids[number as usize]));
         }
     }

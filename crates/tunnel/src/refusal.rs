@@ -18,8 +18,15 @@ pub enum Refusal {
     Undecryptable,
     /// An initiation of a key that is not enrolled.
     UnknownPeer,
-    /// The peer's own state refuses the initiation: replayed, or not by the holder of its key.
+    /// The initiation is a recorded one, or not by the holder of its key.
     Handshake,
+    /// Nobody waits for this answer to an initiation any more.
+    TooLate,
+    /// A point of small order (RFC 7748 section 6.1) as a public key: every secret shared with it
+    /// is zero.
+    LowOrderKey,
+    /// A peer with this public key is enrolled.
+    KeyTaken,
     /// No live session has this receiver index.
     UnknownIndex,
     /// A message counter at or beyond the last one that a session may use.

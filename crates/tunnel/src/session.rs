@@ -1,80 +1,62 @@
-//! A live peer: boringtun's state machine, kept from doing what a server must not.
-//!
-//! [`Tunn`] is an initiator as much as a responder. It is held to the second part by what it
-//! is given: it is never asked to encapsulate without a session (it would queue the packet
-//! and start a handshake), and its timers get room for a keepalive but none for an initiation
-//! (it gives up before it has changed anything).
+//! A live peer: where it is, and the keys that it has.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use boringtun::noise::errors::WireGuardError;
-use boringtun::noise::rate_limiter::RateLimiter;
-use boringtun::noise::{Tunn, TunnResult};
-use x25519_dalek::{PublicKey, StaticSecret};
-
 use crate::Path;
-use crate::spec::{
-    INITIATION_LEN, KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, REKEY_ATTEMPT_TIME, TRANSPORT_OVERHEAD,
-};
+use crate::keys::{Keys, Received};
+use crate::spec::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, TRANSPORT_OVERHEAD};
 
 /// ICMPv6 errors to one peer a second (RFC 4443 section 2.4 (f) wants a limit).
 const ERRORS_PER_SECOND: u8 = 10;
 
 pub(crate) struct Session {
-    tunn: Tunn,
-    /// The upper 24 bits of every receiver index that this Tunn hands out.
-    pub index: u32,
-    state: State,
-    /// Since when the peer's data has had nothing back. Tunn's own timers see no order within a
-    /// tick, and so miss data that came right after we last sent.
-    owes_keepalive: Option<Instant>,
+    keys: [Option<Box<Keys>>; ROLES],
+    /// The upper 24 bits of the receiver index of the last handshake.
+    pub newest: u32,
+    /// Where a transport packet came from that authenticated, and when; none has come while the
+    /// session is half open: an initiation was answered, maybe a recorded one.
+    up: Option<Heard>,
+    /// When anything went out last.
+    sent: Instant,
+    /// Whether data has come since.
+    owes_answer: bool,
     errors: Allowance,
 }
 
-enum State {
-    /// An initiation was answered, maybe a recorded one. No transport packet has come.
-    HalfOpen { answered: Instant },
-    /// A transport packet has authenticated the peer, and its path.
-    Up { endpoint: Path, heard: Instant },
+/// What a peer has keys for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// They have opened a packet, and seal all that goes out.
+    Serving,
+    /// The answer is on its way. Should they open a packet, they serve.
+    Waiting,
+    /// They served until others did. What was sealed with them may still be on its way.
+    Leaving,
 }
 
-/// What a transport packet held that authenticated.
-pub(crate) enum Received {
-    Keepalive,
-    /// An inner packet of so many bytes at the start of the room.
-    Packet(usize),
-    /// Something that is no IP packet.
-    Malformed,
+const ROLES: usize = 3;
+
+struct Heard {
+    endpoint: Path,
+    at: Instant,
+}
+
+impl Role {
+    pub const ALL: [Self; ROLES] = [Self::Serving, Self::Waiting, Self::Leaving];
 }
 
 impl Session {
-    /// Room that [`answer`](Self::answer) needs, in bytes.
-    pub const ANSWER_ROOM: usize = INITIATION_LEN;
-    /// Room that [`tick`](Self::tick) needs. It must stay too small for an initiation.
+    /// Room that [`tick`](Self::tick) needs, in bytes.
     pub const TICK_ROOM: usize = TRANSPORT_OVERHEAD;
 
-    pub fn new(
-        private_key: StaticSecret,
-        public_key: &[u8; 32],
-        preshared_key: &[u8; 32],
-        index: u32,
-        limiter: Arc<RateLimiter>,
-        now: Instant,
-    ) -> Self {
-        let peer = PublicKey::from(*public_key);
+    /// A half-open session.
+    pub fn new(keys: Box<Keys>, now: Instant) -> Self {
         Self {
-            tunn: Tunn::new(
-                private_key,
-                peer,
-                Some(*preshared_key),
-                None,
-                index,
-                Some(limiter),
-            ),
-            index,
-            state: State::HalfOpen { answered: now },
-            owes_keepalive: None,
+            newest: keys.index,
+            keys: [None, Some(keys), None],
+            up: None,
+            sent: now,
+            owes_answer: false,
             errors: Allowance {
                 left: 0,
                 until: now,
@@ -82,98 +64,127 @@ impl Session {
         }
     }
 
-    /// Writes the answer to an initiation and gives its length; `None` if the initiation is
-    /// replayed or not the peer's.
-    pub fn answer(&mut self, initiation: &[u8], room: &mut [u8], now: Instant) -> Option<usize> {
-        let TunnResult::WriteToNetwork(answer) = self.tunn.decapsulate(None, initiation, room)
-        else {
-            return None;
-        };
-        if let State::HalfOpen { answered } = &mut self.state {
-            *answered = now;
-        }
-        self.owes_keepalive = None;
-        Some(answer.len())
+    /// Takes the keys of one more handshake, instead of others that wait. All goes on with those
+    /// that serve until the peer uses the new ones.
+    pub fn rekey(&mut self, keys: Box<Keys>, now: Instant) {
+        self.newest = keys.index;
+        self.keys[Role::Waiting as usize] = Some(keys);
+        self.note_sent(now);
+    }
+
+    /// The upper 24 bits of the receiver index of the keys in a role.
+    pub fn index(&self, role: Role) -> Option<u32> {
+        self.keys[role as usize].as_ref().map(|keys| keys.index)
+    }
+
+    /// The role of the keys that an index names.
+    pub fn role(&self, index: u32) -> Option<Role> {
+        Role::ALL
+            .into_iter()
+            .find(|&role| self.index(role) == Some(index))
     }
 
     /// Opens a transport message into a room as long as itself; `None` unless it authenticates.
-    pub fn receive(&mut self, message: &[u8], room: &mut [u8]) -> Option<Received> {
-        match self.tunn.decapsulate(None, message, room) {
-            TunnResult::Done => Some(Received::Keepalive),
-            TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
-                Some(Received::Packet(packet.len()))
-            }
-            // The outside was checked before, so this speaks of what was inside.
-            TunnResult::Err(WireGuardError::InvalidPacket) => Some(Received::Malformed),
-            TunnResult::Err(_) | TunnResult::WriteToNetwork(_) => None,
-        }
+    pub fn receive(
+        &mut self,
+        role: Role,
+        message: &[u8],
+        room: &mut [u8],
+        now: Instant,
+    ) -> Option<Received> {
+        self.keys[role as usize].as_mut()?.open(message, room, now)
+    }
+
+    /// The keys that waited have opened a packet.
+    pub fn promote(&mut self) {
+        self.keys
+            .swap(Role::Serving as usize, Role::Leaving as usize);
+        self.keys
+            .swap(Role::Serving as usize, Role::Waiting as usize);
+        self.keys[Role::Waiting as usize] = None;
     }
 
     /// Notes a transport packet that authenticated; whether the session came up by it.
     pub fn heard(&mut self, path: Path, now: Instant) -> bool {
         let came_up = !self.is_up();
-        self.state = State::Up {
+        self.up = Some(Heard {
             endpoint: path,
-            heard: now,
-        };
+            at: now,
+        });
         came_up
     }
 
     /// Notes that the last packet heard was data, which wants some answer.
-    pub fn owe_answer(&mut self, now: Instant) {
-        self.owes_keepalive.get_or_insert(now);
+    pub fn owe_answer(&mut self) {
+        self.owes_answer = true;
     }
 
     /// Seals a packet, or nothing for a keepalive, into a room that is `TRANSPORT_OVERHEAD` longer.
-    /// Gives the length and the way; `None` if there is no session to send by.
-    pub fn send(&mut self, packet: &[u8], room: &mut [u8]) -> Option<(Path, usize)> {
-        let State::Up { endpoint, .. } = self.state else {
-            return None;
-        };
-        // Tunn's only public way to say whether it has a session.
-        self.tunn.time_since_last_handshake()?;
-        let TunnResult::WriteToNetwork(datagram) = self.tunn.encapsulate(packet, room) else {
-            return None;
-        };
-        self.owes_keepalive = None;
-        Some((endpoint, datagram.len()))
+    /// Gives the length and the way; `None` if there are no keys to send by.
+    pub fn send(&mut self, packet: &[u8], room: &mut [u8], now: Instant) -> Option<(Path, usize)> {
+        let path = self.up.as_ref()?.endpoint;
+        let keys = self.keys[Role::Serving as usize].as_mut()?;
+        let len = keys.seal(packet, room, now)?;
+        self.note_sent(now);
+        Some((path, len))
     }
 
-    /// Tells boringtun the time: expired session keys go. A keepalive that is due comes back.
+    /// Writes a keepalive if one is due, and gives its way. It is due that long after anything
+    /// went out, not after the data came: boringtun as a client doubts its session on the first
+    /// data after a silence, and a stock client does not mind.
     pub fn tick(&mut self, room: &mut [u8], now: Instant) -> Option<Path> {
-        debug_assert!(room.len() < INITIATION_LEN);
-        if let TunnResult::WriteToNetwork(_) = self.tunn.update_timers(room) {
-            self.owes_keepalive = None;
-            return self.endpoint();
+        if !self.owes_answer || now < self.sent + KEEPALIVE_TIMEOUT {
+            return None;
         }
-        self.owes_keepalive
-            .filter(|&since| now >= since + KEEPALIVE_TIMEOUT)?;
-        self.owes_keepalive = None;
-        self.send(&[], room).map(|(path, _)| path)
+        self.owes_answer = false;
+        self.send(&[], room, now).map(|(path, _)| path)
+    }
+
+    fn note_sent(&mut self, now: Instant) {
+        self.sent = now;
+        self.owes_answer = false;
+    }
+
+    /// Whether there are keys that [`drop_old_keys`](Self::drop_old_keys) would drop.
+    pub fn has_old_keys(&self, now: Instant) -> bool {
+        Role::ALL.into_iter().any(|role| self.is_old(role, now))
+    }
+
+    /// Drops keys that are of no use any more.
+    pub fn drop_old_keys(&mut self, now: Instant) {
+        for role in Role::ALL {
+            if self.is_old(role, now) {
+                self.keys[role as usize] = None;
+            }
+        }
+    }
+
+    fn is_old(&self, role: Role, now: Instant) -> bool {
+        let keys = self.keys[role as usize].as_ref();
+        keys.is_some_and(|keys| match role {
+            Role::Serving => keys.are_over(now),
+            Role::Waiting => keys.came_to_nothing(now),
+            Role::Leaving => true,
+        })
     }
 
     pub fn is_up(&self) -> bool {
-        matches!(self.state, State::Up { .. })
+        self.up.is_some()
     }
 
     /// Whether the peer has been silent for so long that nothing may be left of the session.
     pub fn is_over(&self, now: Instant) -> bool {
-        match self.state {
-            State::HalfOpen { answered } => now >= answered + REKEY_ATTEMPT_TIME,
-            State::Up { heard, .. } => now >= heard + REJECT_AFTER_TIME,
+        match &self.up {
+            Some(heard) => now >= heard.at + REJECT_AFTER_TIME,
+            None => self.keys[Role::Waiting as usize]
+                .as_ref()
+                .is_none_or(|keys| keys.came_to_nothing(now)),
         }
     }
 
     /// Whether one more ICMPv6 error may go to this peer; counts it.
     pub fn may_send_error(&mut self, now: Instant) -> bool {
         self.errors.take(now)
-    }
-
-    fn endpoint(&self) -> Option<Path> {
-        match self.state {
-            State::Up { endpoint, .. } => Some(endpoint),
-            State::HalfOpen { .. } => None,
-        }
     }
 }
 

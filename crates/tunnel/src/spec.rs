@@ -7,14 +7,19 @@ use std::time::Duration;
 /// long has no session left.
 pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 
-/// Section 6.1: how long an initiator keeps trying before it gives a handshake up.
-pub const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
+/// Section 6.1: after how long an initiator that had no answer begins anew.
+pub const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Section 6.1: who got data and had nothing to answer says so after this long.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Section 6.1: the first message counter that no session may use, 2^64 - 2^13 - 1.
 pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+
+/// Section 5.4: what the handshake's hashes begin with.
+pub const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
+/// See `CONSTRUCTION`.
+pub const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
 
 /// Section 5.4: message types, each with its three reserved zero bytes.
 pub const INITIATION: u32 = 1;

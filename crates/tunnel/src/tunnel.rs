@@ -9,16 +9,16 @@ use rand_core::{RngCore as _, SeedableRng as _};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::config::Inside;
-use crate::gate::Gate;
 use crate::inner;
 use crate::message::{self, Message};
 use crate::offload::{self, Header};
 use crate::peer::Name;
 use crate::peers::Peers;
+use crate::responder::{Order, Over, Responder};
 use crate::session::Session;
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::wheel::Wheel;
-use crate::{AddPeerError, Config, Enrolment, Frame, Outbox, Path, PeerId, Refusal};
+use crate::{AddressTaken, Config, Enrolment, Frame, Outbox, Path, PeerId, Refusal};
 
 /// What the counter must hear of. No key, address or other value of a peer crosses here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,26 +34,27 @@ pub enum Event {
 /// - Commands: [`add_peer`](Self::add_peer), [`end_session`](Self::end_session),
 ///   [`remove_peer`](Self::remove_peer).
 /// - Inputs: [`handle_datagram`](Self::handle_datagram), [`handle_frame`](Self::handle_frame),
-///   and [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). Each
-///   appends to the [`Outbox`] that it is given.
-/// - After any of them: carry out and clear the outbox, drain [`poll_event`](Self::poll_event),
-///   and ask `poll_timeout` again.
+///   [`handle_answer`](Self::handle_answer), and [`handle_timeout`](Self::handle_timeout) at
+///   [`poll_timeout`](Self::poll_timeout). Each appends to the [`Outbox`] that it is given.
+/// - After any of them, and after commands: carry out and clear the outbox, drain
+///   [`poll_event`](Self::poll_event), hand what [`poll_order`](Self::poll_order) gives to the
+///   [`Responder`], and ask `poll_timeout` again.
 ///
 /// `now` never goes back. A refused input changed nothing that a peer could notice.
 pub struct Tunnel {
     pub(crate) inside: Inside,
-    pub(crate) private_key: StaticSecret,
-    pub(crate) public_key: PublicKey,
+    public_key: PublicKey,
     pub(crate) random: ChaCha20Rng,
-    pub(crate) gate: Gate,
     pub(crate) peers: Peers,
     pub(crate) wheel: Wheel,
     events: VecDeque<Event>,
+    pub(crate) orders: VecDeque<Order>,
 }
 
 impl Tunnel {
-    /// A tunnel without peers. All randomness of ours comes from `seed`.
-    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+    /// A tunnel without peers, and who answers its initiations. All randomness of ours comes from
+    /// `seed`.
+    pub fn new(config: Config, seed: [u8; 32]) -> (Self, Responder) {
         let private_key = StaticSecret::from(*config.private_key);
         let public_key = PublicKey::from(&private_key);
         let mut random = ChaCha20Rng::from_seed(seed);
@@ -61,21 +62,23 @@ impl Tunnel {
         random.fill_bytes(&mut hash_key);
         let mut limiter_seed = [0; 32];
         random.fill_bytes(&mut limiter_seed);
-        Self {
-            gate: Gate::new(&public_key, ChaCha20Rng::from_seed(limiter_seed)),
+        let limiter_random = ChaCha20Rng::from_seed(limiter_seed);
+        let responder = Responder::new(private_key, hash_key, limiter_random);
+        let tunnel = Self {
             peers: Peers::new(hash_key),
             wheel: Wheel::default(),
             events: VecDeque::new(),
+            orders: VecDeque::new(),
             inside: Inside {
                 mtu: config.mtu.into(),
                 ipv4: config.ipv4,
                 ipv6: config.ipv6,
                 pools: config.pools,
             },
-            private_key,
             public_key,
             random,
-        }
+        };
+        (tunnel, responder)
     }
 
     /// The node's static public key.
@@ -83,25 +86,24 @@ impl Tunnel {
         self.public_key.to_bytes()
     }
 
-    /// Enrols a peer. It costs some hundred bytes until it comes.
+    /// Enrols a peer. It costs some hundred bytes until it comes. Should the responder not accept
+    /// its key, it never can.
     ///
     /// # Errors
-    /// See [`AddPeerError`]; nothing is kept then.
-    pub fn add_peer(&mut self, enrolment: Enrolment) -> Result<PeerId, AddPeerError> {
-        let peer_key = PublicKey::from(enrolment.public_key);
-        let shared = self.private_key.diffie_hellman(&peer_key);
-        if !shared.was_contributory() {
-            return Err(AddPeerError::LowOrderKey);
-        }
-        if peer_key == self.public_key {
-            return Err(AddPeerError::KeyTaken);
-        }
+    /// See [`AddressTaken`]; nothing is kept then.
+    pub fn add_peer(&mut self, enrolment: Enrolment) -> Result<PeerId, AddressTaken> {
         let ipv6 = enrolment.ipv6.map(IpAddr::from);
         if self.inside.owns(enrolment.ipv4.into()) || ipv6.is_some_and(|own| self.inside.owns(own))
         {
-            return Err(AddPeerError::AddressTaken);
+            return Err(AddressTaken);
         }
-        self.peers.add(&enrolment)
+        let peer = self.peers.add(&enrolment)?;
+        self.orders.push_back(Order::Enrol {
+            peer,
+            public_key: enrolment.public_key,
+            preshared_key: enrolment.preshared_key,
+        });
+        Ok(peer)
     }
 
     /// Ends the peer's session, if it has one; the peer stays enrolled and may come back.
@@ -116,13 +118,14 @@ impl Tunnel {
         if let Some(slot) = self.peers.slot(peer) {
             self.end(slot);
             self.peers.remove(slot);
+            self.orders.push_back(Order::Remove(peer));
         }
     }
 
     /// Takes one datagram from the network. Whatever it holds, this does not panic.
     ///
     /// # Errors
-    /// Why the datagram went no further; there may still be an answer in the outbox.
+    /// Why the datagram went no further.
     pub fn handle_datagram(
         &mut self,
         path: Path,
@@ -131,7 +134,7 @@ impl Tunnel {
         now: Instant,
     ) -> Result<(), Refusal> {
         match message::classify(datagram)? {
-            Message::Initiation => self.initiation(path, datagram, out, now),
+            Message::Initiation => self.initiation(path, datagram),
             Message::Transport { counter, .. } if counter >= REJECT_AFTER_MESSAGES => {
                 Err(Refusal::CounterExhausted)
             }
@@ -161,10 +164,10 @@ impl Tunnel {
         let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
         let mtu = self.inside.mtu;
         match header {
-            Header::Packet => seal(session, buffer, len, mtu, out),
+            Header::Packet => seal(session, buffer, len, mtu, out, now),
             Header::Unfinished { start, offset } => {
                 offload::finish(buffer, len, start, offset).ok_or(Refusal::FrameHeader)?;
-                seal(session, buffer, len, mtu, out)
+                seal(session, buffer, len, mtu, out, now)
             }
             Header::Train {
                 kind,
@@ -173,7 +176,7 @@ impl Tunnel {
             } => {
                 let mut sealed = Ok(());
                 let cut = offload::cut(kind, transport, segment, buffer, len, |packet, len| {
-                    sealed = sealed.and(seal(session, packet, len, mtu, out));
+                    sealed = sealed.and(seal(session, packet, len, mtu, out, now));
                 });
                 cut.ok_or(Refusal::FrameHeader).and(sealed)
             }
@@ -182,7 +185,6 @@ impl Tunnel {
 
     /// Does what is due: expired sessions end, keepalives that are owed go out.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
-        self.gate.handle_timeout(now);
         while let Some(mut spoke) = self.wheel.take(now) {
             spoke.slots.retain(|&slot| self.tick(slot, out, now));
             self.wheel.put_back(spoke);
@@ -192,15 +194,17 @@ impl Tunnel {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` while there is
     /// nothing to wait for, which enrolled peers without a session are not.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.gate.poll_timeout(), self.wheel.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        self.wheel.poll_timeout()
     }
 
     /// The next event, until there is none.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// What the responder is to do next, until there is nothing.
+    pub fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
     }
 
     /// Ends a session whose peer has been silent for too long, if no tick has done so yet.
@@ -213,19 +217,22 @@ impl Tunnel {
 
     /// Drops the session of the peer in a slot with all that belongs to it.
     fn end(&mut self, slot: u32) {
-        let Some(session) = self.peers.detach(slot) else {
+        let Some(session) = self.peers.change(slot, Option::take).flatten() else {
             return;
         };
         self.wheel.remove(slot);
+        if let Some(peer) = self.peers.id(slot) {
+            let index = session.newest;
+            self.orders.push_back(Order::Forget(Over { peer, index }));
+        }
         if session.is_up() {
             self.announce(slot, Event::SessionDown);
         }
     }
 
     pub(crate) fn announce(&mut self, slot: u32, event: fn(PeerId) -> Event) {
-        if let Some(peer) = self.peers.peer(slot) {
-            let serial = peer.serial;
-            self.events.push_back(event(PeerId { slot, serial }));
+        if let Some(peer) = self.peers.id(slot) {
+            self.events.push_back(event(peer));
         }
     }
 
@@ -237,6 +244,13 @@ impl Tunnel {
         };
         if let Some(path) = session.tick(out.datagrams.room(Session::TICK_ROOM), now) {
             out.datagrams.keep(path, Session::TICK_ROOM);
+        }
+        if session.has_old_keys(now) {
+            self.peers.change(slot, |session| {
+                if let Some(session) = session {
+                    session.drop_old_keys(now);
+                }
+            });
         }
         true
     }
@@ -252,6 +266,7 @@ pub(crate) fn seal(
     len: usize,
     mtu: usize,
     out: &mut Outbox,
+    now: Instant,
 ) -> Result<(), Refusal> {
     let padded = len.next_multiple_of(PADDING).min(mtu.max(len));
     let packet = buffer.get_mut(..padded).ok_or(Refusal::InnerHeader)?;
@@ -260,7 +275,7 @@ pub(crate) fn seal(
     behind[..padding.len()].copy_from_slice(padding);
     padding.fill(0);
     let room = out.datagrams.room(padded + TRANSPORT_OVERHEAD);
-    let sent = session.send(packet, room).ok_or(Refusal::NoSession);
+    let sent = session.send(packet, room, now).ok_or(Refusal::NoSession);
     packet[len..].copy_from_slice(&behind[..padded - len]);
     let (path, len) = sent?;
     out.datagrams.keep(path, len);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use mayfly_tunnel::{AddPeerError, Refusal};
+use mayfly_tunnel::{AddressTaken, Refusal};
 
 #[test]
 fn keys_of_low_order_are_refused() {
@@ -22,16 +22,13 @@ fn keys_of_low_order_are_refused() {
     let mut low = vec![little(0, 0, 0), little(1, 0, 0)];
     low.extend([0xec, 0xed, 0xee].map(|first| little(first, 0xff, 0x7f)));
     low.extend(order_8);
-    let mut node = Node::new();
     for public_key in low {
         let enrolment = mayfly_tunnel::Enrolment {
             public_key,
             ..enrolment(2, false)
         };
-        assert_eq!(
-            node.tunnel.add_peer(enrolment),
-            Err(AddPeerError::LowOrderKey)
-        );
+        let mut node = Node::new();
+        assert_eq!(node.add(enrolment), Err(Refusal::LowOrderKey));
     }
 }
 
@@ -40,29 +37,35 @@ fn a_key_or_an_address_is_one_peers() {
     let mut node = Node::new();
     node.enrol(2, true);
     let mut other = enrolment(3, true);
-    other.public_key = enrolment(2, true).public_key;
-    assert_eq!(node.tunnel.add_peer(other), Err(AddPeerError::KeyTaken));
-    let mut other = enrolment(3, true);
     other.ipv4 = ipv4(2);
-    assert_eq!(node.tunnel.add_peer(other), Err(AddPeerError::AddressTaken));
+    assert_eq!(node.tunnel.add_peer(other), Err(AddressTaken));
     let mut other = enrolment(3, true);
     other.ipv6 = Some(ipv6(2));
-    assert_eq!(node.tunnel.add_peer(other), Err(AddPeerError::AddressTaken));
+    assert_eq!(node.tunnel.add_peer(other), Err(AddressTaken));
     node.enrol(3, true);
+    let mut other = enrolment(4, true);
+    other.public_key = enrolment(2, true).public_key;
+    assert_eq!(node.add(other), Err(Refusal::KeyTaken));
+    node.connect(2);
+    assert_eq!(
+        node.send(&ipv4_packet(INTERNET, ipv4(2), b"")),
+        Ok(()),
+        "the key's first peer has it still"
+    );
 }
 
 #[test]
 fn the_nodes_own_key_and_addresses_are_taken() {
     let mut node = Node::new();
     let mut own = enrolment(2, true);
-    own.public_key = node.tunnel.public_key();
-    assert_eq!(node.tunnel.add_peer(own), Err(AddPeerError::KeyTaken));
-    let mut own = enrolment(2, true);
     own.ipv4 = NODE_IPV4;
-    assert_eq!(node.tunnel.add_peer(own), Err(AddPeerError::AddressTaken));
+    assert_eq!(node.tunnel.add_peer(own), Err(AddressTaken));
     let mut own = enrolment(2, true);
     own.ipv6 = Some(NODE_IPV6);
-    assert_eq!(node.tunnel.add_peer(own), Err(AddPeerError::AddressTaken));
+    assert_eq!(node.tunnel.add_peer(own), Err(AddressTaken));
+    let mut own = enrolment(2, true);
+    own.public_key = node.tunnel.public_key();
+    assert_eq!(node.add(own), Err(Refusal::KeyTaken));
 }
 
 #[test]
@@ -123,7 +126,7 @@ fn a_peer_without_the_right_preshared_key_never_comes_up() {
     let mut node = Node::new();
     let mut other = enrolment(2, false);
     other.preshared_key[0] ^= 1;
-    node.tunnel.add_peer(other).unwrap();
+    node.add(other).unwrap();
     let mut client = Client::new(2, node.tunnel.public_key());
     node.take(2, &client.initiation()).unwrap();
     let response = node.datagrams().remove(0);

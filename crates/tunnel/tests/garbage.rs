@@ -114,4 +114,5 @@ fn a_flood_of_garbage_leaves_nothing_to_wait_for_or_to_carry() {
     }
     assert!(node.out.is_empty());
     assert_eq!(node.tunnel.poll_timeout(), None);
+    assert_eq!(node.responder.poll_timeout(), None);
 }

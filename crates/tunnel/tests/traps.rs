@@ -242,14 +242,18 @@ fn packets_are_padded_to_16_bytes_but_not_beyond_the_mtu() {
 }
 
 #[test]
-fn pinned_boringtun_cannot_initiate_into_a_room_for_a_keepalive() {
+fn pinned_boringtun_knows_no_time_that_it_was_not_told() {
+    // Never told the time, it never begins anything: no keepalive, no initiation. And it keeps
+    // keys for ever, so how old they may get is ours to say.
+    let key = PublicKey::from(&private_key(1));
     let peer = PublicKey::from(&private_key(2));
-    let mut tunn = Tunn::new(private_key(1), peer, None, None, 7, None);
+    let mut tunn = Tunn::new(private_key(1), peer, Some(preshared_key(2)), None, 7, None);
+    let mut client = Client::new(2, key.to_bytes());
+    let response = written(tunn.decapsulate(None, &client.initiation(), &mut [0; 148])).unwrap();
+    let keepalive = client.take(&response).unwrap();
     assert!(matches!(
-        tunn.format_handshake_initiation(&mut [0; 32], true),
-        TunnResult::Err(_)
+        tunn.decapsulate(None, &keepalive, &mut [0; 148]),
+        TunnResult::Done
     ));
-    // Nothing was begun: without force, one that is in progress would not be repeated.
-    assert!(written(tunn.format_handshake_initiation(&mut [0; 148], false)).is_some());
-    assert!(written(tunn.format_handshake_initiation(&mut [0; 148], false)).is_none());
+    assert!(written(tunn.encapsulate(b"", &mut [0; 148])).is_some());
 }

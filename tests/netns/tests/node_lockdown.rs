@@ -23,7 +23,7 @@ fn every_thread_has_the_filter_no_new_privileges_and_no_capability() {
         ("Gid", "65532\t65532\t65532\t65532"),
         ("Groups", ""),
     ] {
-        assert_eq!(node.threads(line), [expected; 2], "{line}");
+        assert_eq!(node.threads(line), [expected; 3], "{line}");
     }
 }
 

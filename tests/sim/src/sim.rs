@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use mayfly_tunnel::{
-    Config, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, Prefix, Refusal, Tunnel,
+    Config, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, Prefix, Refusal, Responder, Tunnel,
 };
 use mock_instant::MockClock;
 use rand_chacha::ChaCha20Rng;
@@ -47,6 +47,7 @@ impl Wire {
 pub struct Sim {
     /// The node's end.
     pub tunnel: Tunnel,
+    responder: Responder,
     /// The other ends.
     pub clients: Vec<Client>,
     /// Time that a datagram takes.
@@ -81,8 +82,10 @@ impl Sim {
                 .into_iter()
                 .collect(),
         };
+        let (tunnel, responder) = Tunnel::new(config, [1; 32]);
         Self {
-            tunnel: Tunnel::new(config, [1; 32]),
+            tunnel,
+            responder,
             clients: Vec::new(),
             latency: Duration::from_millis(20),
             loss: 0,
@@ -184,10 +187,26 @@ impl Sim {
     /// Somebody on the way sends a datagram to the node, as from a path; it arrives at once.
     pub fn inject(&mut self, path: Path, bytes: &[u8]) -> Result<(), Refusal> {
         let now = self.now();
-        let result = self
+        let taken = self
             .tunnel
             .handle_datagram(path, &mut bytes.to_vec(), &mut self.out, now);
+        let answered = self.carry_out_orders();
         self.carry_out();
+        taken.and(answered)
+    }
+
+    /// The handshake side does what the packet side wants, at once.
+    fn carry_out_orders(&mut self) -> Result<(), Refusal> {
+        let now = self.now();
+        let mut result = Ok(());
+        while let Some(order) = self.tunnel.poll_order() {
+            let answer = self.responder.carry_out(order, &mut self.out, now);
+            let taken = answer.and_then(|answer| match answer {
+                Some(answer) => self.tunnel.handle_answer(answer, &mut self.out, now),
+                None => Ok(()),
+            });
+            result = result.and(taken);
+        }
         result
     }
 
@@ -248,7 +267,8 @@ impl Sim {
             .iter()
             .filter(|client| client.awake)
             .map(|client| client.next_tick);
-        let node = self.tunnel.poll_timeout().map(|at| at - self.start);
+        let node = [self.tunnel.poll_timeout(), self.responder.poll_timeout()];
+        let node = node.into_iter().flatten().map(|at| at - self.start);
         arrivals.chain(ticks).chain(node).min()
     }
 
@@ -297,6 +317,9 @@ impl Sim {
         if self.tunnel.poll_timeout().is_some_and(|due| due <= now) {
             self.tunnel.handle_timeout(now, &mut self.out);
             self.carry_out();
+        }
+        if self.responder.poll_timeout().is_some_and(|due| due <= now) {
+            self.responder.handle_timeout(now);
         }
     }
 

@@ -35,13 +35,110 @@ fn keys_older_than_180_s_are_refused_both_ways() {
     assert_eq!(sim.inject(path, &in_time), Ok(()));
     assert_eq!(sim.answer(client, b"171 s"), Ok(()));
     sim.drive(14 * SECOND);
-    assert_eq!(sim.inject(path, &too_late), Err(Refusal::NotAuthentic));
+    assert_eq!(sim.inject(path, &too_late), Err(Refusal::UnknownIndex));
     assert_eq!(sim.answer(client, b"185 s"), Err(Refusal::NoSession));
     assert_eq!(
         sim.downs(client),
         0,
         "heard 14 s ago: the session counts, though its keys are gone"
     );
+}
+
+#[test]
+fn keys_are_refused_from_180_s_on_though_no_tick_has_come() {
+    let (mut sim, _) = Sim::connected();
+    // The node's ticks began with the first client; this one comes between them.
+    sim.drive(Duration::from_millis(10));
+    let client = sim.enrol();
+    sim.send(client, b"first");
+    sim.drive(SECOND);
+    sim.clients[client].awake = false;
+    let path = sim.clients[client].path;
+    let answered = sim.seen(Way::Down, RESPONSE)[1].at;
+    let first = sim.seal(client, b"in time");
+    let second = sim.seal(client, b"too late");
+    let moment = Duration::from_millis(1);
+    sim.drive(answered + 180 * SECOND - moment - sim.elapsed());
+    assert_eq!(sim.inject(path, &first), Ok(()));
+    assert_eq!(sim.answer(client, b"in time"), Ok(()));
+    sim.drive(moment);
+    assert_eq!(sim.inject(path, &second), Err(Refusal::NotAuthentic));
+    assert_eq!(sim.answer(client, b"too late"), Err(Refusal::NoSession));
+    assert_eq!(sim.downs(client), 0);
+}
+
+/// A session 120 s old, and the client's next packet under its first keys, caught on the way.
+fn about_to_rekey() -> (Sim, usize, Vec<u8>) {
+    let (mut sim, client) = Sim::connected();
+    sim.drive(120 * SECOND);
+    let caught = sim.seal(client, b"caught");
+    (sim, client, caught)
+}
+
+#[test]
+fn a_packet_under_the_old_keys_that_the_first_under_the_new_overtook_is_taken() {
+    let (mut sim, client, caught) = about_to_rekey();
+    sim.send(client, b"old enough");
+    // The client's next tick, and a handshake.
+    while sim.seen(Way::Down, RESPONSE).len() == 1 {
+        sim.drive(Duration::from_millis(5));
+    }
+    // The answer arrives, and the client's keepalive under the new keys.
+    sim.drive(Duration::from_millis(40));
+    let path = sim.clients[client].path;
+    assert_eq!(sim.inject(path, &caught), Ok(()));
+    assert_eq!(sim.tun.last(), Some(&sim.clients[client].packet(b"caught")));
+    sim.drive(SECOND);
+    let again = sim.seen(Way::Up, INITIATION)[0].bytes.clone();
+    assert_eq!(sim.inject(path, &again), Err(Refusal::Handshake));
+    assert_eq!((sim.ups(client), sim.downs(client)), (1, 0));
+}
+
+#[test]
+fn the_old_keys_serve_until_the_peer_uses_the_new_ones() {
+    let (mut sim, client, _) = about_to_rekey();
+    sim.send(client, b"old enough");
+    sim.loss = 100;
+    sim.drive(SECOND);
+    let (path, initiation) = {
+        let sent = sim.seen(Way::Up, INITIATION).last().unwrap().bytes.clone();
+        (sim.clients[client].path, sent)
+    };
+    assert_eq!(sim.inject(path, &initiation), Ok(()));
+    let receiver = |sim: &mut Sim| {
+        sim.answer(client, b"which keys?").unwrap();
+        let bytes = &sim.wire.last().unwrap().bytes;
+        u32::from_le_bytes(bytes[4..8].try_into().unwrap())
+    };
+    let old = receiver(&mut sim);
+    assert_eq!(receiver(&mut sim), old, "the answer was lost");
+    sim.loss = 0;
+    sim.drive(10 * SECOND);
+    assert_eq!(sim.seen(Way::Up, INITIATION).len(), 3);
+    assert_ne!(receiver(&mut sim), old);
+    assert_eq!((sim.ups(client), sim.downs(client)), (1, 0));
+}
+
+#[test]
+fn recordings_do_not_disturb_a_handshake_that_is_under_way() {
+    let (mut sim, client, _) = about_to_rekey();
+    let path = sim.clients[client].path;
+    let recorded = sim.seen(Way::Up, INITIATION)[0].bytes.clone();
+    sim.send(client, b"old enough");
+    for _ in 0..200 {
+        let replayed = sim.inject(path, &recorded);
+        assert!(matches!(
+            replayed,
+            Err(Refusal::Handshake | Refusal::CookieDemanded)
+        ));
+        sim.drive(Duration::from_millis(5));
+    }
+    assert_eq!(sim.seen(Way::Up, INITIATION).len(), 2);
+    assert_eq!(sim.seen(Way::Down, RESPONSE).len(), 2);
+    sim.send(client, b"under the new keys");
+    sim.drive(SECOND);
+    let arrived = sim.clients[client].packet(b"under the new keys");
+    assert_eq!(sim.tun.last(), Some(&arrived));
 }
 
 #[test]

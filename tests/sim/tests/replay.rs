@@ -53,13 +53,13 @@ fn a_recorded_initiation_of_a_sleeping_client_is_answered_but_counts_for_nothing
         Err(Refusal::NoSession)
     );
     assert_eq!((sim.ups(client), sim.downs(client)), (1, 1));
-    sim.drive(91 * SECOND);
+    sim.drive(11 * SECOND);
     assert_eq!(sim.tunnel.poll_timeout(), None, "nothing is left of it");
     assert_eq!((sim.ups(client), sim.downs(client)), (1, 1));
 }
 
 #[test]
-fn an_initiation_replayed_for_an_hour_is_answered_once_in_90_s() {
+fn an_initiation_replayed_for_an_hour_is_answered_once_in_10_s() {
     let (mut sim, client, recorded) = asleep();
     let before = sim.seen(Way::Down, RESPONSE).len();
     for _ in 0..3_600 {
@@ -67,7 +67,7 @@ fn an_initiation_replayed_for_an_hour_is_answered_once_in_90_s() {
         sim.drive(SECOND);
     }
     let answers = sim.seen(Way::Down, RESPONSE).len() - before;
-    assert!((39..=41).contains(&answers), "{answers}");
+    assert!((300..=360).contains(&answers), "{answers}");
     assert_eq!(sim.ups(client), 1);
 }
 
@@ -87,7 +87,7 @@ fn the_client_comes_back_while_its_initiation_is_being_replayed() {
     assert_eq!(sim.ups(client), 2);
     sim.answer(client, b"welcome").unwrap();
     assert!(sim.wire.last().unwrap().path == sim.clients[client].path);
-    // It was half open for 30 s when the client came: that must not shorten the session.
+    // What the recording made was half open when the client came: that must not shorten the session.
     for _ in 0..120 {
         sim.send(client, b"on and on");
         sim.drive(SECOND);

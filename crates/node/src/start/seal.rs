@@ -15,7 +15,7 @@ use crate::syscalls::ALLOWED;
 pub struct Sealed {
     runtime: Runtime,
     daemon: Daemon,
-    gate: Sender<()>,
+    gates: [Sender<()>; 2],
     _proof: confine::Sealed,
 }
 
@@ -26,15 +26,17 @@ impl Sealed {
         Ok(Self {
             runtime: spawned.runtime,
             daemon: spawned.daemon,
-            gate: spawned.gate,
+            gates: spawned.gates,
             _proof: proof,
         })
     }
 
     /// Serves until the daemon is told to stop, or cannot go on.
     pub fn run(self) -> Stopped {
-        // If the packet thread is gone, the daemon hears so at once.
-        let _ = self.gate.send(());
+        for gate in self.gates {
+            // If the packet thread is gone, the daemon hears so at once.
+            let _ = gate.send(());
+        }
         self.runtime.block_on(self.daemon.run())
     }
 }

@@ -1,4 +1,5 @@
-//! All threads that there will ever be: this one, with its runtime, and the packet thread.
+//! All threads that there will ever be: this one, with its runtime, the packet thread and the
+//! handshake thread.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 
 use mayfly_counter::node::Reporter;
 use mayfly_sys::confine;
-use mayfly_tunnel::{Config, Prefix, Tunnel};
+use mayfly_tunnel::{Config, Prefix, Responder, Tunnel};
 use mayfly_wire::PublicKey;
 
 use super::acquire::Acquired;
@@ -25,7 +26,7 @@ use super::{StartError, wanted};
 use crate::admission::Applicant;
 use crate::clock::Clock;
 use crate::control::{Control, Parts};
-use crate::datapath::{Commands, Datapath, Notice};
+use crate::datapath::{Answers, Commands, Descriptors, Handshakes, Notice, Orders, Packets};
 use crate::enrolment::{Registry, own_address};
 use crate::offer::Offer;
 use crate::run::Daemon;
@@ -43,8 +44,8 @@ pub struct Spawned {
     pub confinement: confine::Confined,
     pub runtime: Runtime,
     pub daemon: Daemon,
-    /// The packet thread begins when it hears from here, and ends if it never will.
-    pub gate: Sender<()>,
+    /// The other threads begin when they hear from here, and end if they never will.
+    pub gates: [Sender<()>; 2],
 }
 
 impl Spawned {
@@ -57,13 +58,34 @@ impl Spawned {
             enrolment,
             health,
         } = confined.acquired;
-        let tunnel = tunnel(&settings);
+        let (tunnel, responder) = tunnel(&settings);
         let node = PublicKey(tunnel.public_key());
         let commands = wanted("an eventfd", Commands::new().map_err(io::Error::from))?;
+        let orders = wanted("an eventfd", Orders::new().map_err(io::Error::from))?;
+        let answers = wanted("an eventfd", Answers::new().map_err(io::Error::from))?;
+        let udp = Arc::new(udp);
+        let handshakes =
+            Handshakes::new(responder, orders.clone(), answers.clone(), Arc::clone(&udp));
+        let handshakes = wanted("an epoll descriptor", handshakes.map_err(io::Error::from))?;
+        let descriptors = Descriptors {
+            udp,
+            tun,
+            commands: commands.clone(),
+            orders,
+            answers,
+        };
         let (notices, heard) = unbounded_channel();
-        let datapath = Datapath::new(tunnel, udp, tun, commands.clone(), notices);
-        let datapath = wanted("an epoll descriptor", datapath.map_err(io::Error::from))?;
-        let gate = wanted("the packet thread", spawn_packet_thread(datapath))?;
+        let packets = Packets::new(tunnel, descriptors, notices);
+        let packets = wanted("an epoll descriptor", packets.map_err(io::Error::from))?;
+        let handshakes = spawn_thread("handshakes", move || handshakes.run());
+        let packets = spawn_thread("packets", move || {
+            // It ends only by an error of the system; the channel of notices tells the others.
+            let _ = packets.run();
+        });
+        let gates = [
+            wanted("the handshake thread", handshakes)?,
+            wanted("the packet thread", packets)?,
+        ];
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -79,12 +101,12 @@ impl Spawned {
             confinement: confined.confinement,
             runtime,
             daemon,
-            gate,
+            gates,
         })
     }
 }
 
-fn tunnel(settings: &Settings) -> Tunnel {
+fn tunnel(settings: &Settings) -> (Tunnel, Responder) {
     let pools = &settings.pools;
     let own =
         |prefix: Option<&toml::Spanned<_>>| prefix.map(|prefix| own_address(*prefix.get_ref()));
@@ -110,15 +132,14 @@ fn tunnel(settings: &Settings) -> Tunnel {
 }
 
 /// Returns once the thread runs: the seal forbids what a thread calls while it is born.
-fn spawn_packet_thread(datapath: Datapath) -> io::Result<Sender<()>> {
+fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Sender<()>> {
     let (gate, opened) = channel();
     let (begin, begun) = channel();
     thread::Builder::new()
-        .name("packets".to_owned())
+        .name(name.to_owned())
         .spawn(move || {
             if begin.send(()).is_ok() && opened.recv().is_ok() {
-                // It ends only by an error of the system; the channel of notices tells the others.
-                let _ = datapath.run();
+                run();
             }
         })?;
     begun.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;

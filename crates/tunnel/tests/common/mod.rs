@@ -10,7 +10,8 @@ use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _, digest::consts::U16};
 use boringtun::noise::{Tunn, TunnResult};
 use mayfly_tunnel::{
-    Config, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, PeerId, Prefix, Refusal, Tunnel,
+    Config, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, PeerId, Prefix, Refusal,
+    Responder, Tunnel,
 };
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -20,9 +21,10 @@ pub const NODE_IPV4: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 pub const NODE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 pub const INTERNET: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
-/// A node's tunnel with its outbox and a time that stands still.
+/// A node's tunnel with its responder and outbox, and a time that stands still.
 pub struct Node {
     pub tunnel: Tunnel,
+    pub responder: Responder,
     pub out: Outbox,
     pub now: Instant,
 }
@@ -40,8 +42,10 @@ impl Node {
             ipv6: NODE_IPV6,
             pools: pools.to_vec(),
         };
+        let (tunnel, responder) = Tunnel::new(config, [1; 32]);
         Self {
-            tunnel: Tunnel::new(config, [1; 32]),
+            tunnel,
+            responder,
             out: Outbox::new(),
             now: Instant::now(),
         }
@@ -49,7 +53,27 @@ impl Node {
 
     /// Enrols peer `number`; with IPv6 if `ipv6`.
     pub fn enrol(&mut self, number: u8, ipv6: bool) -> PeerId {
-        self.tunnel.add_peer(enrolment(number, ipv6)).unwrap()
+        self.add(enrolment(number, ipv6)).unwrap()
+    }
+
+    /// Enrols anybody.
+    pub fn add(&mut self, enrolment: Enrolment) -> Result<PeerId, Refusal> {
+        let peer = self.tunnel.add_peer(enrolment).unwrap();
+        self.carry_out_orders().map(|()| peer)
+    }
+
+    /// What handshake thread and packet thread do in turn.
+    pub fn carry_out_orders(&mut self) -> Result<(), Refusal> {
+        let mut result = Ok(());
+        while let Some(order) = self.tunnel.poll_order() {
+            let answer = self.responder.carry_out(order, &mut self.out, self.now);
+            let taken = answer.and_then(|answer| match answer {
+                Some(answer) => self.tunnel.handle_answer(answer, &mut self.out, self.now),
+                None => Ok(()),
+            });
+            result = result.and(taken);
+        }
+        result
     }
 
     /// Hands in a datagram from a client's own place.
@@ -60,7 +84,8 @@ impl Node {
     pub fn take_from(&mut self, path: Path, bytes: &[u8]) -> Result<(), Refusal> {
         let mut bytes = bytes.to_vec();
         self.tunnel
-            .handle_datagram(path, &mut bytes, &mut self.out, self.now)
+            .handle_datagram(path, &mut bytes, &mut self.out, self.now)?;
+        self.carry_out_orders()
     }
 
     /// Hands in a packet from the TUN device.

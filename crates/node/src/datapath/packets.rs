@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -10,20 +11,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
 
 use mayfly_sys::tun::Tun;
-use mayfly_sys::udp::{Outgoing, RecvBatch, SendBatch, Udp};
-use mayfly_tunnel::{Enrolment, Event, Frame, Outbox, Path, PeerId, Tunnel};
+use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
+use mayfly_tunnel::{Enrolment, Event, Frame, Order, Outbox, Path, PeerId, Tunnel};
 
-use super::{Command, Commands};
+use super::messages::{Answers, Command, Commands, Notice, Orders};
+use super::{patience, send};
 use crate::enrolment::{EnrolmentId, Peer};
-
-/// What the control thread hears: no key, address or volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// The enrolment's session counts from now.
-    SessionUp(EnrolmentId),
-    /// The enrolment's session is over.
-    SessionDown(EnrolmentId),
-}
 
 /// Trains that are taken in at once. It bounds the outbox, and how long one descriptor keeps
 /// the others waiting.
@@ -32,15 +25,26 @@ const BATCH: usize = 32;
 /// cache holds beside the frame that they come from.
 const ENOUGH: usize = 128 * 1024;
 
+/// Initiations that wait for the handshake thread; what comes when there are so many is lost. It
+/// does a handshake in less than a millisecond, and a client begins anew after five seconds.
+const INITIATIONS: usize = 1_024;
+
+/// What the packet thread waits for, and where it writes.
+pub struct Descriptors {
+    pub udp: Arc<Udp>,
+    pub tun: Tun,
+    pub commands: Commands,
+    pub orders: Orders,
+    pub answers: Answers,
+}
+
 /// Everything that the packet thread owns.
-pub struct Datapath {
+pub struct Packets {
     tunnel: Tunnel,
-    udp: Udp,
-    tun: Tun,
+    descriptors: Descriptors,
     datagrams: RecvBatch,
     frame: Frame,
-    answers: SendBatch,
-    commands: Commands,
+    batch: SendBatch,
     notices: UnboundedSender<Notice>,
     outbox: Outbox,
     peers: HashMap<EnrolmentId, PeerId>,
@@ -52,32 +56,30 @@ pub struct Datapath {
 const UDP: u64 = 0;
 const TUN: u64 = 1;
 const COMMANDS: u64 = 2;
+const ANSWERS: u64 = 3;
 
-impl Datapath {
+impl Packets {
     /// Waits for nothing yet.
     ///
     /// # Errors
     /// No descriptor left.
     pub fn new(
         tunnel: Tunnel,
-        udp: Udp,
-        tun: Tun,
-        commands: Commands,
+        descriptors: Descriptors,
         notices: UnboundedSender<Notice>,
     ) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
-        epoll.add(&udp, readable(UDP))?;
-        epoll.add(&tun, readable(TUN))?;
-        epoll.add(commands.signal(), readable(COMMANDS))?;
+        epoll.add(&*descriptors.udp, readable(UDP))?;
+        epoll.add(&descriptors.tun, readable(TUN))?;
+        epoll.add(descriptors.commands.signal(), readable(COMMANDS))?;
+        epoll.add(descriptors.answers.signal(), readable(ANSWERS))?;
         Ok(Self {
             tunnel,
-            udp,
-            tun,
+            descriptors,
             datagrams: RecvBatch::new(BATCH),
             frame: Frame::new(),
-            answers: SendBatch::default(),
-            commands,
+            batch: SendBatch::default(),
             notices,
             outbox: Outbox::new(),
             peers: HashMap::new(),
@@ -91,7 +93,7 @@ impl Datapath {
     /// # Errors
     /// What epoll or a descriptor said last.
     pub fn run(mut self) -> io::Result<()> {
-        let mut events = [EpollEvent::empty(); 3];
+        let mut events = [EpollEvent::empty(); 4];
         loop {
             let ready = self.wait(&mut events)?;
             let now = Instant::now();
@@ -100,6 +102,10 @@ impl Datapath {
             // First: a client whose enrolment was answered may have sent its initiation.
             if is_ready(COMMANDS) {
                 self.obey();
+            }
+            if is_ready(ANSWERS) {
+                self.take_answers(now);
+                self.carry_out();
             }
             if is_ready(UDP) {
                 self.receive(now)?;
@@ -112,6 +118,7 @@ impl Datapath {
             self.tunnel.handle_timeout(now, &mut self.outbox);
             self.carry_out();
             self.notify();
+            self.order();
         }
     }
 
@@ -125,20 +132,19 @@ impl Datapath {
         self.datagrams.scrub();
         self.frame.scrub();
         self.outbox.scrub();
-        interrupted_is_none(self.epoll.wait(events, self.patience()))
+        let patience = patience(self.tunnel.poll_timeout());
+        interrupted_is_none(self.epoll.wait(events, patience))
     }
 
-    /// Until the tunnel wants to be called again, rounded up: waking early is a busy loop.
-    fn patience(&self) -> EpollTimeout {
-        let Some(deadline) = self.tunnel.poll_timeout() else {
-            return EpollTimeout::NONE;
-        };
-        let patience = deadline.saturating_duration_since(Instant::now());
-        EpollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
+    fn take_answers(&mut self, now: Instant) {
+        for answer in self.descriptors.answers.take() {
+            // An answer that nobody waits for any more is dropped, with its keys.
+            let _ = self.tunnel.handle_answer(answer, &mut self.outbox, now);
+        }
     }
 
     fn receive(&mut self, now: Instant) -> io::Result<()> {
-        self.udp.recv_batch(&mut self.datagrams)?;
+        self.descriptors.udp.recv_batch(&mut self.datagrams)?;
         for train in self.datagrams.iter_mut() {
             let path = Path {
                 remote: train.remote,
@@ -156,7 +162,7 @@ impl Datapath {
 
     fn read(&mut self, now: Instant) -> io::Result<()> {
         for _ in 0..BATCH {
-            let Some(len) = self.tun.read(self.frame.room())? else {
+            let Some(len) = self.descriptors.tun.read(self.frame.room())? else {
                 return Ok(());
             };
             self.frame.fill(len);
@@ -174,21 +180,15 @@ impl Datapath {
         if self.outbox.is_empty() {
             return;
         }
-        let tun = &self.tun;
+        let Descriptors { tun, udp, .. } = &self.descriptors;
         self.outbox
             .write_frames(tun.has_udp_trains(), |frame| tun.write(frame));
-        let trains = self.outbox.trains().map(|train| Outgoing {
-            remote: train.path.remote,
-            local: train.path.local,
-            segment: train.segment,
-            bytes: train.bytes,
-        });
-        self.udp.send_batch(&mut self.answers, trains);
+        send(udp, &mut self.batch, &self.outbox);
         self.outbox.clear();
     }
 
     fn obey(&mut self) {
-        for command in self.commands.take() {
+        for command in self.descriptors.commands.take() {
             match command {
                 Command::Add(id, peer) => self.add(id, &peer),
                 Command::Remove(id) => {
@@ -213,11 +213,21 @@ impl Datapath {
             ipv4: peer.ipv4,
             ipv6: peer.ipv6,
         });
-        // The registry lets nobody through whom the tunnel would refuse.
+        // The registry lets nobody through whom tunnel or responder would refuse.
         debug_assert!(added.is_ok());
         if let Ok(added) = added {
             self.peers.insert(id, added);
             self.enrolments.insert(added, id);
+        }
+    }
+
+    fn order(&mut self) {
+        let orders = &self.descriptors.orders;
+        while let Some(order) = self.tunnel.poll_order() {
+            match order {
+                Order::Answer(_) => orders.send_within(order, INITIATIONS),
+                _ => orders.send(order),
+            }
         }
     }
 

@@ -1,0 +1,80 @@
+//! The loop of the handshake thread.
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
+use mayfly_sys::udp::{SendBatch, Udp};
+use mayfly_tunnel::{Outbox, Responder};
+
+use super::messages::{Answers, Orders};
+use super::{patience, send};
+
+/// Everything that the handshake thread owns, and its ends of what it shares.
+pub struct Handshakes {
+    responder: Responder,
+    orders: Orders,
+    answers: Answers,
+    /// For cookies. Responses are the packet thread's to send: not before it can open what a
+    /// client sends next.
+    udp: Arc<Udp>,
+    cookies: Outbox,
+    batch: SendBatch,
+    epoll: Epoll,
+}
+
+impl Handshakes {
+    /// Waits for nothing yet.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn new(
+        responder: Responder,
+        orders: Orders,
+        answers: Answers,
+        udp: Arc<Udp>,
+    ) -> nix::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(
+            orders.signal().as_fd(),
+            EpollEvent::new(EpollFlags::EPOLLIN, 0),
+        )?;
+        Ok(Self {
+            responder,
+            orders,
+            answers,
+            udp,
+            cookies: Outbox::new(),
+            batch: SendBatch::default(),
+            epoll,
+        })
+    }
+
+    /// Answers initiations, in the order in which they came, for ever.
+    pub fn run(mut self) {
+        loop {
+            let patience = patience(self.responder.poll_timeout());
+            // Only a signal makes it fail; then there is nothing, and it is asked again.
+            let _ = self.epoll.wait(&mut [EpollEvent::empty()], patience);
+            for order in self.orders.take() {
+                // One at a time: a client does not wait for those behind it.
+                let now = Instant::now();
+                // Why an initiation goes no further is for tests: nobody is told.
+                if let Ok(Some(answer)) = self.responder.carry_out(order, &mut self.cookies, now) {
+                    self.answers.send(answer);
+                }
+            }
+            self.send_cookies();
+            self.responder.handle_timeout(Instant::now());
+        }
+    }
+
+    fn send_cookies(&mut self) {
+        if !self.cookies.is_empty() {
+            send(&self.udp, &mut self.batch, &self.cookies);
+            self.cookies.scrub();
+        }
+    }
+}

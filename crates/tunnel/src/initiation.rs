@@ -1,0 +1,121 @@
+//! An initiation, read as far as a responder can before it makes anything of its own (paper,
+//! section 5.4.2): who it is from, and the time stamp that tells a recorded one.
+//!
+//! boringtun's `parse_handshake_anon` reads the first of the two, for the same one
+//! Diffie-Hellman; a `Tunn` that is made anew for each handshake has no time stamp to compare
+//! the second with. Names are the paper's.
+
+use blake2::digest::{self, FixedOutput as _, KeyInit as _};
+use blake2::{Blake2s256, Digest as _};
+use hmac::SimpleHmac;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use crate::Path;
+use crate::spec::{CONSTRUCTION, IDENTIFIER, INITIATION_LEN};
+
+/// An initiation as it came: nothing of it is verified.
+pub struct Initiation {
+    pub(crate) path: Path,
+    pub(crate) bytes: [u8; INITIATION_LEN],
+    /// The upper 24 bits of the receiver index that the answer shall have.
+    pub(crate) index: u32,
+}
+
+type Hmac = SimpleHmac<Blake2s256>;
+type Key = Zeroizing<[u8; 32]>;
+
+/// TAI64N, which big-endian bytes compare as.
+pub(crate) type TimeStamp = [u8; 12];
+
+/// Reads initiations to one responder.
+pub(crate) struct Reader {
+    private_key: StaticSecret,
+    chaining_key: [u8; 32],
+    hash: [u8; 32],
+}
+
+/// An initiation whose static key was read.
+pub(crate) struct Half<'a> {
+    pub static_key: [u8; 32],
+    encrypted_timestamp: &'a [u8; 28],
+    chaining_key: Key,
+    hash: [u8; 32],
+}
+
+impl Reader {
+    pub fn new(private_key: StaticSecret) -> Self {
+        let public_key = PublicKey::from(&private_key);
+        let chaining_key = hash(CONSTRUCTION, &[]);
+        let identified = hash(&chaining_key, IDENTIFIER);
+        Self {
+            private_key,
+            chaining_key,
+            hash: hash(&identified, public_key.as_bytes()),
+        }
+    }
+
+    /// Reads the static key; `None` if it does not decrypt.
+    pub fn read<'a>(&self, initiation: &'a [u8; INITIATION_LEN]) -> Option<Half<'a>> {
+        let (ephemeral, rest) = initiation.get(8..)?.split_first_chunk::<32>()?;
+        let (encrypted_static, rest) = rest.split_first_chunk::<48>()?;
+        let encrypted_timestamp = rest.first_chunk::<28>()?;
+
+        let before = hash(&self.hash, ephemeral);
+        let (chaining_key, _) = kdf(&self.chaining_key, ephemeral);
+        let shared = self
+            .private_key
+            .diffie_hellman(&PublicKey::from(*ephemeral));
+        let (chaining_key, key) = kdf(&chaining_key, shared.as_bytes());
+        Some(Half {
+            static_key: open(&key, encrypted_static, &before)?,
+            encrypted_timestamp,
+            chaining_key,
+            hash: hash(&before, encrypted_static),
+        })
+    }
+}
+
+impl Half<'_> {
+    /// Reads the time stamp, with what responder and static key share; `None` if the initiation
+    /// is not by the holder of that key.
+    pub fn timestamp(&self, shared: &[u8; 32]) -> Option<TimeStamp> {
+        let (_, key) = kdf(&self.chaining_key, shared);
+        open(&key, self.encrypted_timestamp, &self.hash)
+    }
+}
+
+fn hash(first: &[u8], second: &[u8]) -> [u8; 32] {
+    Blake2s256::new()
+        .chain_update(first)
+        .chain_update(second)
+        .finalize()
+        .into()
+}
+
+/// The paper's KDF of two keys.
+fn kdf(chaining_key: &[u8; 32], input: &[u8]) -> (Key, Key) {
+    let secret = hmac(chaining_key, input, &[]);
+    let first = hmac(&secret, &[1], &[]);
+    let second = hmac(&secret, &*first, &[2]);
+    (first, second)
+}
+
+fn hmac(key: &[u8; 32], first: &[u8], second: &[u8]) -> Key {
+    // RFC 2104 section 2: a key shorter than a block is padded with zeros.
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let mut hmac = Hmac::new(digest::Key::<Hmac>::from_slice(&*block));
+    digest::Update::update(&mut hmac, first);
+    digest::Update::update(&mut hmac, second);
+    Zeroizing::new(hmac.finalize_fixed().into())
+}
+
+fn open<const LEN: usize>(key: &[u8; 32], sealed: &[u8], hash: &[u8; 32]) -> Option<[u8; LEN]> {
+    let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).ok()?);
+    let mut room = sealed.to_vec();
+    let nonce = Nonce::assume_unique_for_key([0; 12]);
+    let opened = key.open_in_place(nonce, Aad::from(hash), &mut room).ok()?;
+    opened.first_chunk().copied()
+}
