@@ -4,7 +4,7 @@ use mayfly_sys::sysctl;
 
 use crate::Failure;
 
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 7] = [
     // Nobody looks into another process, and nobody turns this back.
     ("kernel/yama/ptrace_scope", "3"),
     // The kernel keeps no round-trip times of the addresses that it has talked to.
