@@ -1,13 +1,14 @@
 //! `cargo xtask`: what people do with this tree.
 //!
 //! `run` shows the whole product at work on this machine, `test` checks it, `bench`
-//! measures it, `image` and `lock` build what servers boot. Everything else is cargo's.
+//! measures it, `audit` looks whether it forgets, `image` and `lock` build what servers boot. Everything else is cargo's.
 //!
 //! xtask uses no crate of the project: it runs the same programs that people run, so
 //! that what it shows is what they get. It asks for packages before it starts, and
 //! whatever it started, it takes away again: when done, on Ctrl-C, on failure; and the
 //! next run takes away what a killed one left.
 
+mod audit;
 mod bench;
 mod image;
 mod namespace;
@@ -41,6 +42,10 @@ enum Verb {
     ///
     /// Needs root. Writes target/run/report.json.
     Run(run::Args),
+    /// Look for a customer in the memory of a node that should have forgotten
+    ///
+    /// Needs root. Writes target/audit.json.
+    Audit(audit::Args),
     /// What a gigabyte costs, beside other servers
     ///
     /// Needs root. Writes target/bench.json and target/bench.svg.
@@ -84,6 +89,7 @@ fn main() -> ExitCode {
 fn dispatch(verb: Verb) -> Result<()> {
     match verb {
         Verb::Run(args) => run::run(&args),
+        Verb::Audit(args) => audit::audit(&args),
         Verb::Bench(args) => bench::bench(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Image {

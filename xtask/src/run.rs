@@ -15,13 +15,13 @@
 //! from the hub; the internet writes down whom it saw.
 
 mod capture;
-mod customer;
-mod guest;
-mod lab;
+pub mod customer;
+pub mod guest;
+pub mod lab;
 pub mod operator;
 mod report;
 mod settings;
-mod web;
+pub mod web;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -113,7 +113,7 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     report.image(&image);
 
     let mut guest = step("boot the image", || {
-        Guest::boot(&lab, &operator, &image, args.profile())
+        Guest::boot(&lab, &operator, &image, args.profile(), &[])
     })?;
     report.accelerator = Some(guest.accelerator);
     step("wait until the node takes clients", || {
@@ -136,7 +136,11 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn build_image(profile: Profile, key: &BundleKey) -> Result<Image> {
+/// The image for nodes whose settings `key` signs.
+///
+/// # Errors
+/// It does not build.
+pub fn build_image(profile: Profile, key: &BundleKey) -> Result<Image> {
     let started = Instant::now();
     let options = image::Options {
         profile,

@@ -74,6 +74,19 @@ impl<'a> Customer<'a> {
         process::output(&mut command, "mayfly enrol", LIMIT).map(|_| ())
     }
 
+    /// Takes an enrolment that was made otherwise, as the text of a wg-quick file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn take(&self, config: &str) -> Result<()> {
+        fs::write(&self.config, config).context("cannot write a wg-quick file")
+    }
+
+    /// Its interface.
+    pub fn interface(&self) -> &str {
+        &self.interface
+    }
+
     /// Ends the enrolment.
     ///
     /// # Errors

@@ -39,18 +39,24 @@ pub struct Guest {
 
 impl Guest {
     /// Boots the image, with the first accelerator under which it gets as far as asking
-    /// for its settings.
+    /// for its settings. QEMU gets `more` words.
     ///
     /// # Errors
     /// It does under none.
-    pub fn boot(lab: &Lab, operator: &Operator, image: &Image, profile: Profile) -> Result<Self> {
+    pub fn boot(
+        lab: &Lab,
+        operator: &Operator,
+        image: &Image,
+        profile: Profile,
+        more: &[String],
+    ) -> Result<Self> {
         let kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm");
         let mut last = None;
         for (accelerator, patience) in PATIENCE {
             if accelerator == Accelerator::Kvm && kvm.is_err() {
                 continue;
             }
-            let mut guest = Self::start(lab, image, profile, accelerator)?;
+            let mut guest = Self::start(lab, image, profile, accelerator, more)?;
             match guest.await_first_request(operator, patience) {
                 Ok(()) => return Ok(guest),
                 Err(error) => last = Some(error),
@@ -62,7 +68,13 @@ impl Guest {
         }
     }
 
-    fn start(lab: &Lab, image: &Image, profile: Profile, accelerator: Accelerator) -> Result<Self> {
+    fn start(
+        lab: &Lab,
+        image: &Image,
+        profile: Profile,
+        accelerator: Accelerator,
+        more: &[String],
+    ) -> Result<Self> {
         let (accel, cpu) = match accelerator {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg,thread=multi", "max"),
@@ -91,7 +103,8 @@ impl Guest {
             .arg(&image.kernel)
             .arg("-initrd")
             .arg(&image.initramfs)
-            .args(["-append", &words]);
+            .args(["-append", &words])
+            .args(more);
         let complaints = lab.file("qemu.log");
         command.stderr(File::create(&complaints).context("cannot write QEMU's log")?);
         let started = Instant::now();

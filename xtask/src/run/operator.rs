@@ -212,6 +212,39 @@ impl Operator {
             .context("the account record has no devices")
     }
 
+    /// A token of the customer's account and the authority that vouches for nodes, in PEM, as
+    /// the account service gives them.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn token(&self) -> Result<(String, String)> {
+        let resolve = format!("{ACCOUNTS_NAME}:{}:{OPERATOR}", ACCOUNTS.port());
+        let url = format!("https://{ACCOUNTS_NAME}:{}/v1/tokens", ACCOUNTS.port());
+        let mut command = self
+            .hub
+            .command(["curl", "--silent", "--fail", "--noproxy", "*"]);
+        command
+            .args([
+                "--resolve",
+                &resolve,
+                &url,
+                "--json",
+                "{\"anyway\": true}",
+                "--cacert",
+            ])
+            .arg(&self.ca)
+            .arg("--config")
+            .arg(&self.login);
+        let answer = process::output(&mut command, "curl", LIMIT)?;
+        let answer: serde_json::Value = serde_json::from_str(&answer)?;
+        let text = |name: &str| {
+            let text = answer.get(name).and_then(serde_json::Value::as_str);
+            text.map(str::to_owned)
+                .context("the token's answer is short")
+        };
+        Ok((text("token")?, text("ca")?))
+    }
+
     /// What `mayfly enrol` needs, but for the file to write.
     pub fn enrol_words(&self) -> Vec<String> {
         let file = |path: &Path| path.display().to_string();

@@ -1,0 +1,52 @@
+//! QEMU's monitor, as much of it as holds a guest still (QEMU Machine Protocol).
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection that commands can be given on.
+pub struct Qmp(Mutex<BufReader<UnixStream>>);
+
+impl Qmp {
+    /// Connects, and says that it can do no more than is needed.
+    ///
+    /// # Errors
+    /// QEMU is not there.
+    pub fn connect(path: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(path).context("QEMU has no monitor")?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let qmp = Self(Mutex::new(BufReader::new(stream)));
+        qmp.command("qmp_capabilities")?;
+        Ok(qmp)
+    }
+
+    /// Gives a command and waits until it is done.
+    ///
+    /// # Errors
+    /// QEMU refuses, or says nothing.
+    pub fn command(&self, name: &str) -> Result<()> {
+        let mut stream = self.0.lock().map_err(|_| anyhow!("a panic before"))?;
+        let command = serde_json::json!({ "execute": name });
+        writeln!(stream.get_mut(), "{command}")?;
+        // Greeting and events come in between.
+        let mut line = String::new();
+        while stream.read_line(&mut line)? > 0 {
+            let answer: Value = serde_json::from_str(&line)?;
+            if answer.get("return").is_some() {
+                return Ok(());
+            }
+            if let Some(error) = answer.get("error") {
+                bail!("QEMU refuses {name}: {error}");
+            }
+            line.clear();
+        }
+        bail!("QEMU hung up")
+    }
+}

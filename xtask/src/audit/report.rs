@@ -1,0 +1,329 @@
+//! `target/audit.json`, and the table.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::dump::Hits;
+use super::needle::{Kind, Needle};
+use crate::progress::say;
+use crate::tree;
+
+/// When RAM was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Moment {
+    /// Before the customer sent or fetched anything.
+    #[serde(rename = "before")]
+    Before,
+    /// While it is connected.
+    #[serde(rename = "connected")]
+    Connected,
+    /// Just after it released its enrolment.
+    #[serde(rename = "released")]
+    Released,
+    /// 60 s after that.
+    #[serde(rename = "released+60")]
+    ReleasedAndAMinute,
+    /// Just after silence ended its session.
+    #[serde(rename = "silence")]
+    Silence,
+    /// 60 s after that.
+    #[serde(rename = "silence+60")]
+    SilenceAndAMinute,
+}
+
+impl Moment {
+    /// For a person.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Connected => "connected",
+            Self::Released => "released",
+            Self::ReleasedAndAMinute => "released, and a minute",
+            Self::Silence => "silent for 180 s",
+            Self::SilenceAndAMinute => "silent for 180 s, and a minute",
+        }
+    }
+
+    /// Whether a needle may be there, and whether it has to.
+    fn allows(self, kind: Kind) -> bool {
+        match self {
+            Self::Before | Self::ReleasedAndAMinute => false,
+            Self::Connected | Self::Released | Self::Silence => true,
+            Self::SilenceAndAMinute => kind.stays_with_the_enrolment(),
+        }
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    schema: u32,
+    commit: String,
+    /// Nothing was remembered, and the search could have found it.
+    pub ok: bool,
+    /// What was.
+    pub failures: Vec<String>,
+    promises: Vec<Promise>,
+    ram: Vec<Seen>,
+}
+
+#[derive(Debug, Serialize)]
+struct Promise {
+    id: &'static str,
+    promise: &'static str,
+    experiment: &'static str,
+    /// Null: this experiment is not built yet.
+    holds: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct Seen {
+    moment: Moment,
+    traffic: &'static str,
+    ip: u8,
+    needle: Kind,
+    full_hits: usize,
+    bare_hits: Option<usize>,
+    expected_by_chance: Option<usize>,
+}
+
+impl Seen {
+    fn is_found(&self) -> bool {
+        let by_chance = self.expected_by_chance.unwrap_or(0);
+        self.full_hits > 0 || self.bare_hits.is_some_and(|bare| bare > by_chance)
+    }
+}
+
+impl Report {
+    /// Nothing seen yet.
+    ///
+    /// # Errors
+    /// git does not say which commit this is.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            schema: 1,
+            commit: crate::commit()?,
+            ok: false,
+            failures: Vec::new(),
+            promises: Vec::new(),
+            ram: Vec::new(),
+        })
+    }
+
+    /// What one reading of RAM showed.
+    pub fn add(&mut self, moment: Moment, needles: &[Needle], hits: &[Hits]) {
+        for (needle, hits) in needles.iter().zip(hits) {
+            self.ram.push(Seen {
+                moment,
+                traffic: "quiet",
+                ip: 4,
+                needle: needle.kind,
+                full_hits: hits.full,
+                bare_hits: needle.bare.map(|_| hits.bare),
+                expected_by_chance: needle.bare.map(|_| hits.by_chance),
+            });
+        }
+    }
+
+    /// Comes to a verdict on what was seen.
+    pub fn judge(&mut self) {
+        for seen in &self.ram {
+            let what = format!("{:?}, {}", seen.needle, seen.moment.name());
+            if seen.is_found() && !seen.moment.allows(seen.needle) {
+                self.failures.push(format!("remembered: {what}"));
+            }
+            let has_to_be = seen.moment == Moment::Connected && seen.needle.has_to_be_found();
+            if has_to_be && !seen.is_found() {
+                self.failures
+                    .push(format!("the search finds nothing: {what}"));
+            }
+        }
+        self.ok = self.failures.is_empty();
+        self.promises = self.promises();
+    }
+
+    fn promises(&self) -> Vec<Promise> {
+        let forgotten = |kinds: &[Kind]| {
+            let after = |seen: &&Seen| {
+                !matches!(
+                    seen.moment,
+                    Moment::Connected | Moment::Released | Moment::Silence
+                )
+            };
+            let mut seen = self
+                .ram
+                .iter()
+                .filter(after)
+                .filter(|seen| kinds.contains(&seen.needle))
+                .peekable();
+            seen.peek()?;
+            Some(seen.all(|seen| !seen.is_found() || seen.moment.allows(seen.needle)))
+        };
+        let ram = "RAM of the sealed image, searched a minute after";
+        let promise = |id, promise, kinds: &[Kind]| Promise {
+            id,
+            promise,
+            experiment: ram,
+            holds: forgotten(kinds),
+        };
+        vec![
+            promise(
+                "traffic",
+                "no traffic is kept",
+                &[Kind::Page, Kind::Connection, Kind::Visited],
+            ),
+            promise("dns", "no DNS look-up is kept", &[Kind::Name]),
+            promise(
+                "addresses",
+                "no address is kept, given or connecting from",
+                &[Kind::Endpoint, Kind::InnerAddress],
+            ),
+            promise(
+                "keys",
+                "no key or ticket outlives the enrolment",
+                &[
+                    Kind::PublicKey,
+                    Kind::PresharedKey,
+                    Kind::Ticket,
+                    Kind::Token,
+                    Kind::Tls,
+                ],
+            ),
+            Promise {
+                id: "session-keys",
+                promise: "no session key outlives the session",
+                experiment: "a client whose session keys are known",
+                holds: None,
+            },
+            Promise {
+                id: "writes",
+                promise: "the VPN process writes nothing",
+                experiment: "attempts from inside its confinement",
+                holds: None,
+            },
+            Promise {
+                id: "account-store",
+                promise: "nothing moves in the account store on a connect",
+                experiment: "database, journal and memory around a connect",
+                holds: None,
+            },
+            Promise {
+                id: "disk-and-keyboard",
+                promise: "a disk and a keyboard are not touched",
+                experiment: "both attached, and looked at afterwards",
+                holds: None,
+            },
+        ]
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(tree().join("target/audit.json"), text + "\n").context("cannot write audit.json")
+    }
+
+    /// Prints what was seen, and the promises.
+    pub fn print(&self) {
+        let (mut moments, mut kinds) = (Vec::new(), Vec::new());
+        for seen in &self.ram {
+            if !moments.contains(&seen.moment) {
+                moments.push(seen.moment);
+            }
+            if !kinds.contains(&seen.needle) {
+                kinds.push(seen.needle);
+            }
+        }
+        say("\nhits in RAM (bare addresses, and what chance gives, behind a slash)");
+        let head: String = moments
+            .iter()
+            .map(|moment| format!("{:>16}", column(*moment)))
+            .collect();
+        say(&format!("{:<15}{head}", ""));
+        for kind in kinds {
+            let cells: String = moments
+                .iter()
+                .map(|moment| self.cell(*moment, kind))
+                .collect();
+            say(&format!("{:<15}{cells}", format!("{kind:?}")));
+        }
+        say("");
+        for promise in &self.promises {
+            let verdict = match promise.holds {
+                Some(true) => "holds",
+                Some(false) => "DOES NOT HOLD",
+                None => "not built yet",
+            };
+            say(&format!("{:<50} {verdict}", promise.promise));
+        }
+    }
+
+    /// The most that any reading at that moment showed.
+    fn cell(&self, moment: Moment, kind: Kind) -> String {
+        let seen = self
+            .ram
+            .iter()
+            .filter(|seen| seen.moment == moment && seen.needle == kind);
+        let text = seen.max_by_key(|seen| seen.full_hits).map_or_else(
+            || "-".to_owned(),
+            |seen| match (seen.bare_hits, seen.expected_by_chance) {
+                (Some(bare), Some(chance)) => format!("{} {bare}/{chance}", seen.full_hits),
+                _ => seen.full_hits.to_string(),
+            },
+        );
+        format!("{text:>16}")
+    }
+}
+
+fn column(moment: Moment) -> &'static str {
+    match moment {
+        Moment::Before => "before",
+        Moment::Connected => "connected",
+        Moment::Released => "released",
+        Moment::ReleasedAndAMinute => "released+60",
+        Moment::Silence => "silence",
+        Moment::SilenceAndAMinute => "silence+60",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(moment: Moment, kind: Kind, full: usize) -> Report {
+        let needle = Needle {
+            kind,
+            forms: Vec::new(),
+            bare: None,
+        };
+        let mut report = Report::new().unwrap();
+        let hits = Hits {
+            full,
+            ..Hits::default()
+        };
+        report.add(moment, &[needle], &[hits]);
+        report.judge();
+        report
+    }
+
+    #[test]
+    fn what_is_found_a_minute_after_the_release_was_remembered() {
+        assert!(!report(Moment::ReleasedAndAMinute, Kind::PublicKey, 1).ok);
+        assert!(report(Moment::ReleasedAndAMinute, Kind::PublicKey, 0).ok);
+    }
+
+    #[test]
+    fn silence_ends_the_session_and_not_the_enrolment() {
+        assert!(report(Moment::SilenceAndAMinute, Kind::PublicKey, 1).ok);
+        assert!(!report(Moment::SilenceAndAMinute, Kind::Endpoint, 1).ok);
+    }
+
+    #[test]
+    fn a_search_that_finds_nothing_while_connected_is_no_proof() {
+        assert!(!report(Moment::Connected, Kind::Endpoint, 0).ok);
+    }
+}
