@@ -25,16 +25,13 @@ mod control;
 mod counter_stream;
 mod datapath;
 mod enrolment;
-mod firewall;
 mod offer;
 mod refusal;
 mod run;
 mod serve;
 mod service;
-mod settings;
 mod start;
 mod status;
-mod syscalls;
 mod tls;
 mod token;
 
@@ -44,6 +41,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mayfly_node::{firewall, lockdown, settings, syscalls};
 use mayfly_sys::confine::close_inherited;
 use zeroizing_alloc::ZeroAlloc;
 
