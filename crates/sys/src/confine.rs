@@ -138,15 +138,23 @@ pub struct Sealed {
     _proof: (),
 }
 
+/// Refuses a kernel that cannot confine: one that lacks seccomp, or Landlock of at least
+/// that ABI. To be asked while there is somebody to tell.
+///
+/// # Errors
+/// What it lacks.
+pub fn require(landlock_abi: u8) -> Result<(), Failure> {
+    landlock::require(landlock_abi)?;
+    seccomp::require()
+}
+
 /// Gives up everything that `policy` does not keep.
 ///
 /// # Errors
 /// The step that failed. What came before it stays in force, so the process must end.
 pub fn confine(policy: &Policy<'_>) -> Result<Confined, Failure> {
     threads::require_one()?;
-    // First, while there is still somebody to tell.
-    landlock::require(policy.landlock_abi)?;
-    seccomp::require()?;
+    require(policy.landlock_abi)?;
     let own_threads = threads::open_directory()?;
     for layer in Layer::ALL {
         layer.apply(policy, &own_threads)?;

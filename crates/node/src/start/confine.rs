@@ -5,11 +5,17 @@ use mayfly_sys::confine;
 use super::StartError;
 use super::acquire::Acquired;
 use crate::lockdown;
+use crate::settings::Settings;
 
 /// Open descriptors in a process that may open no other.
 pub struct Confined {
     pub acquired: Acquired,
     pub confinement: confine::Confined,
+}
+
+/// Refuses a kernel that lacks what it takes.
+pub fn require(settings: &Settings) -> Result<(), StartError> {
+    Ok(confine::require(*settings.lockdown.landlock_abi.get_ref())?)
 }
 
 impl Confined {
