@@ -39,6 +39,7 @@ mod token;
 
 use std::alloc::System;
 use std::io::{self, Read as _, Write as _};
+use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -87,6 +88,8 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
+    // A message about a panic could carry what it was about.
+    panic::set_hook(Box::new(|_| ()));
     // Before anything of ours is open.
     if let Err(failure) = close_inherited() {
         return last_words(&StartError::from(failure).into());
