@@ -21,7 +21,7 @@ mod lab;
 pub mod operator;
 mod report;
 mod settings;
-mod web;
+pub mod web;
 
 use std::time::{Duration, Instant, SystemTime};
 
