@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::progress::{say, step};
-use crate::{packages, process, tree};
+use crate::{image, packages, process, tree};
 
 /// How long the attempts may take on this machine, which may be busy.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -63,8 +63,10 @@ struct Report {
     allowed: BTreeSet<String>,
     /// What came back anywhere with that layer away.
     without: BTreeMap<String, BTreeSet<String>>,
-    /// Rows of the daemon's table of system calls.
+    /// How many system calls the daemon may make.
     syscalls_allowed: usize,
+    /// Words for a log that the shipped programs hold.
+    log_strings: Vec<&'static str>,
     /// Each place, with each process.
     places: Vec<Findings>,
 }
@@ -78,7 +80,7 @@ pub fn run() -> Result<()> {
     packages::provide(packages::IMAGE)?;
     packages::provide(packages::QEMU)?;
     let host = step("attempts on this machine", on_host)?;
-    let report = Report::of(vec![host, guest::run()?]);
+    let report = Report::of(vec![host, guest::run()?], words_for_a_log()?);
     let out = tree().join("target/audit");
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     fs::write(out.join("writes.json"), serde_json::to_vec_pretty(&report)?)
@@ -99,8 +101,17 @@ fn on_host() -> Result<Findings> {
     serde_json::from_str(&found).context("attack did not print its findings")
 }
 
+/// What the programs of the sealed image hold; they would not have been packed with any.
+fn words_for_a_log() -> Result<Vec<&'static str>> {
+    let programs = image::binaries::build(image::Profile::Sealed)?;
+    Ok([programs.init, programs.node]
+        .iter()
+        .flat_map(|program| image::silence::log_words(program))
+        .collect())
+}
+
 impl Report {
-    fn of(places: Vec<Findings>) -> Self {
+    fn of(places: Vec<Findings>, log_strings: Vec<&'static str>) -> Self {
         let jails = || places.iter().flat_map(|place| &place.jails);
         let mut without: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (layer, back) in jails().flat_map(|(_, jail)| &jail.without) {
@@ -110,7 +121,8 @@ impl Report {
                 .extend(back.iter().cloned());
         }
         let daemon = jails().find(|(name, _)| *name == "daemon");
-        let failures = failures(&places);
+        let mut failures = failures(&places);
+        failures.extend(log_strings.iter().map(|word| format!("shipped: {word}")));
         Self {
             schema: 1,
             ok: failures.is_empty(),
@@ -123,11 +135,14 @@ impl Report {
             allowed: jails().flat_map(|(_, jail)| jail.allowed.clone()).collect(),
             without,
             syscalls_allowed: daemon.map_or(0, |(_, jail)| jail.syscalls_allowed),
+            log_strings,
             places,
         }
     }
 
     fn show(&self) {
+        let calls = self.syscalls_allowed;
+        say(&format!("the daemon may make {calls} system calls"));
         for place in &self.places {
             let total = place.attempts.len();
             for (name, jail) in &place.jails {
