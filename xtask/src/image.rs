@@ -11,6 +11,7 @@ mod config;
 mod initramfs;
 mod kernel;
 pub mod lock;
+pub mod silence;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub enum Profile {
     Sealed,
     /// With a kernel log on the serial port, for testers.
     Dev,
+    /// What ships, but with an attacker in the node's place, for the write matrix.
+    Attack,
 }
 
 impl Profile {
@@ -38,6 +41,23 @@ impl Profile {
         match self {
             Self::Sealed => "sealed",
             Self::Dev => "dev",
+            Self::Attack => "attack",
+        }
+    }
+
+    /// The fragment of kernel options that is this profile's own.
+    fn kernel(self) -> &'static str {
+        match self {
+            Self::Sealed | Self::Attack => "sealed",
+            Self::Dev => "dev",
+        }
+    }
+
+    /// The package and the program that are `/bin/mayfly-node`.
+    fn node(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sealed | Self::Dev => ("mayfly-node", "mayfly-node"),
+            Self::Attack => ("mayfly-attack", "attack"),
         }
     }
 }
@@ -77,7 +97,7 @@ pub fn build(options: &Options) -> Result<Image> {
         built: commit_time()?,
     };
     let kernel = kernel::build(options.profile)?;
-    let programs = binaries::build()?;
+    let programs = binaries::build(options.profile)?;
     let packed = initramfs::pack(&programs, &pins)?;
 
     let out = tree().join("target/image").join(options.profile.name());

@@ -19,6 +19,7 @@ mod run;
 mod signals;
 mod teardown;
 mod test;
+mod writes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -63,6 +64,10 @@ enum Verb {
         #[arg(long, value_name = "KEY")]
         bundle_key: String,
     },
+    /// Try to leave something behind from inside every confinement, here and in the image
+    ///
+    /// Needs root. Writes target/audit/writes.json.
+    Writes,
     /// Say which kernel source the image is built from
     Lock {
         /// Move the lock to the source that is installed
@@ -96,6 +101,7 @@ fn dispatch(verb: Verb) -> Result<()> {
             profile,
             bundle_key,
         } => build_image(profile, &bundle_key),
+        Verb::Writes => writes::run(),
         Verb::Lock { update } => show_lock(update),
     }
 }

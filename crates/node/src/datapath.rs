@@ -4,7 +4,7 @@
 //!   packet thread     waits for datagrams, frames, commands, answers and time
 //!     UDP  -> trains of datagrams -> Tunnel -> Outbox -> frames to the TUN, trains to UDP
 //!     TUN  -> frames              -> Tunnel -> Outbox -> trains to UDP
-//!     Commands -> Tunnel -> Notice (a channel)
+//!     Commands -> Tunnel -> Notice (a channel), inner addresses to the janitor
 //!   handshake thread  waits for orders and time
 //!     Orders (initiations, peers that come and go) -> Responder -> Answers, cookies to UDP
 //! ```

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! One thread carries packets, one answers handshakes, one does the rest, and no fourth is ever
-//! born. What a node
+//! born. A process of its own, the [`janitor`], has the kernel forget the connections of who is
+//! gone. What a node
 //! knows of a user is in RAM: an enrolment (key, pre-shared key, inner addresses, ticket,
 //! end) until its token ends, and a session while it lives. The only thing that it tells
 //! anybody is +1 and -1 with a ticket.
@@ -25,28 +26,29 @@ mod control;
 mod counter_stream;
 mod datapath;
 mod enrolment;
-mod firewall;
+mod janitor;
 mod offer;
 mod refusal;
 mod run;
 mod serve;
 mod service;
-mod settings;
 mod start;
 mod status;
-mod syscalls;
 mod tls;
 mod token;
 
 use std::alloc::System;
 use std::io::{self, Read as _, Write as _};
-use std::path::PathBuf;
+use std::panic;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use mayfly_node::{firewall, lockdown, settings, syscalls};
 use mayfly_sys::confine::close_inherited;
 use zeroizing_alloc::ZeroAlloc;
 
+use janitor::JanitorError;
 use settings::{Settings, SettingsError};
 use start::StartError;
 
@@ -62,11 +64,14 @@ const MAX_SETTINGS: u64 = mayfly_wire::bundle::MAX_BUNDLE as u64;
 #[command(version)]
 struct Arguments {
     /// The settings file, or - for standard input
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "janitor")]
+    config: Option<PathBuf>,
     /// Check the settings and do nothing else
     #[arg(long)]
     check: bool,
+    /// Be the daemon's janitor, under the Landlock ABI that it demands
+    #[arg(long, value_name = "ABI", hide = true, conflicts_with = "config")]
+    janitor: Option<u8>,
 }
 
 /// Why the daemon is not running.
@@ -78,9 +83,13 @@ enum Failure {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Janitor(#[from] JanitorError),
 }
 
 fn main() -> ExitCode {
+    // A message about a panic could carry what it was about.
+    panic::set_hook(Box::new(|_| ()));
     // Before anything of ours is open.
     if let Err(failure) = close_inherited() {
         return last_words(&StartError::from(failure).into());
@@ -98,7 +107,10 @@ fn last_words(failure: &Failure) -> ExitCode {
 }
 
 fn execute(arguments: &Arguments) -> Result<(), Failure> {
-    let settings = read(arguments)?;
+    if let Some(landlock_abi) = arguments.janitor {
+        return Ok(janitor::run(landlock_abi)?);
+    }
+    let settings = read(arguments.config.as_deref().unwrap_or(Path::new("-")))?;
     if arguments.check {
         let (name, serial) = (settings.name.as_str(), settings.serial);
         let _ = writeln!(io::stdout(), "settings {serial} of {name} are good");
@@ -107,15 +119,12 @@ fn execute(arguments: &Arguments) -> Result<(), Failure> {
     Ok(start::start(settings)?)
 }
 
-fn read(arguments: &Arguments) -> Result<Settings, Failure> {
-    let (file, text) = if arguments.config.as_os_str() == "-" {
+fn read(config: &Path) -> Result<Settings, Failure> {
+    let (file, text) = if config.as_os_str() == "-" {
         ("standard input".to_owned(), read_all(io::stdin()))
     } else {
-        let file = arguments.config.display().to_string();
-        (
-            file,
-            std::fs::File::open(&arguments.config).and_then(read_all),
-        )
+        let file = config.display().to_string();
+        (file, std::fs::File::open(config).and_then(read_all))
     };
     match text {
         Ok(text) => Ok(Settings::parse(&file, &text)?),
@@ -135,6 +144,7 @@ impl Failure {
         match self {
             Self::Unreadable { .. } | Self::Settings(_) => 78,
             Self::Start(error) => error.exit_code(),
+            Self::Janitor(_) => 70,
         }
     }
 }

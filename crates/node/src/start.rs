@@ -41,14 +41,16 @@ pub enum StartError {
 
 /// Starts the daemon and returns when it has drained.
 ///
-/// The order is firm. What needs a right is opened first. Rights are given up on the only
-/// thread there is, for they are per thread and inherited. Then all other threads are made,
-/// and wait. Then no thread can be made any more, and the system calls are few. Only then
-/// is the first byte from a network read.
+/// The order is firm. A kernel that cannot confine is refused before anything is changed on
+/// the machine, and while there is somebody to tell. What needs a right is opened first.
+/// Rights are given up on the only thread there is, for they are per thread and inherited.
+/// Then all other threads are made, and wait. Then no thread can be made any more, and the
+/// system calls are few. Only then is the first byte from a network read.
 ///
 /// # Errors
 /// The first step that failed. Nothing has been served then.
 pub fn start(settings: Settings) -> Result<(), StartError> {
+    confine::require(&settings)?;
     let acquired = Acquired::acquire(settings)?;
     let confined = Confined::confine(acquired)?;
     let spawned = Spawned::spawn(confined)?;

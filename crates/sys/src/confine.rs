@@ -4,7 +4,7 @@
 //!
 //! 1. [`close_inherited`]: first of all, before the process opens anything of its own.
 //! 2. Everything that needs a right is opened by the caller.
-//! 3. [`confine`], while there is one thread only: Linux keeps capabilities and Landlock
+//! 3. [`confine`], where the kernel has what it takes, while there is one thread only: Linux keeps capabilities and Landlock
 //!    rules for each thread, and a thread that was born before keeps what it had.
 //!    - standard descriptors lead to /dev/null;
 //!    - limits: no file grows, no core, no looking inside. SIGXFSZ is ignored first, or the
@@ -19,6 +19,9 @@
 //!
 //! A step that does not take hold fully is an error; the caller ends the process. An error
 //! names the step and nothing else.
+//!
+//! [`confine`] is the steps of [`Layer::ALL`], one after the other. They can be had one by
+//! one ([`take`], [`filter`]), so that a test can leave one out and see what comes back.
 
 mod capabilities;
 mod descriptors;
@@ -87,6 +90,42 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// A step of [`confine`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// Input, output and errors lead nowhere.
+    Descriptors,
+    /// No file grows, nothing dumps core, nothing is locked or queued.
+    Limits,
+    /// Securebits, capability sets, user and groups.
+    Capabilities,
+    /// Nobody looks into the process, and no program that it starts has more rights.
+    Isolation,
+    /// Landlock.
+    Landlock,
+}
+
+impl Layer {
+    /// All of them, in the order in which they work.
+    pub const ALL: [Self; 5] = [
+        Self::Descriptors,
+        Self::Limits,
+        Self::Capabilities,
+        Self::Isolation,
+        Self::Landlock,
+    ];
+
+    fn apply(self, policy: &Policy<'_>, own_threads: &File) -> Result<(), Failure> {
+        match self {
+            Self::Descriptors => descriptors::lead_standard_to_null(),
+            Self::Limits => limits::set(),
+            Self::Capabilities => capabilities::drop_all_but(policy.capabilities, policy.user),
+            Self::Isolation => limits::forbid_looking_inside(),
+            Self::Landlock => landlock::restrict(policy, own_threads),
+        }
+    }
+}
+
 /// A process that has given up its rights, and may still start threads.
 pub struct Confined {
     expected: threads::Expected,
@@ -99,22 +138,50 @@ pub struct Sealed {
     _proof: (),
 }
 
+/// Refuses a kernel that cannot confine: one that lacks seccomp, or Landlock of at least
+/// that ABI. To be asked while there is somebody to tell.
+///
+/// # Errors
+/// What it lacks.
+pub fn require(landlock_abi: u8) -> Result<(), Failure> {
+    landlock::require(landlock_abi)?;
+    seccomp::require()
+}
+
 /// Gives up everything that `policy` does not keep.
 ///
 /// # Errors
 /// The step that failed. What came before it stays in force, so the process must end.
 pub fn confine(policy: &Policy<'_>) -> Result<Confined, Failure> {
     threads::require_one()?;
+    require(policy.landlock_abi)?;
     let own_threads = threads::open_directory()?;
-    descriptors::lead_standard_to_null()?;
-    limits::set()?;
-    capabilities::drop_all_but(policy.capabilities, policy.user)?;
-    limits::forbid_looking_inside()?;
-    landlock::restrict(policy, &own_threads)?;
+    for layer in Layer::ALL {
+        layer.apply(policy, &own_threads)?;
+    }
     Ok(Confined {
         own_threads,
         expected: threads::Expected::after(policy),
     })
+}
+
+/// Takes some of the steps of [`confine`], and looks at nothing.
+///
+/// # Errors
+/// The step that failed.
+pub fn take(layers: &[Layer], policy: &Policy<'_>) -> Result<(), Failure> {
+    let own_threads = threads::open_directory()?;
+    layers
+        .iter()
+        .try_for_each(|layer| layer.apply(policy, &own_threads))
+}
+
+/// Filters the system calls of all threads, and looks at nothing.
+///
+/// # Errors
+/// The filter was refused.
+pub fn filter(allowed: &[Allowed], violation: OnViolation) -> Result<(), Failure> {
+    seccomp::apply(&seccomp::compile(allowed, violation)?)
 }
 
 impl Confined {

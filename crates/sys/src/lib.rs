@@ -3,12 +3,14 @@
 //! - [`tun`], [`udp`]: packets and datagrams, in batches whose buffers are made once.
 //! - [`link`], [`sysctl`]: addresses, routes and kernel settings, at start-up.
 //! - [`nft`]: the firewall, as data.
+//! - [`conntrack`]: deleting the kernel's memory of connections.
 //! - [`confine`]: how a process gives up its rights, for good.
 //!
 //! It decides nothing: which port, which address, which system call is the caller's to say.
 //! It keeps nothing between calls but descriptors and buffers, and prints nothing.
 
 pub mod confine;
+pub mod conntrack;
 pub mod link;
 pub mod nft;
 pub mod sysctl;

@@ -7,6 +7,7 @@
 mod attribute;
 mod expression;
 mod message;
+pub(crate) mod netlink;
 mod socket;
 
 use std::io;

@@ -8,10 +8,12 @@ use crate::Failure;
 /// Nobody: neither root nor the daemon's user.
 const USER: (u32, u32) = (65_533, 65_533);
 
-/// Files and TCP. Not 6, which would forbid signals to the daemon: it is confined apart.
-const LANDLOCK_ABI: u8 = 5;
+/// Files, TCP, abstract sockets. What it says about signals is left out for who has CAP_KILL:
+/// the daemon is confined apart, and could not be ended.
+const LANDLOCK_ABI: u8 = 6;
 
-const POLICY: Policy<'static> = Policy {
+/// What it gives up, in the end: all but this.
+pub const POLICY: Policy<'static> = Policy {
     // To end the daemon before the machine restarts, and to restart it.
     capabilities: &[Capability::CAP_KILL, Capability::CAP_SYS_BOOT],
     user: Some(USER),
@@ -21,7 +23,7 @@ const POLICY: Policy<'static> = Policy {
 
 /// Everything that is called from here on. A call that is not here ends PID 1, which the
 /// kernel takes for a panic and restarts: no worse than any other end.
-const CALLS: [Allowed; 17] = [
+pub const CALLS: [Allowed; 18] = [
     row(
         libc::SYS_poll,
         "waiting for a child's end, the server, or time",
@@ -38,7 +40,14 @@ const CALLS: [Allowed; 17] = [
         "a wait that a signal interrupted",
     ),
     row(libc::SYS_brk, "memory"),
-    row(libc::SYS_mmap, "memory"),
+    Allowed {
+        call: libc::SYS_mmap,
+        only: &[
+            (2, (libc::PROT_READ | libc::PROT_WRITE) as c_uint),
+            (3, (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as c_uint),
+        ],
+        reason: "memory",
+    },
     row(libc::SYS_mremap, "memory"),
     row(libc::SYS_munmap, "memory"),
     row(libc::SYS_kill, "the daemon's end"),
@@ -48,6 +57,11 @@ const CALLS: [Allowed; 17] = [
         reason: "the machine's end",
     },
     row(libc::SYS_close, "the self-test's files"),
+    Allowed {
+        call: libc::SYS_fcntl,
+        only: &[(1, libc::F_GETFD as c_uint)],
+        reason: "a build with debug assertions looks before it closes",
+    },
     row(libc::SYS_exit_group, "if the machine does not restart"),
 ];
 

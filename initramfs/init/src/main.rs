@@ -1,6 +1,7 @@
 //! PID 1: the life of a node, top to bottom. See the library for what it is.
 
 use std::fs;
+use std::panic;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -19,6 +20,8 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 const PAUSE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    // A message about a panic could carry what it was about.
+    panic::set_hook(Box::new(|_| ()));
     let life = live();
     supervise::end_all();
     thread::sleep(PAUSE);

@@ -4,7 +4,8 @@ mod node_support;
 
 use std::time::Duration;
 
-use node_support::{World, eventually};
+use mayfly_netns::Namespace;
+use node_support::{World, eventually, program};
 
 #[test]
 fn every_thread_has_the_filter_no_new_privileges_and_no_capability() {
@@ -52,4 +53,43 @@ fn sigterm_ends_it_with_status_0() {
         node.process.0.try_wait().unwrap()
     });
     assert_eq!(status.code(), Some(0));
+}
+
+/// What becomes of a daemon on a kernel that lacks a system call: exit status and last words.
+fn on_a_kernel_without(call: &str) -> (Option<i32>, String) {
+    let namespace = Namespace::new("node");
+    namespace.ip("link add eth0 type veth peer name other");
+    // Where the example's operator asks how the node is.
+    namespace.ip("addr add 192.0.2.10/24 dev eth0");
+    namespace.ip("link set eth0 up");
+    namespace.ip("link set other up");
+    let mut command = namespace.command(program("attack").to_str().unwrap());
+    let settings = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../crates/node/example.toml"
+    );
+    let output = command
+        .args(["syscall-filter", call])
+        .arg(program("mayfly-node"))
+        .args(["--config", settings])
+        .output()
+        .unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), words)
+}
+
+#[test]
+fn a_kernel_without_landlock_gets_one_line_and_no_service() {
+    let (status, words) = on_a_kernel_without("landlock");
+    assert_eq!(status, Some(69), "{words}");
+    let line = "mayfly-node: confinement: the kernel has no Landlock, or too old a one\n";
+    assert_eq!(words, line);
+}
+
+#[test]
+fn a_kernel_without_seccomp_gets_one_line_and_no_service() {
+    let (status, words) = on_a_kernel_without("seccomp");
+    assert_eq!(status, Some(70), "{words}");
+    let line = "mayfly-node: confinement: the kernel refuses the system call filter\n";
+    assert_eq!(words, line);
 }

@@ -48,7 +48,8 @@ impl Kind {
 /// One does not build.
 pub fn all(named: &[PathBuf], tag: &Tag) -> Result<Vec<Kind>> {
     let node = tag.directory().join("mayfly-node");
-    fs::write(&node, image::binaries::build()?.node).context("cannot write mayfly-node")?;
+    let programs = image::binaries::build(image::Profile::Sealed)?;
+    fs::write(&node, programs.node).context("cannot write mayfly-node")?;
     fs::set_permissions(&node, fs::Permissions::from_mode(0o755))?;
     step(
         "build mayfly and mayfly-accounts",

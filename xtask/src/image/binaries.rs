@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::{Profile, silence};
 use crate::progress::step;
 use crate::tree;
 
@@ -20,13 +21,15 @@ pub struct Programs {
     pub node: Vec<u8>,
 }
 
-/// Builds both in one call of cargo and apart from everything else: cargo unites the
-/// features of what it builds together, and only these two want every log call compiled
-/// out. A target directory of their own keeps host builds as they are.
+/// Builds init, and the profile's program in the node's place, in one call of cargo and apart
+/// from everything else: cargo unites the features of what it builds together, and only these
+/// two want every log call compiled out. A target directory of their own keeps host builds as
+/// they are.
 ///
 /// # Errors
-/// They do not build, are not static, or hold a path of this machine.
-pub fn build() -> Result<Programs> {
+/// They do not build, are not static, or hold a path of this machine or words for a log.
+pub fn build(profile: Profile) -> Result<Programs> {
+    let (package, node) = profile.node();
     let out = tree().join("target/image-build");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -41,23 +44,30 @@ pub fn build() -> Result<Programs> {
             "--target",
             TARGET,
         ])
-        .args(["--package", "mayfly-init", "--package", "mayfly-node"])
+        .args(["--package", "mayfly-init", "--package", package])
         .arg("--target-dir")
         .arg(&out)
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags().join("\x1f"))
         .env_remove("RUSTFLAGS")
         .env(format!("CFLAGS_{}", TARGET.replace('-', "_")), c_flags());
-    step("build init and mayfly-node, static", || run(&mut command))?;
+    step(&format!("build init and {node}, static"), || {
+        run(&mut command)
+    })?;
 
     let program = |name: &str| {
         let path = out.join(TARGET).join("image").join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         check(name, &bytes)?;
+        // The attacker names what it tries.
+        if profile != Profile::Attack {
+            let words = silence::log_words(&bytes);
+            ensure!(words.is_empty(), "{name} could log: it holds {words:?}");
+        }
         Ok::<_, anyhow::Error>(bytes)
     };
     Ok(Programs {
         init: program("init")?,
-        node: program("mayfly-node")?,
+        node: program(node)?,
     })
 }
 

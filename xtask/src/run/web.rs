@@ -29,6 +29,7 @@ pub fn random_page(length: usize) -> Result<Vec<u8>> {
 /// The server; it ends when dropped.
 #[derive(Debug)]
 pub struct Web {
+    address: SocketAddr,
     visitors: Arc<Mutex<Vec<IpAddr>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -43,6 +44,8 @@ impl Web {
         let listener =
             TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
         listener.set_nonblocking(true)?;
+        // With the port that the kernel chose, if it was asked to.
+        let address = listener.local_addr()?;
         let visitors = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let (guests, ended) = (visitors.clone(), stop.clone());
@@ -63,10 +66,16 @@ impl Web {
             }
         });
         Ok(Self {
+            address,
             visitors,
             stop,
             thread: Some(thread),
         })
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Who came, in order.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -17,6 +18,7 @@ use mayfly_tunnel::{Enrolment, Event, Frame, Order, Outbox, Path, PeerId, Tunnel
 use super::messages::{Answers, Command, Commands, Notice, Orders};
 use super::{patience, send};
 use crate::enrolment::{EnrolmentId, Peer};
+use crate::janitor::Janitor;
 
 /// Trains that are taken in at once. It bounds the outbox, and how long one descriptor keeps
 /// the others waiting.
@@ -36,6 +38,7 @@ pub struct Descriptors {
     pub commands: Commands,
     pub orders: Orders,
     pub answers: Answers,
+    pub janitor: Janitor,
 }
 
 /// Everything that the packet thread owns.
@@ -48,8 +51,15 @@ pub struct Packets {
     notices: UnboundedSender<Notice>,
     outbox: Outbox,
     peers: HashMap<EnrolmentId, PeerId>,
-    enrolments: HashMap<PeerId, EnrolmentId>,
+    enrolments: HashMap<PeerId, Enrolled>,
     epoll: Epoll,
+}
+
+/// What the rest of the node knows a peer by.
+struct Enrolled {
+    id: EnrolmentId,
+    ipv4: Ipv4Addr,
+    ipv6: Option<Ipv6Addr>,
 }
 
 /// What epoll says is ready.
@@ -57,6 +67,10 @@ const UDP: u64 = 0;
 const TUN: u64 = 1;
 const COMMANDS: u64 = 2;
 const ANSWERS: u64 = 3;
+/// It says nothing while it lives.
+const JANITOR: u64 = 4;
+/// How long what the janitor could not take waits.
+const JANITOR_BUSY: Duration = Duration::from_millis(50);
 
 impl Packets {
     /// Waits for nothing yet.
@@ -74,6 +88,7 @@ impl Packets {
         epoll.add(&descriptors.tun, readable(TUN))?;
         epoll.add(descriptors.commands.signal(), readable(COMMANDS))?;
         epoll.add(descriptors.answers.signal(), readable(ANSWERS))?;
+        epoll.add(&descriptors.janitor, readable(JANITOR))?;
         Ok(Self {
             tunnel,
             descriptors,
@@ -88,17 +103,20 @@ impl Packets {
         })
     }
 
-    /// Carries packets until the TUN device or the socket is gone for good.
+    /// Carries packets until the TUN device, the socket or the janitor is gone for good.
     ///
     /// # Errors
     /// What epoll or a descriptor said last.
     pub fn run(mut self) -> io::Result<()> {
-        let mut events = [EpollEvent::empty(); 4];
+        let mut events = [EpollEvent::empty(); 5];
         loop {
             let ready = self.wait(&mut events)?;
             let now = Instant::now();
             let ready = events.get(..ready).unwrap_or_default();
             let is_ready = |token| ready.iter().any(|event| event.data() == token);
+            if is_ready(JANITOR) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
             // First: a client whose enrolment was answered may have sent its initiation.
             if is_ready(COMMANDS) {
                 self.obey();
@@ -119,6 +137,7 @@ impl Packets {
             self.carry_out();
             self.notify();
             self.order();
+            self.descriptors.janitor.flush()?;
         }
     }
 
@@ -132,7 +151,14 @@ impl Packets {
         self.datagrams.scrub();
         self.frame.scrub();
         self.outbox.scrub();
-        let patience = patience(self.tunnel.poll_timeout());
+        let again = self.descriptors.janitor.is_behind();
+        let again = again.then(|| Instant::now() + JANITOR_BUSY);
+        let patience = patience(
+            [self.tunnel.poll_timeout(), again]
+                .into_iter()
+                .flatten()
+                .min(),
+        );
         interrupted_is_none(self.epoll.wait(events, patience))
     }
 
@@ -193,8 +219,10 @@ impl Packets {
                 Command::Add(id, peer) => self.add(id, &peer),
                 Command::Remove(id) => {
                     if let Some(peer) = self.peers.remove(&id) {
-                        self.enrolments.remove(&peer);
                         self.tunnel.remove_peer(peer);
+                        if let Some(enrolled) = self.enrolments.remove(&peer) {
+                            enrolled.forget_connections(&mut self.descriptors.janitor);
+                        }
                     }
                 }
                 Command::End(id) => {
@@ -217,7 +245,8 @@ impl Packets {
         debug_assert!(added.is_ok());
         if let Ok(added) = added {
             self.peers.insert(id, added);
-            self.enrolments.insert(added, id);
+            let (ipv4, ipv6) = (peer.ipv4, peer.ipv6);
+            self.enrolments.insert(added, Enrolled { id, ipv4, ipv6 });
         }
     }
 
@@ -238,10 +267,23 @@ impl Packets {
                 Event::SessionDown(peer) => (Notice::SessionDown, peer),
             };
             // A peer that was removed is known to be down.
-            if let Some(id) = self.enrolments.get(&peer) {
+            if let Some(enrolled) = self.enrolments.get(&peer) {
+                if matches!(event, Event::SessionDown(_)) {
+                    enrolled.forget_connections(&mut self.descriptors.janitor);
+                }
                 // Nobody listens once the process is about to end.
-                let _ = self.notices.send(notice(*id));
+                let _ = self.notices.send(notice(enrolled.id));
             }
+        }
+    }
+}
+
+impl Enrolled {
+    /// Nothing more of this peer goes into the TUN device by now.
+    fn forget_connections(&self, janitor: &mut Janitor) {
+        janitor.forget(self.ipv4.into());
+        if let Some(ipv6) = self.ipv6 {
+            janitor.forget(ipv6.into());
         }
     }
 }

@@ -9,6 +9,7 @@ use mayfly_sys::{link, nft, sysctl};
 use super::{StartError, wanted};
 use crate::enrolment::own_address;
 use crate::firewall;
+use crate::janitor::Janitor;
 use crate::settings::Settings;
 
 /// Name of the TUN device.
@@ -27,6 +28,7 @@ pub struct Acquired {
     pub udp: Udp,
     pub enrolment: TcpListener,
     pub health: TcpListener,
+    pub janitor: Janitor,
 }
 
 impl Acquired {
@@ -44,12 +46,15 @@ impl Acquired {
         )?;
         let enrolment = listen("the enrolment port", any(settings.enrolment.port.get()))?;
         let health = listen("the health address", *settings.operator.healthz.get_ref())?;
+        let abi = *settings.lockdown.landlock_abi.get_ref();
+        let janitor = wanted("the janitor", Janitor::start(abi))?;
         Ok(Self {
             settings,
             tun,
             udp,
             enrolment,
             health,
+            janitor,
         })
     }
 }

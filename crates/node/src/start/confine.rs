@@ -1,9 +1,11 @@
 //! All rights but that of using what is open.
 
-use mayfly_sys::confine::{self, Policy};
+use mayfly_sys::confine;
 
 use super::StartError;
 use super::acquire::Acquired;
+use crate::lockdown;
+use crate::settings::Settings;
 
 /// Open descriptors in a process that may open no other.
 pub struct Confined {
@@ -11,17 +13,22 @@ pub struct Confined {
     pub confinement: confine::Confined,
 }
 
+/// Refuses a kernel that lacks what it takes.
+pub fn require(settings: &Settings) -> Result<(), StartError> {
+    Ok(confine::require(*settings.lockdown.landlock_abi.get_ref())?)
+}
+
 impl Confined {
     /// Gives up all capabilities, the user, files, and TCP but to the account service.
     pub fn confine(acquired: Acquired) -> Result<Self, StartError> {
         let settings = &acquired.settings;
         let privilege = &settings.privilege;
-        let confinement = confine::confine(&Policy {
-            capabilities: &[],
-            user: Some((privilege.uid.get(), privilege.gid.get())),
-            connect_tcp: &[settings.accounts.address.get_ref().port()],
-            landlock_abi: *settings.lockdown.landlock_abi.get_ref(),
-        })?;
+        let port = [settings.accounts.address.get_ref().port()];
+        let confinement = confine::confine(&lockdown::daemon(
+            (privilege.uid.get(), privilege.gid.get()),
+            &port,
+            *settings.lockdown.landlock_abi.get_ref(),
+        ))?;
         Ok(Self {
             acquired,
             confinement,

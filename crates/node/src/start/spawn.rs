@@ -57,6 +57,7 @@ impl Spawned {
             udp,
             enrolment,
             health,
+            janitor,
         } = confined.acquired;
         let (tunnel, responder) = tunnel(&settings);
         let node = PublicKey(tunnel.public_key());
@@ -73,6 +74,7 @@ impl Spawned {
             commands: commands.clone(),
             orders,
             answers,
+            janitor,
         };
         let (notices, heard) = unbounded_channel();
         let packets = Packets::new(tunnel, descriptors, notices);

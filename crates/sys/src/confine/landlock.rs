@@ -14,6 +14,26 @@ use super::{Capability, Failure, Policy};
 /// What came later is either no restriction (7, 8) or would cut what we live by (10: UDP).
 const KNOWN_ABI: u8 = 6;
 
+/// Refuses a kernel that has no Landlock, or an older one than `abi`.
+pub fn require(abi: u8) -> Result<(), Failure> {
+    /// LANDLOCK_CREATE_RULESET_VERSION (linux/landlock.h)
+    const ASK_VERSION: libc::c_long = 1;
+    const NOTHING: libc::c_long = 0;
+    // SAFETY: asked for its version, the kernel reads no memory.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            NOTHING,
+            NOTHING,
+            ASK_VERSION,
+        )
+    };
+    if version < libc::c_long::from(abi) {
+        return Err(Failure::Landlock);
+    }
+    Ok(())
+}
+
 /// Restricts this thread and those that it will start. Only below `readable` something may be
 /// read.
 pub fn restrict(policy: &Policy<'_>, readable: &File) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use nix::errno::Errno;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -27,6 +28,23 @@ pub enum OnViolation {
     Kill,
     /// The call fails with EPERM: for tests that count what is refused.
     Refuse,
+}
+
+/// Refuses a kernel that cannot filter, or not end a process for a call.
+pub fn require() -> Result<(), Failure> {
+    let action = libc::SECCOMP_RET_KILL_PROCESS;
+    // SAFETY: the kernel reads the four bytes of `action`, which outlives the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::c_long::from(libc::SECCOMP_GET_ACTION_AVAIL),
+            0 as libc::c_long,
+            &raw const action,
+        )
+    };
+    Errno::result(answer)
+        .map(drop)
+        .map_err(|_| Failure::Seccomp)
 }
 
 /// Translates a table for the kernel.

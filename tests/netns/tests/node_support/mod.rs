@@ -94,11 +94,11 @@ impl World {
 pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let packages = ["-p", "mayfly-node", "-p", "mayfly-accounts"];
+        let packages = ["mayfly-node", "mayfly-accounts", "mayfly-attack"];
         let mut build = Command::new(env!("CARGO"));
         let built = build
             .args(["build", "--quiet"])
-            .args(packages)
+            .args(packages.iter().flat_map(|package| ["-p", package]))
             .status()
             .unwrap();
         assert!(built.success(), "the programs do not build");

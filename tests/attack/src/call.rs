@@ -1,0 +1,57 @@
+//! System calls as the kernel has them: an attacker does not ask a library.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+
+/// An argument of a system call.
+pub enum Argument<'a> {
+    Number(i64),
+    Text(&'a CStr),
+    /// What the kernel reads, or fills.
+    Bytes(&'a mut [u8]),
+}
+
+/// Makes a call and returns what it returned.
+///
+/// # Errors
+/// What the kernel said.
+pub fn call<const N: usize>(
+    number: libc::c_long,
+    arguments: [Argument<'_>; N],
+) -> Result<i64, Errno> {
+    let mut words = [0; 6];
+    for (word, argument) in words.iter_mut().zip(arguments) {
+        *word = match argument {
+            Argument::Number(number) => number,
+            Argument::Text(text) => text.as_ptr() as i64,
+            Argument::Bytes(bytes) => bytes.as_mut_ptr() as i64,
+        };
+    }
+    let [a, b, c, d, e, f] = words;
+    // SAFETY: pointers among the arguments are of borrows that outlive the call, and the
+    // attempts, all in this crate, give the sizes that the kernel wants. No attempt unmaps or
+    // remaps what the program uses.
+    let returned = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    Errno::result(returned)
+}
+
+/// A number.
+pub const fn number(number: i64) -> Argument<'static> {
+    Argument::Number(number)
+}
+
+/// A flag, or several.
+pub const fn flags(flags: libc::c_int) -> Argument<'static> {
+    Argument::Number(flags as i64)
+}
+
+/// A path or a name.
+pub const fn text(text: &CStr) -> Argument<'_> {
+    Argument::Text(text)
+}
+
+/// Memory.
+pub const fn bytes(bytes: &mut [u8]) -> Argument<'_> {
+    Argument::Bytes(bytes)
+}

@@ -1,0 +1,120 @@
+//! The node's confinements, whole or with a layer left out.
+
+use mayfly_init::confine as first_process;
+use mayfly_node::{lockdown, syscalls};
+use mayfly_sys::confine::{self, Allowed, Failure, Layer, OnViolation, Policy};
+
+use crate::place::SERVICE;
+
+/// Whose confinement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jail {
+    /// The daemon, which has the network.
+    Daemon,
+    /// Who deletes the connections of peers that are gone.
+    Janitor,
+    /// PID 1 of the image.
+    FirstProcess,
+}
+
+/// A layer that can be taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wall {
+    /// A step of the confinement.
+    Layer(Layer),
+    /// The filter of system calls.
+    Seccomp,
+    /// The firewall, which is not of a process.
+    Firewall,
+    /// The root, which is read-only in the image.
+    Root,
+}
+
+impl Jail {
+    pub const ALL: [Self; 3] = [Self::Daemon, Self::Janitor, Self::FirstProcess];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Janitor => "janitor",
+            Self::FirstProcess => "pid1",
+        }
+    }
+
+    /// User and group of the confined process.
+    pub fn user(self) -> (u32, u32) {
+        self.policy().user.unwrap_or_default()
+    }
+
+    /// Locks this process up behind every wall but those `left_out`, under the filter that
+    /// refuses instead of killing.
+    ///
+    /// # Errors
+    /// A wall did not stand.
+    pub fn lock(self, left_out: &[Wall]) -> Result<(), Failure> {
+        let policy = self.policy();
+        let stands = |wall| !left_out.contains(&wall);
+        if left_out
+            .iter()
+            .all(|wall| matches!(wall, Wall::Firewall | Wall::Root))
+        {
+            let confined = confine::confine(&policy)?;
+            return confined.seal(self.calls(), OnViolation::Refuse).map(drop);
+        }
+        let layers = Layer::ALL
+            .into_iter()
+            .filter(|layer| stands(Wall::Layer(*layer)));
+        confine::take(&layers.collect::<Vec<_>>(), &policy)?;
+        if stands(Wall::Seccomp) {
+            confine::filter(self.calls(), OnViolation::Refuse)?;
+        }
+        Ok(())
+    }
+
+    fn policy(self) -> Policy<'static> {
+        const SERVICE_PORT: &[u16] = &[SERVICE.port()];
+        const DAEMON: (u32, u32) = (65_532, 65_532);
+        // What there is up to 6 is used, here as in the daemon.
+        const LEAST_ABI: u8 = 3;
+        match self {
+            Self::Daemon => lockdown::daemon(DAEMON, SERVICE_PORT, LEAST_ABI),
+            Self::Janitor => lockdown::janitor(LEAST_ABI),
+            Self::FirstProcess => first_process::POLICY,
+        }
+    }
+
+    /// The table of calls.
+    pub fn calls(self) -> &'static [Allowed] {
+        match self {
+            Self::Daemon => syscalls::ALLOWED,
+            Self::Janitor => lockdown::JANITOR_CALLS,
+            Self::FirstProcess => &first_process::CALLS,
+        }
+    }
+}
+
+impl Wall {
+    pub const ALL: [Self; 8] = [
+        Self::Layer(Layer::Descriptors),
+        Self::Layer(Layer::Limits),
+        Self::Layer(Layer::Capabilities),
+        Self::Layer(Layer::Isolation),
+        Self::Layer(Layer::Landlock),
+        Self::Seccomp,
+        Self::Firewall,
+        Self::Root,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Layer(Layer::Descriptors) => "descriptors",
+            Self::Layer(Layer::Limits) => "limits",
+            Self::Layer(Layer::Capabilities) => "capabilities",
+            Self::Layer(Layer::Isolation) => "isolation",
+            Self::Layer(Layer::Landlock) => "landlock",
+            Self::Seccomp => "seccomp",
+            Self::Firewall => "firewall",
+            Self::Root => "root",
+        }
+    }
+}

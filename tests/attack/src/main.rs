@@ -1,0 +1,67 @@
+//! An attacker in the place of the node's processes: it takes their firewall and their
+//! confinement, and then tries to leave something behind.
+//!
+//! ```text
+//! attack matrix              every attempt in every confinement, whole and with one layer
+//!                            left out: JSON. As root; in a network namespace of its own.
+//! attack --config -          the same as /bin/mayfly-node of an attack image; the findings
+//!                            lie in marked pages of RAM, for there is no other way out.
+//! attack try JAIL WALLS ATTEMPT DIRECTORY
+//!                            one attempt, in a process that ends with its errno, or 0.
+//! attack syscall-filter CALL PROGRAM...
+//!                            runs a program for which the kernel does not have a call.
+//! ```
+//!
+//! Each attempt is a process of its own: there is no way back out of a confinement, nor out
+//! of some of the attempts. The filter refuses instead of killing, which is all that is not
+//! as in the shipped node. It is shipped nowhere.
+
+mod attempts;
+mod call;
+mod jail;
+mod marked;
+mod matrix;
+mod place;
+mod scene;
+mod trial;
+
+use std::env;
+use std::io::{self, Read as _};
+use std::process::ExitCode;
+use std::thread;
+
+use mayfly_sys::confine;
+
+fn main() -> ExitCode {
+    // As the programs do whose place it takes.
+    confine::close_inherited().expect("descriptors can be closed");
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["try", jail, walls, attempt, directory] => trial::run(jail, walls, attempt, directory),
+        ["matrix"] => {
+            let findings = matrix::run(scene::Scene::host());
+            serde_json::to_writer_pretty(io::stdout(), &findings).expect("stdout takes it");
+            println!();
+            ExitCode::SUCCESS
+        }
+        ["--config", "-"] => in_the_image(),
+        ["syscall-filter", call, program @ ..] => trial::without_call(call, program),
+        // What the attempt "execute" becomes.
+        [] => ExitCode::SUCCESS,
+        _ => panic!("see the top of main.rs for what can be asked"),
+    }
+}
+
+/// Never returns: the end of the node is the end of the machine.
+fn in_the_image() -> ! {
+    io::stdin()
+        .read_to_end(&mut Vec::new())
+        .expect("PID 1 sends settings");
+    let findings = matrix::run(scene::Scene::image());
+    let pages = marked::pages(&serde_json::to_vec(&findings).expect("it is JSON"));
+    loop {
+        thread::park();
+        std::hint::black_box(&pages);
+    }
+}

@@ -1,0 +1,122 @@
+//! One attempt, on either side of the process in which it is made.
+
+use std::io::Read as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::alarm;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+use crate::attempts::{self, Attempt};
+use crate::jail::{Jail, Wall};
+use crate::place::Place;
+use crate::scene::Scene;
+
+/// After this a call that waits is ended, in seconds.
+const PATIENCE: u32 = 10;
+/// No errno is as high.
+const BROKEN: u8 = 250;
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    CameThrough,
+    Refused(Errno),
+}
+
+/// Makes an attempt behind all walls but those `left_out`, which the scene has put up.
+///
+/// # Panics
+/// The process did not get as far as the attempt.
+pub fn outcome(scene: &Scene, jail: Jail, left_out: &[Wall], attempt: &Attempt) -> Outcome {
+    let (directory, log) = scene.prepare(jail, left_out);
+    let walls: Vec<_> = left_out.iter().map(|wall| wall.name()).collect();
+    let mut process = Command::new("/proc/self/exe")
+        .args(["try", jail.name(), &walls.join(","), attempt.name])
+        .arg(directory)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("this program can be started");
+    let mut heard = Vec::new();
+    let stderr = process.stderr.take();
+    stderr.map(|mut stderr| stderr.read_to_end(&mut heard));
+    let status = process.wait().expect("it was started");
+    drop(log);
+    match status.code() {
+        Some(0) => Outcome::CameThrough,
+        Some(code) if code < i32::from(BROKEN) => {
+            // The only thing that the attempt itself cannot know.
+            if attempt.name == "stderr" && heard == b"seen" {
+                return Outcome::CameThrough;
+            }
+            Outcome::Refused(Errno::from_raw(code))
+        }
+        _ => panic!(
+            "{} of {} without {walls:?}: signal {:?}, {}",
+            attempt.name,
+            jail.name(),
+            status.signal(),
+            String::from_utf8_lossy(&heard)
+        ),
+    }
+}
+
+/// The attempt itself.
+pub fn run(jail: &str, walls: &str, attempt: &str, directory: &str) -> ExitCode {
+    let jail = Jail::ALL.into_iter().find(|found| found.name() == jail);
+    let left_out: Vec<_> = Wall::ALL
+        .into_iter()
+        .filter(|wall| walls.split(',').any(|name| name == wall.name()))
+        .collect();
+    let attempt = attempts::all().find(|found| found.name == attempt);
+    let (Some(jail), Some(attempt)) = (jail, attempt) else {
+        return BROKEN.into();
+    };
+    keep_to_itself();
+    alarm::set(PATIENCE);
+    let place = Place::open(Path::new(directory));
+    if let Err(failure) = jail.lock(&left_out) {
+        eprintln!("{failure}");
+        return BROKEN.into();
+    }
+    // Not by returning: that would do more than end.
+    match (attempt.by)(&place) {
+        Ok(()) => std::process::exit(0),
+        Err(errno) => std::process::exit(errno as i32),
+    }
+}
+
+/// What comes through on this machine shall go with the process. The image has no namespaces
+/// and goes as a whole.
+fn keep_to_itself() {
+    let apart = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+    if unshare(apart).is_ok() {
+        let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+        let _ = mount(None::<&str>, "/", None::<&str>, private, None::<&str>);
+    }
+}
+
+/// Runs a program on a kernel that does not have a system call, as far as it can tell.
+pub fn without_call(call: &str, program: &[&str]) -> ExitCode {
+    let call = match call {
+        "landlock" => libc::SYS_landlock_create_ruleset,
+        "seccomp" => libc::SYS_seccomp,
+        _ => return BROKEN.into(),
+    };
+    let Some((program, arguments)) = program.split_first() else {
+        return BROKEN.into();
+    };
+    let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    let calls = [(call, Vec::new())].into();
+    let filter = SeccompFilter::new(calls, SeccompAction::Allow, missing, TargetArch::x86_64)
+        .and_then(BpfProgram::try_from)
+        .expect("a filter of one call");
+    seccompiler::apply_filter(&filter).expect("as root");
+    eprintln!("{}", Command::new(program).args(arguments).exec());
+    BROKEN.into()
+}

@@ -1,0 +1,71 @@
+//! Runs `cargo xtask writes` and judges its report. Needs root.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a set-up that fails is a test that fails"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The report of one run, made once for all tests.
+fn report() -> &'static Value {
+    static REPORT: OnceLock<Value> = OnceLock::new();
+    REPORT.get_or_init(|| {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let path = tree.join("target/audit/writes.json");
+        let _ = fs::remove_file(&path);
+        Command::new(env!("CARGO"))
+            .args(["run", "--quiet", "--package", "xtask", "--", "writes"])
+            .current_dir(&tree)
+            .status()
+            .unwrap();
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    })
+}
+
+fn in_the_image() -> &'static Value {
+    let places = report()["places"].as_array().unwrap();
+    places
+        .iter()
+        .find(|place| place["place"] == "image")
+        .unwrap()
+}
+
+#[test]
+fn in_the_image_too_only_what_is_needed_comes_through() {
+    assert_eq!(report()["failures"], Value::Array(Vec::new()));
+    assert!(in_the_image()["attempts"].as_array().unwrap().len() >= 70);
+}
+
+#[test]
+fn the_sealed_kernel_has_nothing_for_half_of_what_the_host_would_do() {
+    // Even root, with no layer at all, finds no memory without a name, no module, no log.
+    let unconfined = &in_the_image()["jails"]["daemon"]["unconfined"];
+    let unconfined = unconfined.as_array().unwrap();
+    for attempt in [
+        "memfd-create",
+        "memfd-secret",
+        "shmget",
+        "mq-open",
+        "io-uring",
+        "bpf",
+        "init-module",
+        "kexec-load",
+        "dev-kmsg",
+        "dev-ttyS0",
+        "packet-socket",
+        "new-user-namespace",
+        "add-key",
+    ] {
+        assert!(!unconfined.iter().any(|name| name == attempt), "{attempt}");
+    }
+}
+
+#[test]
+fn the_shipped_programs_hold_no_words_for_a_log() {
+    assert_eq!(report()["log_strings"], Value::Array(Vec::new()));
+}

@@ -1,0 +1,226 @@
+//! `cargo xtask writes`: ways to leave something behind, tried from inside the node.
+//!
+//! `tests/attack` tries them, in the confinement of each of the node's processes, whole and
+//! with one layer away: on this machine, and in an attack image, which is the sealed image
+//! with that program in the node's place. The findings of both are judged here and written
+//! to `target/audit/writes.json`, where the audit takes them from.
+
+mod guest;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::progress::{say, step};
+use crate::{image, packages, process, tree};
+
+/// How long the attempts may take on this machine, which may be busy.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How long the program's build may take.
+const BUILD: Duration = Duration::from_secs(1800);
+
+/// What a process needs for its work, and so may do: process, attempt.
+const NEEDED: [(&str, &str); 2] = [
+    ("daemon", "tcp-to-the-account-service"),
+    ("pid1", "signal-another"),
+];
+/// Fewer attempts than this would be no matrix.
+const LEAST: usize = 70;
+
+/// What `attack` found in one place.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Findings {
+    place: String,
+    attempts: Vec<String>,
+    jails: BTreeMap<String, InJail>,
+}
+
+/// What it found in one confinement.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InJail {
+    syscalls_allowed: usize,
+    allowed: Vec<String>,
+    refused: BTreeMap<String, String>,
+    without: BTreeMap<String, Vec<String>>,
+    unconfined: Vec<String>,
+}
+
+/// `target/audit/writes.json`
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: u32,
+    ok: bool,
+    failures: Vec<String>,
+    /// How many attempts there are.
+    attempts: usize,
+    /// What came through anywhere.
+    allowed: BTreeSet<String>,
+    /// What came back anywhere with that layer away.
+    without: BTreeMap<String, BTreeSet<String>>,
+    /// How many system calls the daemon may make.
+    syscalls_allowed: usize,
+    /// Words for a log that the shipped programs hold.
+    log_strings: Vec<&'static str>,
+    /// Each place, with each process.
+    places: Vec<Findings>,
+}
+
+/// Tries everything, and says what came through.
+///
+/// # Errors
+/// Something came through that is not needed, or the attempts could not be made.
+pub fn run() -> Result<()> {
+    packages::require_root()?;
+    packages::provide(packages::IMAGE)?;
+    packages::provide(packages::QEMU)?;
+    let host = step("attempts on this machine", on_host)?;
+    let report = Report::of(vec![host, guest::run()?], words_for_a_log()?);
+    let out = tree().join("target/audit");
+    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+    fs::write(out.join("writes.json"), serde_json::to_vec_pretty(&report)?)
+        .context("cannot write writes.json")?;
+    report.show();
+    say("report: target/audit/writes.json");
+    ensure!(report.ok, "{}", report.failures.join("; "));
+    Ok(())
+}
+
+fn on_host() -> Result<Findings> {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let words = "build --locked --package mayfly-attack --package mayfly-client";
+    let mut build = process::command([cargo.as_str()].into_iter().chain(words.split(' ')));
+    process::output(build.current_dir(tree()), "cargo build", BUILD)?;
+    let mut attack = process::command(["target/debug/attack", "matrix"]);
+    let found = process::output(attack.current_dir(tree()), "attack", LIMIT)?;
+    serde_json::from_str(&found).context("attack did not print its findings")
+}
+
+/// What the programs of the sealed image hold; they would not have been packed with any.
+fn words_for_a_log() -> Result<Vec<&'static str>> {
+    let programs = image::binaries::build(image::Profile::Sealed)?;
+    Ok([programs.init, programs.node]
+        .iter()
+        .flat_map(|program| image::silence::log_words(program))
+        .collect())
+}
+
+impl Report {
+    fn of(places: Vec<Findings>, log_strings: Vec<&'static str>) -> Self {
+        let jails = || places.iter().flat_map(|place| &place.jails);
+        let mut without: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (layer, back) in jails().flat_map(|(_, jail)| &jail.without) {
+            without
+                .entry(layer.clone())
+                .or_default()
+                .extend(back.iter().cloned());
+        }
+        let daemon = jails().find(|(name, _)| *name == "daemon");
+        let mut failures = failures(&places);
+        failures.extend(log_strings.iter().map(|word| format!("shipped: {word}")));
+        Self {
+            schema: 1,
+            ok: failures.is_empty(),
+            failures,
+            attempts: places
+                .iter()
+                .map(|place| place.attempts.len())
+                .min()
+                .unwrap_or(0),
+            allowed: jails().flat_map(|(_, jail)| jail.allowed.clone()).collect(),
+            without,
+            syscalls_allowed: daemon.map_or(0, |(_, jail)| jail.syscalls_allowed),
+            log_strings,
+            places,
+        }
+    }
+
+    fn show(&self) {
+        let calls = self.syscalls_allowed;
+        say(&format!("the daemon may make {calls} system calls"));
+        for place in &self.places {
+            let total = place.attempts.len();
+            for (name, jail) in &place.jails {
+                let place = &place.place;
+                let came = &jail.allowed;
+                say(&format!(
+                    "\n{name}, {place}: {} of {total} came through {came:?}",
+                    came.len()
+                ));
+                for (layer, back) in &jail.without {
+                    say(&format!("  without {layer:<13}{:>4} come back", back.len()));
+                }
+                say(&format!(
+                    "  without anything    {:>4} come back",
+                    jail.unconfined.len()
+                ));
+            }
+        }
+    }
+}
+
+/// What should not be as it is.
+fn failures(places: &[Findings]) -> Vec<String> {
+    let mut failures = Vec::new();
+    for place in places {
+        let at = &place.place;
+        if place.attempts.len() < LEAST {
+            failures.push(format!("{at}: only {} attempts", place.attempts.len()));
+        }
+        for (name, jail) in &place.jails {
+            for attempt in &jail.allowed {
+                if !NEEDED.contains(&(name, attempt)) {
+                    failures.push(format!("{at}, {name}: {attempt} came through"));
+                }
+            }
+            // Else the attempts are no good, or the layers are not what holds them.
+            if jail.without.get("seccomp").is_none_or(Vec::is_empty) {
+                failures.push(format!("{at}, {name}: nothing comes back without seccomp"));
+            }
+        }
+    }
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(allowed: &str, back: &[&str]) -> Findings {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let jail = InJail {
+            syscalls_allowed: 1,
+            allowed: names(&[allowed]),
+            refused: BTreeMap::new(),
+            without: [("seccomp".to_owned(), names(back))].into(),
+            unconfined: Vec::new(),
+        };
+        Findings {
+            place: "host".to_owned(),
+            attempts: vec![String::new(); LEAST],
+            jails: [("daemon".to_owned(), jail)].into(),
+        }
+    }
+
+    #[test]
+    fn only_what_is_needed_may_come_through() {
+        let needed = findings(NEEDED[0].1, &["chmod"]);
+        assert!(failures(&[needed]).is_empty());
+        // PID 1 needs it, the daemon does not.
+        let other = findings(NEEDED[1].1, &["chmod"]);
+        assert_eq!(failures(&[other]).len(), 1);
+    }
+
+    #[test]
+    fn a_matrix_that_cannot_fail_fails() {
+        assert_eq!(failures(&[findings(NEEDED[0].1, &[])]).len(), 1);
+        let mut few = findings(NEEDED[0].1, &["chmod"]);
+        few.attempts.pop();
+        assert_eq!(failures(&[few]).len(), 1);
+    }
+}

@@ -1,0 +1,181 @@
+//! The attempts in the image: boot it, and read what lies in its RAM.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use sha2::{Digest as _, Sha256};
+
+use super::{Findings, LIMIT};
+use crate::image::{self, Image, Options, Profile};
+use crate::process::{self, Job};
+use crate::progress::step;
+use crate::run::web::Web;
+use crate::{signals, tree};
+
+/// Of the guest's RAM, which is a file. In MiB.
+const RAM: u32 = 192;
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the attempts may take under emulation.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// As in `tests/attack/src/marked.rs`.
+const PAGE: usize = 4096;
+const PHRASE: &str = "mayfly: findings of an attack";
+const HASH: usize = 32;
+
+/// Builds the attack image, boots it and waits for its findings.
+///
+/// # Errors
+/// It does not come up, or tells nothing in time.
+pub fn run() -> Result<Findings> {
+    let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let scratch = scratch.path();
+    let (key, public) = make_key(scratch)?;
+    let image = image::build(&Options {
+        profile: Profile::Attack,
+        bundle_key: image::parse_bundle_key(public.trim())?,
+    })?;
+    let bundle = sign(scratch, &key)?;
+    step("attempts in the attack image", || {
+        let web = Web::serve(([127, 0, 0, 1], 0).into(), bundle)?;
+        let ram = scratch.join("ram");
+        let mut guest = boot(&image, &ram, web.address().port())?;
+        await_findings(&ram, &mut guest)
+    })
+}
+
+fn make_key(scratch: &Path) -> Result<(std::path::PathBuf, String)> {
+    let key = scratch.join("bundle.key");
+    let mut keys = mayfly();
+    keys.args(["node", "keys", "--out"]).arg(&key);
+    let public = process::output(&mut keys, "mayfly node keys", LIMIT)?;
+    Ok((key, public))
+}
+
+/// The attacker reads no settings, but PID 1 does not start it without.
+fn sign(scratch: &Path, key: &Path) -> Result<Vec<u8>> {
+    let bundle = scratch.join("node.bundle");
+    let mut sign = mayfly();
+    sign.args(["node", "bundle", "--key"]).arg(key);
+    sign.arg("--out")
+        .arg(&bundle)
+        .arg("crates/node/example.toml");
+    process::output(&mut sign, "mayfly node bundle", LIMIT)?;
+    fs::read(&bundle).context("mayfly node bundle left no file")
+}
+
+fn mayfly() -> std::process::Command {
+    let mut command = process::command(["target/debug/mayfly"]);
+    command.current_dir(tree());
+    command
+}
+
+/// On QEMU's own network, where this machine's loopback is 10.0.2.2 and nothing else is.
+fn boot(image: &Image, ram: &Path, port: u16) -> Result<Job> {
+    let words = format!(
+        "panic=-1 mayfly.address=10.0.2.15/24 mayfly.gateway=10.0.2.2 \
+         mayfly.bundle=http://10.0.2.2:{port}/node.bundle"
+    );
+    let memory = format!(
+        "memory-backend-file,id=ram,size={RAM}M,share=on,mem-path={}",
+        ram.display()
+    );
+    let mut qemu = process::command(["qemu-system-x86_64", "-nodefaults"]);
+    qemu.args(["-machine", "q35,memory-backend=ram", "-object", &memory])
+        .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+        .args(["-m", &RAM.to_string(), "-no-reboot", "-display", "none"])
+        .args(["-monitor", "none", "-serial", "none"])
+        .args(["-netdev", "user,id=net,restrict=off", "-device"])
+        .arg("virtio-net-pci,netdev=net,romfile=")
+        .arg("-kernel")
+        .arg(&image.kernel)
+        .arg("-initrd")
+        .arg(&image.initramfs)
+        .args(["-append", &words]);
+    Job::start(&mut qemu, "QEMU")
+}
+
+fn await_findings(ram: &Path, guest: &mut Job) -> Result<Findings> {
+    let started = Instant::now();
+    loop {
+        if let Some(text) = File::open(ram).and_then(text)? {
+            return serde_json::from_slice(&text).context("the findings are not understood");
+        }
+        guest.still_runs()?;
+        signals::check()?;
+        ensure!(started.elapsed() < PATIENCE, "the image tells nothing");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// What the marked pages say together, if all are there.
+fn text(mut ram: impl io::Read) -> io::Result<Option<Vec<u8>>> {
+    let mark = Sha256::digest(PHRASE);
+    let mut parts: Vec<Option<Vec<u8>>> = Vec::new();
+    let mut page = [0; PAGE];
+    while ram.read_exact(&mut page).is_ok() {
+        if let Some((index, count, part)) = part(&page, &mark) {
+            parts.resize(count, None);
+            if let Some(place) = parts.get_mut(index) {
+                *place = Some(part.to_vec());
+            }
+        }
+    }
+    let whole: Option<Vec<_>> = parts.into_iter().collect();
+    Ok(whole
+        .filter(|parts| !parts.is_empty())
+        .map(|parts| parts.concat()))
+}
+
+/// Number, count and text of a page that is marked and whole.
+fn part<'a>(page: &'a [u8; PAGE], mark: &[u8]) -> Option<(usize, usize, &'a [u8])> {
+    let rest = page.strip_prefix(mark)?;
+    let (hash, rest) = rest.split_at_checked(HASH)?;
+    let number = |at: usize| {
+        let bytes = rest.get(4 * at..4 * at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let (index, count, length) = (number(0)?, number(1)?, number(2)?);
+    let hashed = rest.get(..12 + length)?;
+    let is_whole = Sha256::digest(hashed).as_slice() == hash;
+    is_whole.then_some((index, count, hashed.get(12..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(index: u32, count: u32, text: &[u8]) -> Vec<u8> {
+        let numbers = [index, count, text.len() as u32];
+        let rest = [numbers.map(u32::to_le_bytes).concat(), text.to_vec()].concat();
+        let hash = Sha256::digest(&rest);
+        let mut page = [Sha256::digest(PHRASE).as_slice(), &hash, &rest].concat();
+        page.resize(PAGE, 0);
+        page
+    }
+
+    #[test]
+    fn pages_are_put_together_in_their_order() {
+        let ram = [
+            vec![1; PAGE],
+            page(1, 2, b"there"),
+            vec![0; PAGE],
+            page(0, 2, b"here, "),
+        ];
+        let found = text(ram.concat().as_slice()).unwrap();
+        assert_eq!(found.unwrap(), b"here, there");
+    }
+
+    #[test]
+    fn a_page_that_is_missing_or_half_written_is_waited_for() {
+        assert!(text(page(1, 2, b"there").as_slice()).unwrap().is_none());
+        let mut half = page(0, 1, b"here");
+        half[HASH + HASH + 12] = b'x';
+        assert!(text(half.as_slice()).unwrap().is_none());
+        assert!(text([0; PAGE].as_slice()).unwrap().is_none());
+    }
+}
