@@ -199,9 +199,15 @@ pub fn start_userspace(
     Ok(job)
 }
 
+/// Why a program has ended, and what helps where that is known.
 fn last_words(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
-    text.lines().last().unwrap_or("no word of why").to_owned()
+    let last = text.lines().last().unwrap_or("no word of why");
+    if last.contains("too many open files") {
+        // wireguard-go watches its socket; a hundred clients come near the usual limit of 128.
+        return format!("{last}: raise fs.inotify.max_user_instances with sysctl -w");
+    }
+    last.to_owned()
 }
 
 /// A new private key and its public one, base64.

@@ -24,6 +24,8 @@ pub struct Report {
     pub tests: BTreeMap<String, Test>,
     /// By server and the test's id: its cost over ours.
     ratios: BTreeMap<String, BTreeMap<String, f64>>,
+    /// The same of the whole machine's busy time, where that is measured.
+    machine_ratios: BTreeMap<String, BTreeMap<String, f64>>,
     /// By the test's id: our cost over the floor of the machine.
     floor: BTreeMap<String, f64>,
     /// What the floor is made of.
@@ -100,6 +102,7 @@ impl Report {
             failures: Vec::new(),
             tests: BTreeMap::new(),
             ratios: BTreeMap::new(),
+            machine_ratios: BTreeMap::new(),
             floor: BTreeMap::new(),
             floor_costs: None,
             machine: Machine {
@@ -168,9 +171,10 @@ impl Report {
             units,
         });
         for (id, test) in &self.tests {
-            let Some(ours) = test.servers.get("mayfly").map(|ours| ours.median) else {
+            let Some(mayfly) = test.servers.get("mayfly") else {
                 continue;
             };
+            let ours = mayfly.median;
             for (name, figures) in test.servers.iter().filter(|(name, _)| *name != "mayfly") {
                 let ratios = self.ratios.entry(name.clone()).or_default();
                 // Of a rate, more is better.
@@ -180,6 +184,10 @@ impl Report {
                     figures.median / ours
                 };
                 ratios.insert(id.clone(), ratio);
+                if let (Some(its), Some(ours)) = (figures.machine, mayfly.machine) {
+                    let ratios = self.machine_ratios.entry(name.clone()).or_default();
+                    ratios.insert(id.clone(), its / ours);
+                }
             }
             if let Some(units) = units.filter(|_| test.unit == "CPU-s/GB") {
                 let v6 = id.contains("-v6");
@@ -193,7 +201,8 @@ impl Report {
         }
     }
 
-    /// Prints the table: medians, and how much dearer the others are.
+    /// Prints the table: medians, and how much dearer the others are, by the server's time and by
+    /// the whole machine's.
     pub fn print(&self) {
         let columns: String = self
             .order
@@ -226,9 +235,19 @@ impl Report {
         let Some(figures) = test.servers.get(name) else {
             return format!("{:>22}", "-");
         };
-        let ratio = self.ratios.get(name).and_then(|ratios| ratios.get(id));
-        let ratio = ratio.map_or(String::new(), |ratio| format!(" ({ratio:.1}x)"));
-        format!("{:>22}", format!("{:.2}{ratio}", figures.median))
+        let of = |ratios: &BTreeMap<String, BTreeMap<String, f64>>| {
+            let ratio = ratios.get(name)?.get(id)?;
+            Some(format!("{ratio:.1}x"))
+        };
+        let ratios: Vec<_> = [of(&self.ratios), of(&self.machine_ratios)]
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut cell = format!("{:.2}", figures.median);
+        if !ratios.is_empty() {
+            cell.push_str(&format!(" ({})", ratios.join(", ")));
+        }
+        format!("{cell:>22}")
     }
 }
 
