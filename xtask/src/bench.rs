@@ -11,7 +11,6 @@
 //! What counts is the server process's own CPU time; servers take turns, so that whatever else
 //! the machine does falls on all of them.
 
-mod accounts;
 mod chart;
 mod client;
 mod cpu;
@@ -21,6 +20,7 @@ mod handshakes;
 mod kinds;
 mod lab;
 mod load;
+mod mayfly;
 mod memory;
 mod plan;
 mod report;

@@ -14,7 +14,7 @@ use super::load::Cost;
 use super::plan::{self, memory_id};
 use super::report::Report;
 use super::server::Server;
-use crate::progress::say;
+use crate::progress::{say, step};
 use crate::signals;
 use crate::teardown::Tag;
 
@@ -34,7 +34,9 @@ pub fn measure(tag: &Tag, kind: &Kind, peers: &[usize], report: &mut Report) -> 
             .map(|_| Ok(STANDARD.encode(random::<32>()?)))
             .collect::<Result<Vec<_>>>()?;
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-        server.take(&lab, known, &keys)?;
+        step(&format!("  tell it of {} peers", keys.len()), || {
+            server.take(&lab, known, &keys)
+        })?;
         known += keys.len();
         thread::sleep(SETTLE);
         signals::check()?;

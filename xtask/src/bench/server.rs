@@ -5,11 +5,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 
-use super::accounts::Mayfly;
 use super::client::{Access, Clients, MTU, add_config, key_pair, set_config, start_userspace};
 use super::cpu;
 use super::kinds::Kind;
 use super::lab::{Lab, SERVER};
+use super::mayfly::Mayfly;
 use super::plan::Setup;
 use crate::process::Job;
 
