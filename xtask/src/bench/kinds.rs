@@ -17,6 +17,8 @@ const BUILD: Duration = Duration::from_secs(3600);
 
 const MAYFLY: &str = "mayfly";
 const WIREGUARD_GO: &str = "wireguard-go";
+/// wireguard-go takes no more peers (its device/constants.go, `MaxPeers`).
+const WIREGUARD_GO_PEERS: usize = 1 << 16;
 /// From crates.io: package, its program, and the version that the figures are about.
 const CRATES: [(&str, &str, &str); 2] = [
     ("boringtun-cli", "boringtun-cli", "0.7.1"),
@@ -36,6 +38,11 @@ impl Kind {
     /// As it is in the report.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it takes so many peers at all.
+    pub fn takes(&self, peers: usize) -> bool {
+        self.name != WIREGUARD_GO || peers <= WIREGUARD_GO_PEERS
     }
 
     /// Ours, which takes its peers by enrolment.

@@ -29,7 +29,7 @@ pub fn measure(tag: &Tag, kind: &Kind, peers: &[usize], report: &mut Report) -> 
     let lab = Lab::make(tag, plan::ONE)?;
     let server = Server::bare(&lab, kind, plan::ONE)?;
     let mut known = 0;
-    for &peers in peers {
+    for &peers in peers.iter().filter(|peers| kind.takes(**peers)) {
         let keys = (known..peers)
             .map(|_| Ok(STANDARD.encode(random::<32>()?)))
             .collect::<Result<Vec<_>>>()?;
