@@ -11,38 +11,47 @@
 //! What counts is the server process's own CPU time; servers take turns, so that whatever else
 //! the machine does falls on all of them.
 
-mod accounts;
 mod chart;
-mod cipher;
 mod client;
 mod cpu;
+mod enrol;
+mod floor;
+mod handshakes;
+mod kinds;
 mod lab;
 mod load;
+mod mayfly;
+mod memory;
 mod plan;
 mod report;
 mod server;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, ensure};
 
 use self::client::Clients;
+use self::kinds::Kind;
 use self::lab::Lab;
-use self::plan::{Setup, Test};
+use self::plan::{Plan, Setup, Test};
 use self::report::Report;
-use self::server::{Kind, Server};
+use self::server::Server;
 use crate::packages;
-use crate::progress::say;
+use crate::progress::{say, step};
 use crate::signals;
 use crate::teardown::{self, Guard, Tag};
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only tests whose ids begin so (tcp1, udp128-down, ...)
-    #[arg(long, value_name = "ID")]
+    /// Only these tests (tcp1-down, rss-1000, ...), or all that begin so (tcp1, udp, rss)
+    #[arg(long, value_name = "ID", num_args = 1..)]
     only: Vec<String>,
+    /// Only these servers (mayfly, wireguard-go, boringtun-cli, gotatun-cli, or a named one)
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    servers: Vec<String>,
     /// Turns that each server takes
     #[arg(long, default_value_t = 5)]
     repeat: usize,
@@ -73,40 +82,94 @@ pub fn bench(args: &Args) -> Result<()> {
     }
     let tag = Tag::own();
     let _guard = Guard::new(&tag)?;
-    let kinds = server::all(&args.server, &tag)?;
-    let plan = plan::choose(&args.only, args.quick);
-    if plan.is_empty() {
-        bail!(
-            "no test has an id that begins so; they are: {}",
-            plan::ids()
-        );
-    }
+    let plan = Plan::new(&args.only, args.quick);
+    ensure!(
+        !plan.is_empty(),
+        "no test has an id that begins so; they are: {}",
+        Plan::all().ids().join(" ")
+    );
+    let kinds = kinds::choose(&args.servers, &args.server, &tag)?;
+    let floor = step("build what measures the floor", floor::build)?;
     let mut report = Report::new(&kinds)?;
     let turns = if args.quick { 1 } else { args.repeat.max(1) };
     for turn in 1..=turns {
-        for (setup, tests) in &plan {
+        report.add_floor(floor::measure(&tag, &floor)?);
+        for part in parts(&plan, turn == 1) {
             for kind in &kinds {
-                say(&format!("turn {turn} of {turns}, {setup}: {}", kind.name()));
-                let result = measure(args, &tag, *setup, tests, kind, &mut report);
-                result.with_context(|| format!("{} ({setup})", kind.name()))?;
+                let what = format!("{} ({part})", kind.name());
+                say(&format!("turn {turn} of {turns}: {what}"));
+                if let Err(error) = measure(args, &tag, &part, kind, &mut report) {
+                    // The others go on; what is missing is told.
+                    say(&format!("  FAILED: {error:#}"));
+                    report.fail(format!("turn {turn}, {what}: {error:#}"));
+                }
                 signals::check()?;
             }
         }
     }
-    report.cipher = Some(cipher::seconds_per_gb());
     report.write()?;
     report.print();
     say("report: target/bench.json, target/bench.svg");
+    let failures = report.failures();
+    ensure!(failures.is_empty(), "{}", failures.join("; "));
     Ok(())
 }
 
-/// One server's turn at one set-up: all its tests, one after the other.
+/// What a server does in one go, before the next one has its turn at it.
+enum Part<'a> {
+    Loads(Setup, &'a [Test]),
+    Handshakes,
+    Memory(&'a [usize]),
+}
+
+/// Memory is no matter of chance: it is read in the first turn only.
+fn parts(plan: &Plan, first: bool) -> Vec<Part<'_>> {
+    let loads = plan.loads.iter();
+    let mut parts: Vec<_> = loads
+        .map(|(setup, tests)| Part::Loads(*setup, tests))
+        .collect();
+    if plan.handshakes {
+        parts.push(Part::Handshakes);
+    }
+    if first && !plan.memory.is_empty() {
+        parts.push(Part::Memory(&plan.memory));
+    }
+    parts
+}
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loads(setup, _) => setup.fmt(f),
+            Self::Handshakes => f.write_str("handshakes"),
+            Self::Memory(_) => f.write_str("memory"),
+        }
+    }
+}
+
 fn measure(
+    args: &Args,
+    tag: &Tag,
+    part: &Part<'_>,
+    kind: &Kind,
+    report: &mut Report,
+) -> Result<()> {
+    let time = Duration::from_secs(if args.quick { 2 } else { args.seconds });
+    match part {
+        Part::Loads(setup, tests) => loads(args, tag, *setup, tests, kind, time, report),
+        Part::Handshakes => handshakes::measure(tag, kind, time, report),
+        Part::Memory(peers) => memory::measure(tag, kind, peers, report),
+    }
+}
+
+/// One server's turn at one set-up: all its tests, one after the other.
+fn loads(
     args: &Args,
     tag: &Tag,
     setup: Setup,
     tests: &[Test],
     kind: &Kind,
+    time: Duration,
     report: &mut Report,
 ) -> Result<()> {
     let lab = Lab::make(tag, setup)?;
@@ -116,7 +179,6 @@ fn measure(
     let server = Server::start(&lab, kind, setup, &clients)?;
     clients.connect(&lab, &server.access, setup)?;
     for test in tests {
-        let time = Duration::from_secs(if args.quick { 2 } else { args.seconds });
         let cost = load::run(&lab, test, setup, &clients, &server, time)?;
         say(&format!("  {:<20} {}", test.id(setup), cost.line()));
         report.add(&test.id(setup), test.unit(), kind, &cost);

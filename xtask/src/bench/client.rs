@@ -9,10 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::lab::{Lab, internet};
 use super::plan::Setup;
+use crate::namespace::Namespace;
 use crate::process::{self, Job};
 use crate::signals;
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long a server may take to learn a hundred thousand peers.
+const CONFIGURED: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
 /// Largest inner packet, in bytes.
 pub const MTU: u16 = 1420;
@@ -168,7 +171,7 @@ impl Client {
 /// It ends, or does not listen.
 pub fn start_userspace(
     lab: &Lab,
-    namespace: &crate::namespace::Namespace,
+    namespace: &Namespace,
     program: &Path,
     interface: &str,
     before: &[&str],
@@ -181,18 +184,30 @@ pub fn start_userspace(
         .env("LOG_LEVEL", "error")
         .env("WG_LOG_LEVEL", "error")
         .env("WG_SUDO", "true");
-    let log = fs::File::create(lab.file(&format!("{interface}.log")))?;
+    let path = lab.file(&format!("{interface}.log"));
+    let log = fs::File::create(&path)?;
     command.stdout(log.try_clone()?).stderr(log);
     let mut job = Job::start(&mut command, &program.display().to_string())?;
     let started = Instant::now();
     let show = ["wg", "show", interface];
     while process::output(&mut namespace.command(show), "wg", LIMIT).is_err() {
-        job.still_runs()?;
+        job.still_runs().with_context(|| last_words(&path))?;
         signals::check()?;
         ensure!(started.elapsed() < LIMIT, "it does not listen to wg");
         thread::sleep(LOOK);
     }
     Ok(job)
+}
+
+/// Why a program has ended, and what helps where that is known.
+fn last_words(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let last = text.lines().last().unwrap_or("no word of why");
+    if last.contains("too many open files") {
+        // wireguard-go watches its socket; a hundred clients come near the usual limit of 128.
+        return format!("{last}: raise fs.inotify.max_user_instances with sysctl -w");
+    }
+    last.to_owned()
 }
 
 /// A new private key and its public one, base64.
@@ -208,18 +223,31 @@ pub fn key_pair(lab: &Lab) -> Result<(String, String)> {
     Ok((private_key.trim().to_owned(), public_key.trim().to_owned()))
 }
 
-/// `wg setconf`.
+/// The interface has this config and no other.
 ///
 /// # Errors
-/// It fails.
-pub fn set_config(
+/// `wg setconf` fails.
+pub fn set_config(lab: &Lab, namespace: &Namespace, interface: &str, config: &str) -> Result<()> {
+    configure(lab, namespace, "setconf", interface, config)
+}
+
+/// The interface has this config too.
+///
+/// # Errors
+/// `wg addconf` fails.
+pub fn add_config(lab: &Lab, namespace: &Namespace, interface: &str, config: &str) -> Result<()> {
+    configure(lab, namespace, "addconf", interface, config)
+}
+
+fn configure(
     lab: &Lab,
-    namespace: &crate::namespace::Namespace,
+    namespace: &Namespace,
+    verb: &str,
     interface: &str,
     config: &str,
 ) -> Result<()> {
     let file = lab.file("wg.conf");
     fs::write(&file, config).context("cannot write a config")?;
-    let mut command = namespace.command(["wg", "setconf", interface]);
-    process::output(command.arg(&file), "wg setconf", LIMIT).map(|_| ())
+    let mut command = namespace.command(["wg", verb, interface]);
+    process::output(command.arg(&file), "wg", CONFIGURED).map(|_| ())
 }

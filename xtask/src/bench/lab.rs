@@ -79,6 +79,27 @@ impl Lab {
         Ok(())
     }
 
+    /// An address beyond the internet's end, at which packets end without an answer.
+    ///
+    /// # Errors
+    /// iproute2 refuses.
+    pub fn beyond(&self) -> Result<Ipv4Addr> {
+        self.server
+            .ip(&format!("route add 198.51.100.0/24 via {}", INTERNET.0))?;
+        Ok(Ipv4Addr::new(198, 51, 100, 1))
+    }
+
+    /// Lets the client's machine have every address of a network, and returns them.
+    ///
+    /// # Errors
+    /// iproute2 refuses.
+    pub fn many_clients(&self) -> Result<impl Iterator<Item = Ipv4Addr>> {
+        self.client.ip("route add local 203.0.113.0/24 dev lo")?;
+        self.server
+            .ip(&format!("route add 203.0.113.0/24 via {CLIENT}"))?;
+        Ok((1..=254).map(|host| Ipv4Addr::new(203, 0, 113, host)))
+    }
+
     /// Where the run keeps its files.
     pub fn file(&self, name: &str) -> PathBuf {
         self.tag.directory().join(name)

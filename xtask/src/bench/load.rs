@@ -33,6 +33,16 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// One that is nothing but its value.
+    pub fn of(value: f64) -> Self {
+        Self {
+            value,
+            machine: None,
+            bits_per_s: None,
+            lost: None,
+        }
+    }
+
     /// For a person.
     pub fn line(&self) -> String {
         let mut line = format!("{:>8.2}", self.value);
@@ -86,12 +96,7 @@ pub fn run(
     let server_cpu = after.server - before.server;
     let machine = after.rest - before.rest - idle * (after.at - before.at).as_secs_f64();
     Ok(match (test.load, echoes) {
-        (Load::Ping, echoes) => Cost {
-            value: echoes.context("ping said nothing")?,
-            machine: None,
-            bits_per_s: None,
-            lost: None,
-        },
+        (Load::Ping, echoes) => Cost::of(echoes.context("ping said nothing")?),
         (Load::Tcp { .. }, _) => Cost {
             value: server_cpu * 1e9 / sum.bytes,
             machine: Some(machine * 1e9 / sum.bytes),

@@ -43,7 +43,8 @@ pub struct Test {
     pub down: bool,
 }
 
-const ONE: Setup = Setup {
+/// One client on IPv4, nothing withheld.
+pub const ONE: Setup = Setup {
     peers: 1,
     v6: false,
     pinned: false,
@@ -74,6 +75,11 @@ const LOADS: [Load; 6] = [
     },
     Load::Ping,
 ];
+
+/// CPU of a server a handshake, and handshakes a second.
+pub const HANDSHAKES: [&str; 2] = ["handshake", "handshakes"];
+/// How many peers there are when a server's memory is read.
+const PEERS: [usize; 4] = [0, 1_000, 10_000, 100_000];
 
 impl Setup {
     fn tests(self) -> impl Iterator<Item = Test> {
@@ -146,35 +152,86 @@ impl fmt::Display for Setup {
     }
 }
 
-/// The tests whose ids begin with one of `only`, by set-up; all of them if there is none.
-pub fn choose(only: &[String], quick: bool) -> Vec<(Setup, Vec<Test>)> {
-    let setups = if quick && only.is_empty() {
-        &SETUPS[..1]
-    } else {
-        &SETUPS[..]
-    };
-    let wanted = |setup: Setup, test: Test| {
-        let id = test.id(setup);
-        only.is_empty() || only.iter().any(|only| id.starts_with(only.as_str()))
-    };
-    setups
-        .iter()
-        .map(|&setup| {
-            let tests = setup.tests().filter(|test| wanted(setup, *test)).collect();
-            (setup, tests)
-        })
-        .filter(|(_, tests): &(_, Vec<_>)| !tests.is_empty())
-        .collect()
+/// What is to be measured.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// By set-up.
+    pub loads: Vec<(Setup, Vec<Test>)>,
+    /// Handshakes, by rate and by cost.
+    pub handshakes: bool,
+    /// How many peers there are when a server's memory is read; fewer first.
+    pub memory: Vec<usize>,
 }
 
-/// All ids, for a person.
-pub fn ids() -> String {
-    let all = choose(&[], false);
-    let ids: Vec<_> = all
-        .iter()
-        .flat_map(|(setup, tests)| tests.iter().map(|test| test.id(*setup)))
-        .collect();
-    ids.join(" ")
+impl Plan {
+    /// The tests of the ids in `only`, or that begin so where there is no such id; all tests if
+    /// there are none in it, or with `quick` the loads of one client.
+    pub fn new(only: &[String], quick: bool) -> Self {
+        let all = Self::all();
+        if only.is_empty() && quick {
+            let loads = all.loads.into_iter().take(1).collect();
+            return Self {
+                loads,
+                ..Self::default()
+            };
+        }
+        if only.is_empty() {
+            return all;
+        }
+        let ids = all.ids();
+        let wanted = |id: &str| {
+            only.iter().any(|only| {
+                let exact = ids.iter().any(|id| id == only);
+                id == only || (!exact && id.starts_with(only.as_str()))
+            })
+        };
+        let some = |(setup, mut tests): (Setup, Vec<Test>)| {
+            tests.retain(|test| wanted(&test.id(setup)));
+            (!tests.is_empty()).then_some((setup, tests))
+        };
+        Self {
+            loads: all.loads.into_iter().filter_map(some).collect(),
+            handshakes: all.handshakes && HANDSHAKES.into_iter().any(&wanted),
+            memory: PEERS
+                .into_iter()
+                .filter(|peers| wanted(&memory_id(*peers)))
+                .collect(),
+        }
+    }
+
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.ids().is_empty()
+    }
+
+    /// The ids of all that is in it.
+    pub fn ids(&self) -> Vec<String> {
+        let loads = self
+            .loads
+            .iter()
+            .flat_map(|(setup, tests)| tests.iter().map(|test| test.id(*setup)));
+        let handshakes = HANDSHAKES.into_iter().filter(|_| self.handshakes);
+        let memory = self.memory.iter().map(|peers| memory_id(*peers));
+        loads
+            .chain(handshakes.map(str::to_owned))
+            .chain(memory)
+            .collect()
+    }
+
+    /// Everything.
+    pub fn all() -> Self {
+        let loads = SETUPS.map(|setup| (setup, setup.tests().collect()));
+        Self {
+            loads: loads.into(),
+            handshakes: true,
+            memory: PEERS.into(),
+        }
+    }
+}
+
+/// `rss-1000`
+pub fn memory_id(peers: usize) -> String {
+    format!("rss-{peers}")
 }
 
 #[cfg(test)]
@@ -183,8 +240,8 @@ mod tests {
 
     #[test]
     fn every_test_has_an_id_of_its_own() {
-        let ids = ids();
-        let mut words: Vec<_> = ids.split(' ').collect();
+        let ids = Plan::all().ids();
+        let mut words: Vec<_> = ids.iter().map(String::as_str).collect();
         let count = words.len();
         words.sort_unstable();
         words.dedup();
@@ -195,15 +252,19 @@ mod tests {
             "udp128-up",
             "tcp1-up-v6",
             "tcp1-down-nouso",
+            "handshake",
+            "rss-100000",
         ] {
             assert!(words.contains(&id), "{id}");
         }
     }
 
     #[test]
-    fn a_prefix_chooses_its_tests() {
-        let chosen = choose(&["udp1392".to_owned()], false);
-        assert_eq!(chosen.len(), 1);
-        assert_eq!(chosen[0].1.len(), 2);
+    fn an_id_chooses_its_test_and_what_is_none_all_that_begin_so() {
+        let chosen = |only: &str| Plan::new(&[only.to_owned()], false).ids();
+        assert_eq!(chosen("tcp1-up"), ["tcp1-up"]);
+        assert_eq!(chosen("rss-1000"), ["rss-1000"]);
+        assert_eq!(chosen("udp1392"), ["udp1392-up", "udp1392-down"]);
+        assert!(chosen("tcp1").len() > 2 && chosen("no-such-test").is_empty());
     }
 }

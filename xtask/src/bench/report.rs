@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::chart;
+use super::floor::Units;
+use super::kinds::Kind;
 use super::load::Cost;
-use super::server::Kind;
 use crate::progress::say;
 use crate::tree;
 
@@ -23,11 +24,15 @@ pub struct Report {
     pub tests: BTreeMap<String, Test>,
     /// By server and the test's id: its cost over ours.
     ratios: BTreeMap<String, BTreeMap<String, f64>>,
-    /// By the test's id: our cost over the cipher's alone.
+    /// The same of the whole machine's busy time, where that is measured.
+    machine_ratios: BTreeMap<String, BTreeMap<String, f64>>,
+    /// By the test's id: our cost over the floor of the machine.
     floor: BTreeMap<String, f64>,
-    /// CPU seconds that the cipher alone takes for a gigabyte in full packets, each way.
-    pub cipher: Option<f64>,
+    /// What the floor is made of.
+    floor_costs: Option<FloorCosts>,
     machine: Machine,
+    #[serde(skip)]
+    floors: Vec<Units>,
     #[serde(skip)]
     versions: BTreeMap<String, String>,
     #[serde(skip)]
@@ -63,6 +68,17 @@ pub struct Figures {
     costs: Vec<Cost>,
 }
 
+/// The cipher and the kernel's part, with every offload and full trains.
+#[derive(Debug, Serialize)]
+struct FloorCosts {
+    /// CPU seconds for a gigabyte of TCP payload over IPv4.
+    up: f64,
+    down: f64,
+    /// Nanoseconds a full packet, medians of the turns: up is open, `udp_receive` and
+    /// `tun_write`, down is `tun_read`, seal and `udp_send`.
+    units: Units,
+}
+
 #[derive(Debug, Serialize)]
 struct Machine {
     cores: usize,
@@ -86,13 +102,15 @@ impl Report {
             failures: Vec::new(),
             tests: BTreeMap::new(),
             ratios: BTreeMap::new(),
+            machine_ratios: BTreeMap::new(),
             floor: BTreeMap::new(),
-            cipher: None,
+            floor_costs: None,
             machine: Machine {
                 cores: std::thread::available_parallelism().map_or(1, usize::from),
                 kernel: kernel.trim().to_owned(),
                 uso: true,
             },
+            floors: Vec::new(),
             versions: kinds.iter().map(version).collect(),
             order: kinds.iter().map(|kind| kind.name().to_owned()).collect(),
         })
@@ -116,6 +134,22 @@ impl Report {
         figures.reckon();
     }
 
+    /// Notes what could not be measured.
+    pub fn fail(&mut self, what: String) {
+        self.failures.push(what);
+        self.ok = false;
+    }
+
+    /// What could not be measured.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// Adds what the floor is in one turn.
+    pub fn add_floor(&mut self, units: Units) {
+        self.floors.push(units);
+    }
+
     /// Writes the report and the chart.
     ///
     /// # Errors
@@ -130,38 +164,70 @@ impl Report {
     }
 
     fn compare(&mut self) {
+        let units = Units::medians(&self.floors);
+        self.floor_costs = units.map(|units| FloorCosts {
+            up: units.up(false),
+            down: units.down(false),
+            units,
+        });
         for (id, test) in &self.tests {
-            let Some(ours) = test.servers.get("mayfly").map(|ours| ours.median) else {
+            let Some(mayfly) = test.servers.get("mayfly") else {
                 continue;
             };
+            let ours = mayfly.median;
             for (name, figures) in test.servers.iter().filter(|(name, _)| *name != "mayfly") {
                 let ratios = self.ratios.entry(name.clone()).or_default();
-                ratios.insert(id.clone(), figures.median / ours);
+                // Of a rate, more is better.
+                let ratio = if test.unit.ends_with("/s") {
+                    ours / figures.median
+                } else {
+                    figures.median / ours
+                };
+                ratios.insert(id.clone(), ratio);
+                if let (Some(its), Some(ours)) = (figures.machine, mayfly.machine) {
+                    let ratios = self.machine_ratios.entry(name.clone()).or_default();
+                    ratios.insert(id.clone(), its / ours);
+                }
             }
-            if let Some(cipher) = self.cipher.filter(|_| test.unit == "CPU-s/GB") {
-                self.floor.insert(id.clone(), ours / cipher);
+            if let Some(units) = units.filter(|_| test.unit == "CPU-s/GB") {
+                let v6 = id.contains("-v6");
+                let floor = if id.contains("-down") {
+                    units.down(v6)
+                } else {
+                    units.up(v6)
+                };
+                self.floor.insert(id.clone(), ours / floor);
             }
         }
     }
 
-    /// Prints the table: medians, and how much dearer the others are.
+    /// Prints the table: medians, and how much dearer the others are, by the server's time and by
+    /// the whole machine's.
     pub fn print(&self) {
         let columns: String = self
             .order
             .iter()
             .map(|name| format!("{name:>22}"))
             .collect();
-        say(&format!("\n{:<22}{:<14}{columns}", "", "unit"));
+        say(&format!(
+            "\n{:<22}{:<14}{columns}{:>12}",
+            "", "unit", "over floor"
+        ));
         for (id, test) in &self.tests {
             let cells: String = self
                 .order
                 .iter()
                 .map(|name| self.cell(id, test, name))
                 .collect();
-            say(&format!("{id:<22}{:<14}{cells}", test.unit));
+            let floor = self.floor.get(id);
+            let floor = floor.map_or(String::new(), |ratio| format!("{ratio:.2}x"));
+            say(&format!("{id:<22}{:<14}{cells}{floor:>12}", test.unit));
         }
-        if let Some(cipher) = self.cipher {
-            say(&format!("the cipher alone: {cipher:.2} CPU-s/GB"));
+        if let Some(costs) = &self.floor_costs {
+            say(&format!(
+                "the floor of this machine: {:.2} CPU-s/GB up, {:.2} down",
+                costs.up, costs.down
+            ));
         }
     }
 
@@ -169,21 +235,29 @@ impl Report {
         let Some(figures) = test.servers.get(name) else {
             return format!("{:>22}", "-");
         };
-        let ratio = self.ratios.get(name).and_then(|ratios| ratios.get(id));
-        let ratio = ratio.map_or(String::new(), |ratio| format!(" ({ratio:.1}x)"));
-        format!("{:>22}", format!("{:.2}{ratio}", figures.median))
+        let of = |ratios: &BTreeMap<String, BTreeMap<String, f64>>| {
+            let ratio = ratios.get(name)?.get(id)?;
+            Some(format!("{ratio:.1}x"))
+        };
+        let ratios: Vec<_> = [of(&self.ratios), of(&self.machine_ratios)]
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut cell = format!("{:.2}", figures.median);
+        if !ratios.is_empty() {
+            cell.push_str(&format!(" ({})", ratios.join(", ")));
+        }
+        format!("{cell:>22}")
     }
 }
 
 impl Figures {
     fn reckon(&mut self) {
         self.raw = self.costs.iter().map(|cost| cost.value).collect();
-        self.median = median(&self.raw).unwrap_or_default();
+        self.median = median(self.raw.iter().copied()).unwrap_or_default();
         self.min = self.raw.iter().copied().fold(f64::INFINITY, f64::min);
         self.max = self.raw.iter().copied().fold(0.0, f64::max);
-        let of = |part: fn(&Cost) -> Option<f64>| {
-            median(&self.costs.iter().filter_map(part).collect::<Vec<_>>())
-        };
+        let of = |part: fn(&Cost) -> Option<f64>| median(self.costs.iter().filter_map(part));
         self.machine = of(|cost| cost.machine);
         self.bits_per_s = of(|cost| cost.bits_per_s);
         self.lost = of(|cost| cost.lost);
@@ -191,8 +265,8 @@ impl Figures {
 }
 
 /// The middle one, or the mean of the middle two.
-fn median(values: &[f64]) -> Option<f64> {
-    let mut values = values.to_vec();
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
     Some((values.get(low)? + values.get(high)?) / 2.0)
@@ -204,8 +278,8 @@ mod tests {
 
     #[test]
     fn the_median_is_in_the_middle() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
-        assert_eq!(median(&[]), None);
+        assert_eq!(median([3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(median([]), None);
     }
 }

@@ -1,123 +1,43 @@
-//! The servers that are compared.
+//! A server that runs, and the peers that it takes.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::accounts::Mayfly;
-use super::client::{Access, Clients, MTU, key_pair, set_config, start_userspace};
+use super::client::{Access, Clients, MTU, add_config, key_pair, set_config, start_userspace};
+use super::cpu;
+use super::kinds::Kind;
 use super::lab::{Lab, SERVER};
+use super::mayfly::Mayfly;
 use super::plan::Setup;
-use crate::image;
-use crate::process::{self, Job};
-use crate::progress::step;
-use crate::teardown::Tag;
+use crate::process::Job;
 
-const LIMIT: Duration = Duration::from_secs(30);
-const BUILD: Duration = Duration::from_secs(3600);
 const PORT: u16 = 51820;
-
-/// From crates.io: package, its program, and the version that the figures are about.
-const CRATES: [(&str, &str, &str); 2] = [
-    ("boringtun-cli", "boringtun-cli", "0.7.1"),
-    ("gotatun-cli", "gotatun", "0.10.2"),
-];
-
-/// A server that can be started.
-pub struct Kind {
-    name: String,
-    /// As it is in the report.
-    pub version: String,
-    program: PathBuf,
-    is_mayfly: bool,
-}
-
-impl Kind {
-    /// As it is in the report.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// Mayfly as it is shipped, its peers, and those that were named.
-///
-/// # Errors
-/// One does not build.
-pub fn all(named: &[PathBuf], tag: &Tag) -> Result<Vec<Kind>> {
-    let node = tag.directory().join("mayfly-node");
-    let programs = image::binaries::build(image::Profile::Sealed)?;
-    fs::write(&node, programs.node).context("cannot write mayfly-node")?;
-    fs::set_permissions(&node, fs::Permissions::from_mode(0o755))?;
-    step(
-        "build mayfly and mayfly-accounts",
-        crate::run::operator::build,
-    )?;
-    let mut kinds = vec![
-        Kind {
-            name: "mayfly".to_owned(),
-            version: crate::commit()?,
-            program: node,
-            is_mayfly: true,
-        },
-        Kind {
-            name: "wireguard-go".to_owned(),
-            version: debian_version("wireguard-go")?,
-            program: "wireguard-go".into(),
-            is_mayfly: false,
-        },
-    ];
-    for (package, program, version) in CRATES {
-        kinds.push(Kind {
-            name: package.to_owned(),
-            version: version.to_owned(),
-            program: installed(package, program, version)?,
-            is_mayfly: false,
-        });
-    }
-    for program in named {
-        let name = program.file_name().unwrap_or_default().to_string_lossy();
-        kinds.push(Kind {
-            name: name.into_owned(),
-            version: "as named".to_owned(),
-            program: program.clone(),
-            is_mayfly: false,
-        });
-    }
-    Ok(kinds)
-}
-
-fn debian_version(package: &str) -> Result<String> {
-    let mut command = process::command(["dpkg-query", "-W", "-f", "${Version}", package]);
-    process::output(&mut command, "dpkg-query", LIMIT)
-}
-
-/// A program of crates.io, built once into a cache outside of the tree.
-fn installed(package: &str, program: &str, version: &str) -> Result<PathBuf> {
-    let root = image::cache::root()?
-        .join("servers")
-        .join(format!("{package}-{version}"));
-    let path = root.join("bin").join(program);
-    if path.exists() {
-        return Ok(path);
-    }
-    let mut command = process::command(["cargo", "install", "--quiet", "--locked", package]);
-    command.args(["--version", version, "--root"]).arg(&root);
-    step(&format!("build {package} {version}"), || {
-        process::output(&mut command, "cargo install", BUILD)
-    })?;
-    Ok(path)
-}
+/// The server's inner addresses; the first peer's are the next ones.
+const INNER: (Ipv4Addr, Ipv6Addr) = (
+    Ipv4Addr::new(10, 64, 0, 1),
+    Ipv6Addr::new(0xfd00, 0x64, 0, 0, 0, 0, 0, 1),
+);
 
 /// One that runs.
 pub struct Server {
     /// What each client needs.
     pub access: Vec<Access>,
     job: Job,
-    /// What it needs to run.
-    _beside: Option<Mayfly>,
+    way: Way,
+}
+
+/// How a server is told of its peers.
+enum Way {
+    /// By enrolment.
+    Enrolment(Mayfly),
+    /// By `wg`.
+    Wg {
+        interface: String,
+        public_key: String,
+        endpoint: String,
+    },
 }
 
 impl Server {
@@ -126,54 +46,96 @@ impl Server {
     /// # Errors
     /// It does not start.
     pub fn start(lab: &Lab, kind: &Kind, setup: Setup, clients: &Clients) -> Result<Self> {
-        if kind.is_mayfly {
-            return Self::mayfly(lab, kind, setup, clients);
+        let mut server = Self::bare(lab, kind, setup)?;
+        server.access = match &server.way {
+            Way::Enrolment(mayfly) => clients
+                .iter()
+                .enumerate()
+                .map(|(number, client)| mayfly.enrol(lab, number, client, setup))
+                .collect::<Result<_>>()?,
+            Way::Wg { .. } => {
+                let keys: Vec<_> = clients.iter().map(|client| &*client.public_key).collect();
+                server.take(lab, 0, &keys)?
+            }
+        };
+        Ok(server)
+    }
+
+    /// Starts one without peers.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn bare(lab: &Lab, kind: &Kind, setup: Setup) -> Result<Self> {
+        if !kind.is_mayfly() {
+            return Self::userspace(lab, kind, setup);
         }
-        Self::userspace(lab, &kind.program, setup, clients)
+        let mut command = lab.server.command(before(setup).iter().copied());
+        let mut mayfly = Mayfly::prepare(lab)?;
+        let job = mayfly.start(lab, command.arg(&kind.program))?;
+        Ok(Self {
+            access: Vec::new(),
+            job,
+            way: Way::Enrolment(mayfly),
+        })
+    }
+
+    /// Has it take peers with these public keys (base64), of which `before` there are already.
+    /// No account knows of them: where tokens are wanted, an operator's own key signs them.
+    ///
+    /// # Errors
+    /// It refuses one.
+    pub fn take(&self, lab: &Lab, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
+        let (interface, public_key, endpoint) = match &self.way {
+            Way::Enrolment(mayfly) => return mayfly.enrol_all(lab, before, keys),
+            Way::Wg {
+                interface,
+                public_key,
+                endpoint,
+            } => (interface, public_key, endpoint),
+        };
+        let inner = |number: usize| {
+            let next = (before + number + 1) as u32;
+            let ipv4 = Ipv4Addr::from_bits(INNER.0.to_bits() + next);
+            let ipv6 = Ipv6Addr::from_bits(INNER.1.to_bits() + u128::from(next));
+            [ipv4.to_string(), ipv6.to_string()]
+        };
+        let peer = |(number, key)| {
+            let [ipv4, ipv6] = inner(number);
+            format!("[Peer]\nPublicKey = {key}\nAllowedIPs = {ipv4}/32, {ipv6}/128\n")
+        };
+        let config: String = keys.iter().enumerate().map(peer).collect();
+        add_config(lab, &lab.server, interface, &config)?;
+        let access = |number| Access {
+            private_key: None,
+            public_key: public_key.clone(),
+            preshared_key: None,
+            endpoint: endpoint.clone(),
+            addresses: inner(number).to_vec(),
+        };
+        Ok((0..keys.len()).map(access).collect())
     }
 
     /// CPU seconds so far.
     pub fn cpu(&self) -> f64 {
-        super::cpu::of_process(self.job.id())
+        cpu::of_process(self.job.id())
     }
 
-    fn mayfly(lab: &Lab, kind: &Kind, setup: Setup, clients: &Clients) -> Result<Self> {
-        let mut command = lab.server.command(before(setup).iter().copied());
-        let mut beside = Mayfly::prepare(lab)?;
-        let job = beside.start(lab, command.arg(&kind.program))?;
-        let access = clients
-            .iter()
-            .enumerate()
-            .map(|(number, client)| beside.enrol(lab, number, client, setup))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            access,
-            job,
-            _beside: Some(beside),
-        })
+    /// MiB that are in RAM.
+    pub fn memory(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.job.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        kib.unwrap_or_default() / 1024.0
     }
 
-    fn userspace(lab: &Lab, program: &Path, setup: Setup, clients: &Clients) -> Result<Self> {
+    fn userspace(lab: &Lab, kind: &Kind, setup: Setup) -> Result<Self> {
         let interface = format!("{}s", lab.tag.interface());
-        let job = start_userspace(lab, &lab.server, program, &interface, before(setup))?;
+        let job = start_userspace(lab, &lab.server, &kind.program, &interface, before(setup))?;
         let (private_key, public_key) = key_pair(lab)?;
-        let mut config = format!("[Interface]\nPrivateKey = {private_key}\nListenPort = {PORT}\n");
-        let own = |number: usize| {
-            let (high, low) = ((number + 2) / 256, (number + 2) % 256);
-            [
-                format!("10.64.{high}.{low}"),
-                format!("fd00:64::{:x}", number + 2),
-            ]
-        };
-        for (number, client) in clients.iter().enumerate() {
-            let [ipv4, ipv6] = own(number);
-            config.push_str(&format!(
-                "[Peer]\nPublicKey = {}\nAllowedIPs = {ipv4}/32, {ipv6}/128\n",
-                client.public_key
-            ));
-        }
+        let config = format!("[Interface]\nPrivateKey = {private_key}\nListenPort = {PORT}\n");
         set_config(lab, &lab.server, &interface, &config)?;
-        for address in ["10.64.0.1/16", "fd00:64::1/64"] {
+        for address in [format!("{}/16", INNER.0), format!("{}/64", INNER.1)] {
             lab.server
                 .ip(&format!("address add {address} dev {interface}"))?;
         }
@@ -185,17 +147,14 @@ impl Server {
         } else {
             format!("{}:{PORT}", SERVER.0)
         };
-        let access = |(number, _)| Access {
-            private_key: None,
-            public_key: public_key.clone(),
-            preshared_key: None,
-            endpoint: endpoint.clone(),
-            addresses: own(number).to_vec(),
-        };
         Ok(Self {
-            access: clients.iter().enumerate().map(access).collect(),
+            access: Vec::new(),
             job,
-            _beside: None,
+            way: Way::Wg {
+                interface,
+                public_key,
+                endpoint,
+            },
         })
     }
 }

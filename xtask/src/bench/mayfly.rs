@@ -1,6 +1,7 @@
 //! What Mayfly needs beside it: an account service with accounts, settings, enrolments.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::client::{Access, Client};
+use super::enrol::{Mint, Node};
 use super::lab::{CLIENT, Lab, SERVER, UPLINK};
 use super::plan::Setup;
 use crate::process::{self, Job};
@@ -17,9 +19,11 @@ use crate::run::operator::program;
 use crate::signals;
 
 const ACCOUNTS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(CLIENT), 8443);
+const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(SERVER.0), 9180);
 const ACCOUNTS_NAME: &str = "accounts.example";
 const NODE_NAME: &str = "node-1.example";
 const LIMIT: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
 /// The counter grants no more to an account.
 const DEVICES: usize = 4;
@@ -29,6 +33,7 @@ pub struct Mayfly {
     config: PathBuf,
     settings: PathBuf,
     ca: PathBuf,
+    mint: Mint,
     _service: Job,
 }
 
@@ -59,7 +64,9 @@ impl Mayfly {
         let ca = data.join("ca.pem");
         let authority = fs::read_to_string(&ca).context("mayfly-accounts left no ca.pem")?;
         let settings = lab.file("node.toml");
-        let text = node_settings(&authority, secret.trim(), token_key.trim());
+        let mint = Mint::new()?;
+        let token_keys = [token_key.trim(), &mint.public_key()];
+        let text = node_settings(&authority, secret.trim(), token_keys);
         fs::write(&settings, text).context("cannot write settings")?;
         let mut serve = lab.client.command([]);
         serve
@@ -75,6 +82,7 @@ impl Mayfly {
             config,
             settings,
             ca,
+            mint,
             _service: service,
         })
     }
@@ -86,9 +94,8 @@ impl Mayfly {
     pub fn start(&mut self, lab: &Lab, command: &mut Command) -> Result<Job> {
         command.arg("--config").arg(&self.settings);
         let mut job = Job::start(command, "mayfly-node")?;
-        let connect = || Ok(TcpStream::connect((SERVER.0, 443))?);
         await_that("the node takes clients", || {
-            job.still_runs().is_ok() && lab.client.inside(connect).is_ok()
+            job.still_runs().is_ok() && lab.client.inside(health).is_ok_and(|word| word == "ok")
         })?;
         Ok(job)
     }
@@ -134,6 +141,17 @@ impl Mayfly {
         let text = fs::read_to_string(&out).context("mayfly enrol left no file")?;
         access(&text).context("mayfly enrol left half a file")
     }
+
+    /// Enrols many keys at once, under tokens of an operator's own, of which `before` were
+    /// spent already.
+    ///
+    /// # Errors
+    /// The node refuses one.
+    pub fn enrol_all(&self, lab: &Lab, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
+        let ca = fs::read(&self.ca).context("mayfly-accounts left no ca.pem")?;
+        let node = Node::new((SERVER.0, 443).into(), NODE_NAME, &ca)?;
+        lab.client.inside(|| node.enrol(&self.mint, before, keys))
+    }
 }
 
 /// What a wg-quick file says. The private key in it takes the place of the client's own.
@@ -156,6 +174,17 @@ fn access(config: &str) -> Option<Access> {
     })
 }
 
+/// The node's word for how it is: "ok" once it has its certificate and is counted.
+fn health() -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&HEALTH, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, word) = answer.split_once("\r\n\r\n").context("no HTTP")?;
+    Ok(word.trim().to_owned())
+}
+
 fn await_that(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
     let started = Instant::now();
     while !holds() {
@@ -166,7 +195,7 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
     Ok(())
 }
 
-fn node_settings(ca: &str, secret: &str, token_key: &str) -> String {
+fn node_settings(ca: &str, secret: &str, token_keys: [&str; 2]) -> String {
     format!(
         r#"name = "{NODE_NAME}"
 serial = 1
@@ -185,14 +214,17 @@ persistent_keepalive = 25
 port = 443
 
 [operator]
-healthz = "{}:9180"
+healthz = "{HEALTH}"
 
 [pools.default]
 ipv4 = "10.64.0.0/16"
 ipv6 = "fd00:64::/64"
 
+[pools.streaming]
+ipv4 = "10.65.0.0/16"
+
 [tokens]
-keys = ["{token_key}"]
+keys = {token_keys:?}
 
 [accounts]
 address = "{ACCOUNTS}"
@@ -208,6 +240,6 @@ gid = 65532
 [lockdown]
 landlock_abi = 3
 "#,
-        SERVER.0, SERVER.1, SERVER.0
+        SERVER.0, SERVER.1
     )
 }

@@ -1,0 +1,135 @@
+//! The programs that are compared: where each comes from, and of which version it is.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::image;
+use crate::process;
+use crate::progress::step;
+use crate::teardown::Tag;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const BUILD: Duration = Duration::from_secs(3600);
+
+const MAYFLY: &str = "mayfly";
+const WIREGUARD_GO: &str = "wireguard-go";
+/// wireguard-go takes no more peers (its device/constants.go, `MaxPeers`).
+const WIREGUARD_GO_PEERS: usize = 1 << 16;
+/// From crates.io: package, its program, and the version that the figures are about.
+const CRATES: [(&str, &str, &str); 2] = [
+    ("boringtun-cli", "boringtun-cli", "0.7.1"),
+    ("gotatun-cli", "gotatun", "0.10.2"),
+];
+
+/// A server that can be started.
+pub struct Kind {
+    name: String,
+    /// As it is in the report.
+    pub version: String,
+    /// What is started.
+    pub program: PathBuf,
+}
+
+impl Kind {
+    /// As it is in the report.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it takes so many peers at all.
+    pub fn takes(&self, peers: usize) -> bool {
+        self.name != WIREGUARD_GO || peers <= WIREGUARD_GO_PEERS
+    }
+
+    /// Ours, which takes its peers by enrolment.
+    pub fn is_mayfly(&self) -> bool {
+        self.name == MAYFLY
+    }
+}
+
+/// Mayfly as it is shipped, its peers, and those that `programs` are; of all those the ones
+/// that `names` names, if it names any.
+///
+/// # Errors
+/// One does not build, or there is none of a name.
+pub fn choose(names: &[String], programs: &[PathBuf], tag: &Tag) -> Result<Vec<Kind>> {
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    let mut kinds = Vec::new();
+    if wanted(MAYFLY) {
+        kinds.push(mayfly(tag)?);
+    }
+    if wanted(WIREGUARD_GO) {
+        kinds.push(Kind {
+            name: WIREGUARD_GO.to_owned(),
+            version: debian_version(WIREGUARD_GO)?,
+            program: WIREGUARD_GO.into(),
+        });
+    }
+    for (package, program, version) in CRATES.into_iter().filter(|(name, ..)| wanted(name)) {
+        kinds.push(Kind {
+            name: package.to_owned(),
+            version: version.to_owned(),
+            program: installed(package, program, version)?,
+        });
+    }
+    let named = programs.iter().map(|program| Kind {
+        name: program
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        version: "as named".to_owned(),
+        program: program.clone(),
+    });
+    kinds.extend(named.filter(|kind| wanted(&kind.name)));
+    for name in names {
+        let found = kinds.iter().any(|kind| kind.name == *name);
+        ensure!(
+            found,
+            "there is no server {name}; name its program with --server"
+        );
+    }
+    Ok(kinds)
+}
+
+/// The program of the image, and what it needs beside it.
+fn mayfly(tag: &Tag) -> Result<Kind> {
+    let program = tag.directory().join("mayfly-node");
+    fs::write(&program, image::binaries::build(image::Profile::Sealed)?.node).context("cannot write mayfly-node")?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    step(
+        "build mayfly and mayfly-accounts",
+        crate::run::operator::build,
+    )?;
+    Ok(Kind {
+        name: MAYFLY.to_owned(),
+        version: crate::commit()?,
+        program,
+    })
+}
+
+fn debian_version(package: &str) -> Result<String> {
+    let mut command = process::command(["dpkg-query", "-W", "-f", "${Version}", package]);
+    process::output(&mut command, "dpkg-query", LIMIT)
+}
+
+/// A program of crates.io, built once into a cache outside of the tree.
+fn installed(package: &str, program: &str, version: &str) -> Result<PathBuf> {
+    let root = image::cache::root()?
+        .join("servers")
+        .join(format!("{package}-{version}"));
+    let path = root.join("bin").join(program);
+    if path.exists() {
+        return Ok(path);
+    }
+    let mut command = process::command(["cargo", "install", "--quiet", "--locked", package]);
+    command.args(["--version", version, "--root"]).arg(&root);
+    step(&format!("build {package} {version}"), || {
+        process::output(&mut command, "cargo install", BUILD)
+    })?;
+    Ok(path)
+}
