@@ -54,7 +54,8 @@ pub struct Reporter {
     random: ChaCha8Rng,
     link: Link,
     pacer: Pacer,
-    sessions: HashMap<SessionId, Session>,
+    /// Boxed: memory that is freed is zeroed by the node's allocator, a place in a table is not.
+    sessions: HashMap<SessionId, Box<Session>>,
     started: u64,
     /// Asks without a verdict on this stream, oldest first.
     asked: VecDeque<(u64, SessionId)>,
@@ -98,7 +99,7 @@ impl Reporter {
         }
         let session = Session::new(self.started, ticket);
         self.started += 1;
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Box::new(session));
         if self.is_in_reach() {
             self.ask(id, now);
         }
@@ -193,13 +194,21 @@ impl Reporter {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let retries = self.sessions.values().filter_map(Session::retry_at);
+        let retries = self
+            .sessions
+            .values()
+            .filter_map(|session| session.retry_at());
         retries.chain(self.link.timeout()).min()
     }
 
     /// What to do next, until there is nothing.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if self.actions.is_empty() {
+            // With its memory, where tickets were.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// Rule 4: first the sessions last known as granted, in order of start; then `synced`;

@@ -4,6 +4,7 @@
 //! means for the tunnel and the counter, as [`Change`]s in the order to carry out.
 
 mod barred;
+mod index;
 mod pool;
 mod pools;
 
@@ -22,6 +23,7 @@ use mayfly_wire::{PresharedKey, PublicKey, Ticket};
 use crate::refusal::Refusal;
 use crate::settings;
 use barred::Barred;
+use index::Index;
 pub use pool::own_address;
 use pools::{Class, Lease, Pools};
 
@@ -71,9 +73,10 @@ struct Enrolment {
 /// The enrolled peers of the node. Its memory is bounded by the address pools.
 pub struct Registry {
     pools: Pools,
-    enrolments: HashMap<EnrolmentId, Enrolment>,
-    by_key: HashMap<PublicKey, EnrolmentId>,
-    by_ticket: HashMap<Ticket, EnrolmentId>,
+    /// Boxed: memory that is freed is zeroed, a place in a table is not.
+    enrolments: HashMap<EnrolmentId, Box<Enrolment>>,
+    by_key: Index,
+    by_ticket: Index,
     by_end: BTreeSet<(u64, EnrolmentId)>,
     barred: Barred,
     next: u64,
@@ -90,8 +93,8 @@ impl Registry {
         Self {
             pools: Pools::new(pools, &mut random),
             enrolments: HashMap::new(),
-            by_key: HashMap::new(),
-            by_ticket: HashMap::new(),
+            by_key: Index::new(random.next_u64(), random.next_u64()),
+            by_ticket: Index::new(random.next_u64(), random.next_u64()),
             by_end: BTreeSet::new(),
             barred: Barred::new(random.next_u64(), random.next_u64()),
             next: 0,
@@ -126,19 +129,14 @@ impl Registry {
             return Err(Refusal::KeyBarred);
         }
         let class = self.pools.class(claims);
-        let held = self.by_key.get(&key).copied();
+        let held = self.of_key(key);
         if let Some(id) = held {
             self.may_extend(id, claims, bearer)?;
             if self.class_of(id) == Some(class) {
                 return self.extend(id, claims);
             }
         }
-        let mut replaced: Vec<_> = self
-            .by_ticket
-            .get(&claims.ticket)
-            .copied()
-            .into_iter()
-            .collect();
+        let mut replaced: Vec<_> = self.of_ticket(claims.ticket).into_iter().collect();
         replaced.extend(held.filter(|id| !replaced.contains(id)));
         self.replace(&replaced, class, claims, key)
     }
@@ -152,7 +150,7 @@ impl Registry {
         key: PublicKey,
         bearer: Option<&PresharedKey>,
     ) -> Result<Change, Refusal> {
-        let id = self.by_key.get(&key).copied().ok_or(Refusal::NotThePeer)?;
+        let id = self.of_key(key).ok_or(Refusal::NotThePeer)?;
         if !self.is_peer(id, bearer) {
             return Err(Refusal::NotThePeer);
         }
@@ -210,7 +208,7 @@ impl Registry {
         id: EnrolmentId,
         claims: &Claims,
     ) -> Result<(Granted, Vec<Change>), Refusal> {
-        let other = self.by_ticket.get(&claims.ticket).copied();
+        let other = self.of_ticket(claims.ticket);
         let other = other.filter(|other| *other != id);
         let mut changes: Vec<_> = other
             .and_then(|other| self.remove(other))
@@ -218,8 +216,8 @@ impl Registry {
             .collect();
         let enrolment = self.enrolments.get_mut(&id).ok_or(Refusal::NotThePeer)?;
         if enrolment.ticket != claims.ticket {
-            self.by_ticket.remove(&enrolment.ticket);
-            self.by_ticket.insert(claims.ticket, id);
+            self.by_ticket.remove(&enrolment.ticket.0, id);
+            self.by_ticket.insert(&claims.ticket.0, id);
             self.by_end.remove(&(enrolment.expires, id));
             self.by_end.insert((claims.exp, id));
             enrolment.ticket = claims.ticket;
@@ -264,8 +262,8 @@ impl Registry {
     fn insert(&mut self, peer: Peer, lease: Lease, claims: &Claims) -> EnrolmentId {
         let id = EnrolmentId(self.next);
         self.next += 1;
-        self.by_key.insert(peer.public_key, id);
-        self.by_ticket.insert(claims.ticket, id);
+        self.by_key.insert(&peer.public_key.0, id);
+        self.by_ticket.insert(&claims.ticket.0, id);
         self.by_end.insert((claims.exp, id));
         let enrolment = Enrolment {
             peer,
@@ -273,17 +271,27 @@ impl Registry {
             ticket: claims.ticket,
             expires: claims.exp,
         };
-        self.enrolments.insert(id, enrolment);
+        self.enrolments.insert(id, Box::new(enrolment));
         id
     }
 
     fn remove(&mut self, id: EnrolmentId) -> Option<Change> {
         let enrolment = self.enrolments.remove(&id)?;
-        self.by_key.remove(&enrolment.peer.public_key);
-        self.by_ticket.remove(&enrolment.ticket);
+        self.by_key.remove(&enrolment.peer.public_key.0, id);
+        self.by_ticket.remove(&enrolment.ticket.0, id);
         self.by_end.remove(&(enrolment.expires, id));
         self.pools.put_back(enrolment.lease, &mut self.random);
         Some(Change::Remove(id))
+    }
+
+    fn of_key(&self, key: PublicKey) -> Option<EnrolmentId> {
+        let has = |id| self.enrolments.get(&id).map(|own| own.peer.public_key) == Some(key);
+        self.by_key.find(&key.0, has)
+    }
+
+    fn of_ticket(&self, ticket: Ticket) -> Option<EnrolmentId> {
+        let has = |id| self.ticket(id) == Some(ticket);
+        self.by_ticket.find(&ticket.0, has)
     }
 
     fn class_of(&self, id: EnrolmentId) -> Option<Class> {

@@ -32,6 +32,7 @@ mod refusal;
 mod run;
 mod serve;
 mod service;
+mod stack;
 mod start;
 mod status;
 mod tls;

@@ -18,6 +18,7 @@ use crate::counter_stream::CounterStream;
 use crate::datapath::Notice;
 use crate::serve;
 use crate::service::Service;
+use crate::stack;
 
 /// How often ended enrolments are looked for.
 const TICK: Duration = Duration::from_secs(5);
@@ -85,7 +86,10 @@ async fn watch(
                 let notice = notice.ok_or(Stopped::PacketThread)?;
                 control.borrow_mut().handle_notice(notice, Instant::now());
             }
-            _ = tick.tick() => control.borrow_mut().handle_tick(Instant::now()),
+            _ = tick.tick() => {
+                control.borrow_mut().handle_tick(Instant::now());
+                stack::scrub();
+            }
             _ = stop.recv() => return Ok(()),
         }
     }

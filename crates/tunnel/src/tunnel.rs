@@ -204,7 +204,12 @@ impl Tunnel {
 
     /// What the responder is to do next, until there is nothing.
     pub fn poll_order(&mut self) -> Option<Order> {
-        self.orders.pop_front()
+        let order = self.orders.pop_front();
+        if self.orders.is_empty() {
+            // With its memory, where keys were.
+            self.orders = VecDeque::new();
+        }
+        order
     }
 
     /// Ends a session whose peer has been silent for too long, if no tick has done so yet.

@@ -99,7 +99,11 @@ pub fn choose(names: &[String], programs: &[PathBuf], tag: &Tag) -> Result<Vec<K
 /// The program of the image, and what it needs beside it.
 fn mayfly(tag: &Tag) -> Result<Kind> {
     let program = tag.directory().join("mayfly-node");
-    fs::write(&program, image::binaries::build(image::Profile::Sealed)?.node).context("cannot write mayfly-node")?;
+    fs::write(
+        &program,
+        image::binaries::build(image::Profile::Sealed)?.node,
+    )
+    .context("cannot write mayfly-node")?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     step(
         "build mayfly and mayfly-accounts",

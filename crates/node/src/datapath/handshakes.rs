@@ -11,6 +11,7 @@ use mayfly_tunnel::{Outbox, Responder};
 
 use super::messages::{Answers, Orders};
 use super::{patience, send};
+use crate::stack;
 
 /// Everything that the handshake thread owns, and its ends of what it shares.
 pub struct Handshakes {
@@ -67,6 +68,7 @@ impl Handshakes {
                 }
             }
             self.send_cookies();
+            stack::scrub();
             self.responder.handle_timeout(Instant::now());
         }
     }

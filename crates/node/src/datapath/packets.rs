@@ -19,6 +19,7 @@ use super::messages::{Answers, Command, Commands, Notice, Orders};
 use super::{patience, send};
 use crate::enrolment::{EnrolmentId, Peer};
 use crate::janitor::Janitor;
+use crate::stack;
 
 /// Trains that are taken in at once. It bounds the outbox, and how long one descriptor keeps
 /// the others waiting.
@@ -151,6 +152,7 @@ impl Packets {
         self.datagrams.scrub();
         self.frame.scrub();
         self.outbox.scrub();
+        stack::scrub();
         let again = self.descriptors.janitor.is_behind();
         let again = again.then(|| Instant::now() + JANITOR_BUSY);
         let patience = patience(
