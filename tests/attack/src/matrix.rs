@@ -26,7 +26,8 @@ struct InJail {
     allowed: Vec<&'static str>,
     /// How the others were refused.
     refused: BTreeMap<&'static str, String>,
-    /// What comes through with that wall away, beside what is allowed.
+    /// What comes through with that wall away, beside what is allowed. Nothing stands here, nor
+    /// below, if no wall was taken away in this place.
     without: BTreeMap<&'static str, Vec<&'static str>>,
     /// What comes through with all walls away: what can be tried here at all.
     unconfined: Vec<&'static str>,
@@ -62,7 +63,14 @@ fn in_jail(scene: &Scene, jail: Jail) -> InJail {
         let came = came.map(|(attempt, _)| attempt.name);
         came.filter(|name| !allowed.contains(name)).collect()
     };
-    let walls = scene.walls.iter();
+    let walls = match scene.takes_away_from(jail) {
+        true => scene.walls.as_slice(),
+        false => &[],
+    };
+    let unconfined = match walls {
+        [] => Vec::new(),
+        walls => comes_back(walls),
+    };
     InJail {
         syscalls_allowed: jail
             .calls()
@@ -71,9 +79,10 @@ fn in_jail(scene: &Scene, jail: Jail) -> InJail {
             .collect::<BTreeSet<_>>()
             .len(),
         without: walls
+            .iter()
             .map(|wall| (wall.name(), comes_back(&[*wall])))
             .collect(),
-        unconfined: comes_back(&scene.walls),
+        unconfined,
         allowed,
         refused,
     }

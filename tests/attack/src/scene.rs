@@ -64,6 +64,12 @@ impl Scene {
         }
     }
 
+    /// Whether walls are taken away here from around that process. An emulated machine is slow:
+    /// there, from around the daemon.
+    pub fn takes_away_from(&self, jail: Jail) -> bool {
+        !self.walls.contains(&Wall::Root) || jail == Jail::Daemon
+    }
+
     /// Puts up the walls that are not of a process, but those `left_out`.
     pub fn put_up(&self, left_out: &[Wall]) {
         let none = Table {

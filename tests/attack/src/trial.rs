@@ -91,11 +91,12 @@ pub fn run(jail: &str, walls: &str, attempt: &str, directory: &str) -> ExitCode 
     }
 }
 
-/// What comes through on this machine shall go with the process. The image has no namespaces
-/// and goes as a whole.
+/// What comes through shall go with the process, as far as the kernel has namespaces.
 fn keep_to_itself() {
-    let apart = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
-    if unshare(apart).is_ok() {
+    for apart in [CloneFlags::CLONE_NEWUTS, CloneFlags::CLONE_NEWIPC] {
+        let _ = unshare(apart);
+    }
+    if unshare(CloneFlags::CLONE_NEWNS).is_ok() {
         let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
         let _ = mount(None::<&str>, "/", None::<&str>, private, None::<&str>);
     }

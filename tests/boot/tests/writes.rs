@@ -42,8 +42,8 @@ fn in_the_image_too_only_what_is_needed_comes_through() {
 }
 
 #[test]
-fn the_sealed_kernel_has_nothing_for_half_of_what_the_host_would_do() {
-    // Even root, with no layer at all, finds no memory without a name, no module, no log.
+fn the_sealed_kernel_has_no_memory_without_a_name_no_module_and_no_log() {
+    // Even for root, with no layer at all.
     let unconfined = &in_the_image()["jails"]["daemon"]["unconfined"];
     let unconfined = unconfined.as_array().unwrap();
     for attempt in [

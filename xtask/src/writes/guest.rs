@@ -43,6 +43,8 @@ pub fn run() -> Result<Findings> {
     step("attempts in the attack image", || {
         let web = Web::serve(([127, 0, 0, 1], 0).into(), bundle)?;
         let ram = scratch.join("ram");
+        // QEMU takes its time to make it.
+        File::create(&ram).context("cannot make a file for the guest's RAM")?;
         let mut guest = boot(&image, &ram, web.address().port())?;
         await_findings(&ram, &mut guest)
     })
