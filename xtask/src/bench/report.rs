@@ -177,12 +177,7 @@ impl Report {
             let ours = mayfly.median;
             for (name, figures) in test.servers.iter().filter(|(name, _)| *name != "mayfly") {
                 let ratios = self.ratios.entry(name.clone()).or_default();
-                // Of a rate, more is better.
-                let ratio = if test.unit.ends_with("/s") {
-                    ours / figures.median
-                } else {
-                    figures.median / ours
-                };
+                let ratio = dearer(test.unit, figures.median, ours);
                 ratios.insert(id.clone(), ratio);
                 if let (Some(its), Some(ours)) = (figures.machine, mayfly.machine) {
                     let ratios = self.machine_ratios.entry(name.clone()).or_default();
@@ -264,6 +259,15 @@ impl Figures {
     }
 }
 
+/// How many times its cost is ours. Of a rate, more is better.
+fn dearer(unit: &str, its: f64, ours: f64) -> f64 {
+    if unit.ends_with("/s") {
+        ours / its
+    } else {
+        its / ours
+    }
+}
+
 /// The middle one, or the mean of the middle two.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
@@ -275,6 +279,12 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_does_more_a_second_is_not_the_dearer_one() {
+        assert!(dearer("handshakes/s", 1_000.0, 2_000.0) > 1.0);
+        assert!(dearer("CPU-s/GB", 1.0, 2.0) < 1.0);
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {
