@@ -55,6 +55,7 @@ struct InJail {
 #[derive(Debug, Serialize)]
 struct Report {
     schema: u32,
+    commit: String,
     ok: bool,
     failures: Vec<String>,
     /// How many attempts there are.
@@ -80,7 +81,11 @@ pub fn run() -> Result<()> {
     packages::provide(packages::IMAGE)?;
     packages::provide(packages::QEMU)?;
     let host = step("attempts on this machine", on_host)?;
-    let report = Report::of(vec![host, guest::run()?], words_for_a_log()?);
+    let report = Report::of(
+        crate::commit()?,
+        vec![host, guest::run()?],
+        words_for_a_log()?,
+    );
     let out = tree().join("target/audit");
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     fs::write(out.join("writes.json"), serde_json::to_vec_pretty(&report)?)
@@ -111,7 +116,7 @@ fn words_for_a_log() -> Result<Vec<&'static str>> {
 }
 
 impl Report {
-    fn of(places: Vec<Findings>, log_strings: Vec<&'static str>) -> Self {
+    fn of(commit: String, places: Vec<Findings>, log_strings: Vec<&'static str>) -> Self {
         let jails = || places.iter().flat_map(|place| &place.jails);
         let mut without: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (layer, back) in jails().flat_map(|(_, jail)| &jail.without) {
@@ -125,6 +130,7 @@ impl Report {
         failures.extend(log_strings.iter().map(|word| format!("shipped: {word}")));
         Self {
             schema: 1,
+            commit,
             ok: failures.is_empty(),
             failures,
             attempts: places
