@@ -13,9 +13,13 @@
 
 mod dump;
 mod enrolment;
+mod html;
+mod initiator;
+mod map;
 mod needle;
 mod qmp;
 mod report;
+mod writes;
 
 use std::net::UdpSocket;
 use std::thread;
@@ -25,6 +29,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use self::dump::Dump;
 use self::enrolment::Enrolment;
+use self::initiator::Session;
 use self::needle::{Kind, Needle};
 use self::qmp::Qmp;
 use self::report::{Moment, Report};
@@ -57,7 +62,7 @@ const SILENCE: Duration = Duration::from_secs(180 + 45);
 /// Size of the page that comes through the tunnel, in bytes.
 const PAGE: usize = 256 * 1024;
 
-/// Makes the experiment, and writes `target/audit.json`.
+/// Makes the experiment, and writes `target/audit.json` and `target/audit.html`.
 ///
 /// # Errors
 /// Something was remembered, or the experiment could not be made.
@@ -71,11 +76,13 @@ pub fn audit(args: &Args) -> Result<()> {
     }
     let tag = Tag::own();
     let mut report = Report::new()?;
+    report.take_writes()?;
     observe(args, &tag, &mut report)?;
     report.judge();
     report.write()?;
     report.print();
-    say("report: target/audit.json");
+    html::write(&report)?;
+    say("report: target/audit.json, and for people: target/audit.html");
     ensure!(report.ok, "{}", report.failures.join("; "));
     Ok(())
 }
@@ -132,10 +139,12 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// A customer comes, releases its enrolment, and goes.
     fn release(&self, report: &mut Report) -> Result<()> {
-        let (enrolment, needles) = self.connect(Some(report))?;
+        let (enrolment, mut needles) = self.connect(Some(report))?;
+        let second = self.connect_known(&mut needles)?;
         self.look(Moment::Connected, &needles, report)?;
-        step("release the enrolment", || {
+        step("release the enrolments", || {
             enrolment.release(self.lab)?;
+            second.release(self.lab)?;
             self.operator.await_devices(0, COUNTED)
         })?;
         self.customer.vanish()?;
@@ -146,7 +155,8 @@ impl Scene<'_> {
 
     /// A customer comes, and dies without a word.
     fn silence(&self, report: &mut Report) -> Result<()> {
-        let (_enrolment, needles) = self.connect(None)?;
+        let (_enrolment, mut needles) = self.connect(None)?;
+        self.connect_known(&mut needles)?;
         self.look(Moment::Connected, &needles, report)?;
         self.customer.vanish()?;
         step("wait until 180 s of silence end the session", || {
@@ -191,6 +201,20 @@ impl Scene<'_> {
         Ok((enrolment, needles))
     }
 
+    /// Enrols a second device, and shakes hands for it in a way that tells the session's keys,
+    /// which a stock client does not.
+    fn connect_known(&self, needles: &mut Vec<Needle>) -> Result<Enrolment> {
+        let enrolment = Enrolment::make(self.lab, self.operator)?;
+        let parties = enrolment.parties()?;
+        let session = step("connect a device whose session keys are known", || {
+            let session = self.lab.customer.inside(|| Session::start(&parties))?;
+            self.operator.await_devices(2, COUNTED)?;
+            Ok(session)
+        })?;
+        needles.push(needle::session_keys(&session.keys));
+        Ok(enrolment)
+    }
+
     /// A DNS query (RFC 1035 section 4.1) that nobody answers.
     fn look_up(&self, name: &str) -> Result<()> {
         let mut query = vec![0x4d, 0x46, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -211,10 +235,11 @@ impl Scene<'_> {
     }
 
     fn look(&self, moment: Moment, needles: &[Needle], report: &mut Report) -> Result<()> {
-        let found = step(&format!("search RAM: {}", moment.name()), || {
+        let reading = step(&format!("search RAM: {}", moment.name()), || {
             self.dump.search(needles)
         })?;
-        report.add(moment, needles, &found);
+        report.add(moment, needles, &reading.hits);
+        report.map(moment, reading.map);
         Ok(())
     }
 }

@@ -82,9 +82,9 @@ pub fn run() -> Result<()> {
     packages::provide(packages::QEMU)?;
     let host = step("attempts on this machine", on_host)?;
     let report = Report::of(
+        crate::commit()?,
         vec![host, guest::run()?],
         words_for_a_log()?,
-        crate::commit()?,
     );
     let out = tree().join("target/audit");
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -116,7 +116,7 @@ fn words_for_a_log() -> Result<Vec<&'static str>> {
 }
 
 impl Report {
-    fn of(places: Vec<Findings>, log_strings: Vec<&'static str>, commit: String) -> Self {
+    fn of(commit: String, places: Vec<Findings>, log_strings: Vec<&'static str>) -> Self {
         let jails = || places.iter().flat_map(|place| &place.jails);
         let mut without: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (layer, back) in jails().flat_map(|(_, jail)| &jail.without) {
