@@ -13,9 +13,12 @@
 
 mod dump;
 mod enrolment;
+mod html;
+mod map;
 mod needle;
 mod qmp;
 mod report;
+mod writes;
 
 use std::net::UdpSocket;
 use std::thread;
@@ -57,7 +60,7 @@ const SILENCE: Duration = Duration::from_secs(180 + 45);
 /// Size of the page that comes through the tunnel, in bytes.
 const PAGE: usize = 256 * 1024;
 
-/// Makes the experiment, and writes `target/audit.json`.
+/// Makes the experiment, and writes `target/audit.json` and `target/audit.html`.
 ///
 /// # Errors
 /// Something was remembered, or the experiment could not be made.
@@ -71,11 +74,13 @@ pub fn audit(args: &Args) -> Result<()> {
     }
     let tag = Tag::own();
     let mut report = Report::new()?;
+    report.take_writes()?;
     observe(args, &tag, &mut report)?;
     report.judge();
     report.write()?;
     report.print();
-    say("report: target/audit.json");
+    html::write(&report)?;
+    say("report: target/audit.json, and for people: target/audit.html");
     ensure!(report.ok, "{}", report.failures.join("; "));
     Ok(())
 }
@@ -211,10 +216,11 @@ impl Scene<'_> {
     }
 
     fn look(&self, moment: Moment, needles: &[Needle], report: &mut Report) -> Result<()> {
-        let found = step(&format!("search RAM: {}", moment.name()), || {
+        let reading = step(&format!("search RAM: {}", moment.name()), || {
             self.dump.search(needles)
         })?;
-        report.add(moment, needles, &found);
+        report.add(moment, needles, &reading.hits);
+        report.map(moment, reading.map);
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask`: what people do with this tree.
 //!
 //! `run` shows the whole product at work on this machine, `test` checks it, `bench`
-//! measures it, `audit` looks whether it forgets, `image` and `lock` build what servers boot. Everything else is cargo's.
+//! measures it, `writes` and `audit` attack it and look whether it forgets, `image` and
+//! `lock` build what servers boot. Everything else is cargo's.
 //!
 //! xtask uses no crate of the project: it runs the same programs that people run, so
 //! that what it shows is what they get. It asks for packages before it starts, and
@@ -45,7 +46,7 @@ enum Verb {
     Run(run::Args),
     /// Look for a customer in the memory of a node that should have forgotten
     ///
-    /// Needs root. Writes target/audit.json.
+    /// Needs root. Writes target/audit.json and target/audit.html.
     Audit(audit::Args),
     /// What a gigabyte costs, beside other servers
     ///

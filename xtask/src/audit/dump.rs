@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use aho_corasick::AhoCorasick;
 use anyhow::{Context as _, Result};
 
+use super::map::Map;
 use super::needle::Needle;
 use super::qmp::Qmp;
 
@@ -19,6 +20,14 @@ pub struct Hits {
     pub bare: usize,
     /// Bare hits that 999 of 1,000 addresses that nobody has stay within.
     pub by_chance: usize,
+}
+
+/// What one reading of RAM showed.
+pub struct Reading {
+    /// Of each needle, in order.
+    pub hits: Vec<Hits>,
+    /// Where in RAM they were.
+    pub map: Map,
 }
 
 /// Addresses that nobody has: how often four bytes are found by chance.
@@ -40,7 +49,7 @@ impl Dump {
     ///
     /// # Errors
     /// The guest does not stand still, or the file cannot be read.
-    pub fn search(&self, needles: &[Needle]) -> Result<Vec<Hits>> {
+    pub fn search(&self, needles: &[Needle]) -> Result<Reading> {
         self.qmp.command("stop")?;
         let ram = self.read();
         self.qmp.command("cont")?;
@@ -56,7 +65,7 @@ impl Dump {
     }
 }
 
-fn search(ram: &[u8], needles: &[Needle]) -> Result<Vec<Hits>> {
+fn search(ram: &[u8], needles: &[Needle]) -> Result<Reading> {
     let mut patterns: Vec<Vec<u8>> = Vec::new();
     let mut meaning = Vec::new();
     for (number, needle) in needles.iter().enumerate() {
@@ -71,8 +80,9 @@ fn search(ram: &[u8], needles: &[Needle]) -> Result<Vec<Hits>> {
     }
     let known = patterns.len();
     patterns.extend((0..CONTROLS).map(|number| control(number).to_vec()));
-    let counts = count(ram, &patterns)?;
-    let mut controls = counts.get(known..).unwrap_or_default().to_vec();
+    let places = places(ram, &patterns)?;
+    let controls = places.get(known..).unwrap_or_default();
+    let mut controls: Vec<_> = controls.iter().map(Vec::len).collect();
     controls.sort_unstable();
     let by_chance = controls.get(CONTROLS - 2).copied().unwrap_or_default();
     let mut hits = vec![
@@ -82,20 +92,27 @@ fn search(ram: &[u8], needles: &[Needle]) -> Result<Vec<Hits>> {
         };
         needles.len()
     ];
-    for ((number, full), count) in meaning.into_iter().zip(counts) {
+    let mut map = Map::of(ram);
+    for ((number, full), places) in meaning.into_iter().zip(&places) {
         let hits = &mut hits[number];
-        *(if full { &mut hits.full } else { &mut hits.bare }) += count;
+        if full {
+            hits.full += places.len();
+            map.mark(needles[number].kind, places);
+        } else {
+            hits.bare += places.len();
+        }
     }
-    Ok(hits)
+    Ok(Reading { hits, map })
 }
 
-fn count(ram: &[u8], patterns: &[Vec<u8>]) -> Result<Vec<usize>> {
+/// Where each pattern is.
+fn places(ram: &[u8], patterns: &[Vec<u8>]) -> Result<Vec<Vec<usize>>> {
     let searcher = AhoCorasick::new(patterns).context("cannot search for so much")?;
-    let mut counts = vec![0; patterns.len()];
+    let mut places = vec![Vec::new(); patterns.len()];
     for found in searcher.find_overlapping_iter(ram) {
-        counts[found.pattern().as_usize()] += 1;
+        places[found.pattern().as_usize()].push(found.start());
     }
-    Ok(counts)
+    Ok(places)
 }
 
 /// An address in 11.0.0.0/8 that is as irregular as a real one.
@@ -121,7 +138,8 @@ mod tests {
             forms: vec![form.to_vec()],
             bare: Some([203, 0, 113, 2]),
         };
-        let hits = search(&ram, &[needle(b"needle01"), needle(b"needle02")]).unwrap();
+        let reading = search(&ram, &[needle(b"needle01"), needle(b"needle02")]).unwrap();
+        let hits = reading.hits;
         assert_eq!((hits[0].full, hits[0].bare, hits[0].by_chance), (2, 1, 0));
         assert_eq!(hits[1].full, 0);
     }

@@ -38,6 +38,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// For a person.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Endpoint => "the customer's address and port",
+            Self::Tls => "secrets of the TLS session",
+            Self::Connection => "who was visited by whom",
+            Self::Visited => "the visited host",
+            Self::Name => "the name looked up",
+            Self::Page => "the page fetched",
+            Self::PublicKey => "public key",
+            Self::PresharedKey => "pre-shared key",
+            Self::Ticket => "ticket",
+            Self::Token => "token",
+            Self::InnerAddress => "inner address",
+        }
+    }
+
     /// Whether it may stay as long as the device is enrolled (the design's "What a node forgets").
     pub fn stays_with_the_enrolment(self) -> bool {
         matches!(

@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::dump::Hits;
+use super::map::Map;
 use super::needle::{Kind, Needle};
+use super::writes::Writes;
 use crate::progress::say;
 use crate::tree;
 
@@ -60,22 +62,45 @@ impl Moment {
 #[derive(Debug, Serialize)]
 pub struct Report {
     schema: u32,
-    commit: String,
+    /// What was tried.
+    pub commit: String,
     /// Nothing was remembered, and the search could have found it.
     pub ok: bool,
     /// What was.
     pub failures: Vec<String>,
-    promises: Vec<Promise>,
+    /// The policy, line by line.
+    pub promises: Vec<Promise>,
     ram: Vec<Seen>,
+    /// Null: `cargo xtask writes` has not been run on this commit.
+    pub writes: Option<Writes>,
+    syscalls_allowed: Option<usize>,
+    log_strings: Option<Vec<String>>,
+    /// Each reading of RAM as a picture, in order.
+    #[serde(skip)]
+    pub maps: Vec<(Moment, Map)>,
 }
 
+/// One line of the policy.
 #[derive(Debug, Serialize)]
-struct Promise {
+pub struct Promise {
     id: &'static str,
-    promise: &'static str,
-    experiment: &'static str,
-    /// Null: this experiment is not built yet.
-    holds: Option<bool>,
+    /// What it says.
+    pub promise: &'static str,
+    /// How that was tried.
+    pub experiment: &'static str,
+    /// Null: this experiment is not built yet, or was not made.
+    pub holds: Option<bool>,
+}
+
+impl Promise {
+    /// For a person.
+    pub fn verdict(&self) -> &'static str {
+        match self.holds {
+            Some(true) => "holds",
+            Some(false) => "DOES NOT HOLD",
+            None => "not tried",
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -109,7 +134,29 @@ impl Report {
             failures: Vec::new(),
             promises: Vec::new(),
             ram: Vec::new(),
+            writes: None,
+            syscalls_allowed: None,
+            log_strings: None,
+            maps: Vec::new(),
         })
+    }
+
+    /// Takes over what `cargo xtask writes` found, if it was run on the same commit.
+    ///
+    /// # Errors
+    /// Its report cannot be read.
+    pub fn take_writes(&mut self) -> Result<()> {
+        if let Some(found) = super::writes::of(&self.commit)? {
+            self.syscalls_allowed = Some(found.syscalls_allowed);
+            self.log_strings = Some(found.log_strings);
+            self.writes = Some(found.writes);
+        }
+        Ok(())
+    }
+
+    /// Keeps the picture of one reading.
+    pub fn map(&mut self, moment: Moment, map: Map) {
+        self.maps.push((moment, map));
     }
 
     /// What one reading of RAM showed.
@@ -139,6 +186,10 @@ impl Report {
                 self.failures
                     .push(format!("the search finds nothing: {what}"));
             }
+        }
+        if self.writes.as_ref().is_some_and(|writes| !writes.ok) {
+            self.failures
+                .push("the write matrix did not hold: see target/audit/writes.json".to_owned());
         }
         self.ok = self.failures.is_empty();
         self.promises = self.promises();
@@ -200,8 +251,14 @@ impl Report {
             Promise {
                 id: "writes",
                 promise: "the VPN process writes nothing",
-                experiment: "attempts from inside its confinement",
-                holds: None,
+                experiment: "attempts from inside its confinement, here and in the image",
+                holds: self.writes.as_ref().map(|writes| writes.ok),
+            },
+            Promise {
+                id: "log-strings",
+                promise: "the programs hold no words for a log",
+                experiment: "the shipped programs, searched for them",
+                holds: self.log_strings.as_ref().map(Vec::is_empty),
             },
             Promise {
                 id: "account-store",
@@ -229,15 +286,7 @@ impl Report {
 
     /// Prints what was seen, and the promises.
     pub fn print(&self) {
-        let (mut moments, mut kinds) = (Vec::new(), Vec::new());
-        for seen in &self.ram {
-            if !moments.contains(&seen.moment) {
-                moments.push(seen.moment);
-            }
-            if !kinds.contains(&seen.needle) {
-                kinds.push(seen.needle);
-            }
-        }
+        let (moments, kinds) = (self.moments(), self.kinds());
         say("\nhits in RAM (bare addresses, and what chance gives, behind a slash)");
         let head: String = moments
             .iter()
@@ -247,39 +296,54 @@ impl Report {
         for kind in kinds {
             let cells: String = moments
                 .iter()
-                .map(|moment| self.cell(*moment, kind))
+                .map(|moment| format!("{:>16}", self.cell(*moment, kind)))
                 .collect();
             say(&format!("{:<15}{cells}", format!("{kind:?}")));
         }
         say("");
         for promise in &self.promises {
-            let verdict = match promise.holds {
-                Some(true) => "holds",
-                Some(false) => "DOES NOT HOLD",
-                None => "not built yet",
-            };
+            let verdict = promise.verdict();
             say(&format!("{:<50} {verdict}", promise.promise));
         }
     }
 
+    /// When RAM was read, in order.
+    pub fn moments(&self) -> Vec<Moment> {
+        let mut moments = Vec::new();
+        for seen in &self.ram {
+            if !moments.contains(&seen.moment) {
+                moments.push(seen.moment);
+            }
+        }
+        moments
+    }
+
+    /// What was searched for.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let mut kinds: Vec<_> = self.ram.iter().map(|seen| seen.needle).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
     /// The most that any reading at that moment showed.
-    fn cell(&self, moment: Moment, kind: Kind) -> String {
+    pub fn cell(&self, moment: Moment, kind: Kind) -> String {
         let seen = self
             .ram
             .iter()
             .filter(|seen| seen.moment == moment && seen.needle == kind);
-        let text = seen.max_by_key(|seen| seen.full_hits).map_or_else(
+        seen.max_by_key(|seen| seen.full_hits).map_or_else(
             || "-".to_owned(),
             |seen| match (seen.bare_hits, seen.expected_by_chance) {
                 (Some(bare), Some(chance)) => format!("{} {bare}/{chance}", seen.full_hits),
                 _ => seen.full_hits.to_string(),
             },
-        );
-        format!("{text:>16}")
+        )
     }
 }
 
-fn column(moment: Moment) -> &'static str {
+/// For the head of a column.
+pub fn column(moment: Moment) -> &'static str {
     match moment {
         Moment::Before => "before",
         Moment::Connected => "connected",
