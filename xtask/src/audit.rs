@@ -14,6 +14,7 @@
 mod dump;
 mod enrolment;
 mod html;
+mod initiator;
 mod map;
 mod needle;
 mod qmp;
@@ -28,6 +29,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use self::dump::Dump;
 use self::enrolment::Enrolment;
+use self::initiator::Session;
 use self::needle::{Kind, Needle};
 use self::qmp::Qmp;
 use self::report::{Moment, Report};
@@ -137,10 +139,12 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// A customer comes, releases its enrolment, and goes.
     fn release(&self, report: &mut Report) -> Result<()> {
-        let (enrolment, needles) = self.connect(Some(report))?;
+        let (enrolment, mut needles) = self.connect(Some(report))?;
+        let second = self.connect_known(&mut needles)?;
         self.look(Moment::Connected, &needles, report)?;
-        step("release the enrolment", || {
+        step("release the enrolments", || {
             enrolment.release(self.lab)?;
+            second.release(self.lab)?;
             self.operator.await_devices(0, COUNTED)
         })?;
         self.customer.vanish()?;
@@ -151,7 +155,8 @@ impl Scene<'_> {
 
     /// A customer comes, and dies without a word.
     fn silence(&self, report: &mut Report) -> Result<()> {
-        let (_enrolment, needles) = self.connect(None)?;
+        let (_enrolment, mut needles) = self.connect(None)?;
+        self.connect_known(&mut needles)?;
         self.look(Moment::Connected, &needles, report)?;
         self.customer.vanish()?;
         step("wait until 180 s of silence end the session", || {
@@ -194,6 +199,20 @@ impl Scene<'_> {
             self.operator.await_devices(1, COUNTED)
         })?;
         Ok((enrolment, needles))
+    }
+
+    /// Enrols a second device, and shakes hands for it in a way that tells the session's keys,
+    /// which a stock client does not.
+    fn connect_known(&self, needles: &mut Vec<Needle>) -> Result<Enrolment> {
+        let enrolment = Enrolment::make(self.lab, self.operator)?;
+        let parties = enrolment.parties()?;
+        let session = step("connect a device whose session keys are known", || {
+            let session = self.lab.customer.inside(|| Session::start(&parties))?;
+            self.operator.await_devices(2, COUNTED)?;
+            Ok(session)
+        })?;
+        needles.push(needle::session_keys(&session.keys));
+        Ok(enrolment)
     }
 
     /// A DNS query (RFC 1035 section 4.1) that nobody answers.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
+use super::initiator::Parties;
 use crate::process;
 use crate::run::lab::{ENROLMENT_PORT, Lab, NODE};
 use crate::run::operator::Operator;
@@ -93,6 +94,19 @@ impl Enrolment {
         )
     }
 
+    /// What a handshake of WireGuard needs to be known of both sides.
+    ///
+    /// # Errors
+    /// A key is none.
+    pub fn parties(&self) -> Result<Parties> {
+        let node = self.answer.get("public_key").and_then(Value::as_str);
+        Ok(Parties {
+            own: key(&self.private_key)?,
+            node: key(node.context("the node's answer is short")?)?,
+            preshared: key(&self.preshared_key)?,
+        })
+    }
+
     /// A word that nothing else has in its name.
     pub fn label(&self) -> String {
         let letters = self.public_key.bytes().filter(u8::is_ascii_alphanumeric);
@@ -108,6 +122,13 @@ impl Enrolment {
         let body = serde_json::json!({ "public_key": self.public_key });
         ask(lab, "DELETE", &body, Some(&self.preshared_key)).map(|_| ())
     }
+}
+
+fn key(base64: &str) -> Result<[u8; 32]> {
+    let bytes = STANDARD.decode(base64).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .context("no WireGuard key")
 }
 
 fn ask(lab: &Lab, method: &str, body: &Value, bearer: Option<&str>) -> Result<String> {
@@ -145,10 +166,9 @@ fn ticket(token: &str) -> Option<Vec<u8>> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Value = serde_json::from_slice(&payload).ok()?;
     let ticket = claims.get("ticket")?.as_str()?;
-    let standard = base64::engine::general_purpose::STANDARD;
     URL_SAFE_NO_PAD
         .decode(ticket)
-        .or_else(|_| standard.decode(ticket))
+        .or_else(|_| STANDARD.decode(ticket))
         .ok()
 }
 

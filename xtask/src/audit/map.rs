@@ -77,6 +77,7 @@ impl Map {
 pub fn colour(kind: Kind) -> &'static str {
     match kind {
         Kind::Endpoint => "#d7263d",
+        Kind::SessionKeys => "#00a6fb",
         Kind::Tls => "#8c6a9c",
         Kind::Connection => "#e8751a",
         Kind::Visited => "#b5179e",

@@ -15,6 +15,8 @@ use crate::run::lab::{CUSTOMER, NODE, PAGE_AT};
 pub enum Kind {
     /// The customer's own address and port.
     Endpoint,
+    /// The keys of the WireGuard session of the device whose session keys are known.
+    SessionKeys,
     /// The secrets of the TLS sessions in which it enrolled.
     Tls,
     /// Its inner address together with another one, as connection tracking and packets have it.
@@ -42,6 +44,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Endpoint => "the customer's address and port",
+            Self::SessionKeys => "WireGuard session keys",
             Self::Tls => "secrets of the TLS session",
             Self::Connection => "who was visited by whom",
             Self::Visited => "the visited host",
@@ -69,6 +72,7 @@ impl Kind {
             self,
             Self::Endpoint
                 | Self::Connection
+                | Self::SessionKeys
                 | Self::PublicKey
                 | Self::PresharedKey
                 | Self::Ticket
@@ -124,6 +128,15 @@ pub fn all(enrolment: &Enrolment, port: u16, name: &str, page: &[u8]) -> Vec<Nee
         known(Kind::Token, vec![enrolment.token.as_bytes().to_vec()], None),
         known(Kind::InnerAddress, host(inner), Some(inner)),
     ]
+}
+
+/// The keys of a session, one for each way.
+pub fn session_keys(ways: &[[u8; 32]; 2]) -> Needle {
+    Needle {
+        kind: Kind::SessionKeys,
+        forms: ways.iter().flat_map(|key| secrets(key)).collect(),
+        bare: None,
+    }
 }
 
 /// As socket addresses (C's, its mapped form, Rust's), in IP headers with the node's, as text.

@@ -242,12 +242,11 @@ impl Report {
                     Kind::Tls,
                 ],
             ),
-            Promise {
-                id: "session-keys",
-                promise: "no session key outlives the session",
-                experiment: "a client whose session keys are known",
-                holds: None,
-            },
+            promise(
+                "session-keys",
+                "no session key outlives the session",
+                &[Kind::SessionKeys],
+            ),
             Promise {
                 id: "writes",
                 promise: "the VPN process writes nothing",
