@@ -17,6 +17,7 @@ mod html;
 mod initiator;
 mod map;
 mod needle;
+mod promises;
 mod qmp;
 mod report;
 mod writes;
@@ -147,6 +148,7 @@ impl Scene<'_> {
             second.release(self.lab)?;
             self.operator.await_devices(0, COUNTED)
         })?;
+        report.counted = Some(true);
         self.customer.vanish()?;
         self.look(Moment::Released, &needles, report)?;
         wait("a minute", A_MINUTE)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::dump::Hits;
 use super::map::Map;
 use super::needle::{Kind, Needle};
+use super::promises::{self, Promise};
 use super::writes::Writes;
 use crate::progress::say;
 use crate::tree;
@@ -75,32 +76,12 @@ pub struct Report {
     pub writes: Option<Writes>,
     syscalls_allowed: Option<usize>,
     log_strings: Option<Vec<String>>,
+    /// `devices` went 1, 2, 0 with the devices that came and went.
+    #[serde(skip)]
+    pub counted: Option<bool>,
     /// Each reading of RAM as a picture, in order.
     #[serde(skip)]
     pub maps: Vec<(Moment, Map)>,
-}
-
-/// One line of the policy.
-#[derive(Debug, Serialize)]
-pub struct Promise {
-    id: &'static str,
-    /// What it says.
-    pub promise: &'static str,
-    /// How that was tried.
-    pub experiment: &'static str,
-    /// Null: this experiment is not built yet, or was not made.
-    pub holds: Option<bool>,
-}
-
-impl Promise {
-    /// For a person.
-    pub fn verdict(&self) -> &'static str {
-        match self.holds {
-            Some(true) => "holds",
-            Some(false) => "DOES NOT HOLD",
-            None => "not tried",
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -137,6 +118,7 @@ impl Report {
             writes: None,
             syscalls_allowed: None,
             log_strings: None,
+            counted: None,
             maps: Vec::new(),
         })
     }
@@ -192,86 +174,26 @@ impl Report {
                 .push("the write matrix did not hold: see target/audit/writes.json".to_owned());
         }
         self.ok = self.failures.is_empty();
-        self.promises = self.promises();
+        self.promises = promises::of(self);
     }
 
-    fn promises(&self) -> Vec<Promise> {
-        let forgotten = |kinds: &[Kind]| {
-            let after = |seen: &&Seen| {
-                !matches!(
-                    seen.moment,
-                    Moment::Connected | Moment::Released | Moment::Silence
-                )
-            };
-            let mut seen = self
-                .ram
-                .iter()
-                .filter(after)
-                .filter(|seen| kinds.contains(&seen.needle))
-                .peekable();
-            seen.peek()?;
-            Some(seen.all(|seen| !seen.is_found() || seen.moment.allows(seen.needle)))
+    /// Whether all of these were forgotten when they had to be; nothing if none was looked for.
+    pub fn forgot(&self, kinds: &[Kind]) -> Option<bool> {
+        let late = |moment| {
+            !matches!(
+                moment,
+                Moment::Connected | Moment::Released | Moment::Silence
+            )
         };
-        let ram = "RAM of the sealed image, searched a minute after";
-        let promise = |id, promise, kinds: &[Kind]| Promise {
-            id,
-            promise,
-            experiment: ram,
-            holds: forgotten(kinds),
-        };
-        vec![
-            promise(
-                "traffic",
-                "no traffic is kept",
-                &[Kind::Page, Kind::Connection, Kind::Visited],
-            ),
-            promise("dns", "no DNS look-up is kept", &[Kind::Name]),
-            promise(
-                "addresses",
-                "no address is kept, given or connecting from",
-                &[Kind::Endpoint, Kind::InnerAddress],
-            ),
-            promise(
-                "keys",
-                "no key or ticket outlives the enrolment",
-                &[
-                    Kind::PublicKey,
-                    Kind::PresharedKey,
-                    Kind::Ticket,
-                    Kind::Token,
-                    Kind::Tls,
-                ],
-            ),
-            promise(
-                "session-keys",
-                "no session key outlives the session",
-                &[Kind::SessionKeys],
-            ),
-            Promise {
-                id: "writes",
-                promise: "the VPN process writes nothing",
-                experiment: "attempts from inside its confinement, here and in the image",
-                holds: self.writes.as_ref().map(|writes| writes.ok),
-            },
-            Promise {
-                id: "log-strings",
-                promise: "the programs hold no words for a log",
-                experiment: "the shipped programs, searched for them",
-                holds: self.log_strings.as_ref().map(Vec::is_empty),
-            },
-            Promise {
-                id: "account-store",
-                promise: "nothing moves in the account store on a connect",
-                experiment: "database, journal and memory around a connect",
-                holds: None,
-            },
-            Promise {
-                id: "disk-and-keyboard",
-                promise: "a disk and a keyboard are not touched",
-                experiment: "both attached, and looked at afterwards",
-                holds: None,
-            },
-        ]
+        let seen = self.ram.iter().filter(|seen| late(seen.moment));
+        let mut seen = seen.filter(|seen| kinds.contains(&seen.needle)).peekable();
+        seen.peek()?;
+        Some(seen.all(|seen| !seen.is_found() || seen.moment.allows(seen.needle)))
+    }
+
+    /// Whether the shipped programs hold no words for a log; nothing if nobody looked.
+    pub fn is_silent(&self) -> Option<bool> {
+        self.log_strings.as_ref().map(Vec::is_empty)
     }
 
     /// Writes the file.
