@@ -208,8 +208,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_tried_is_shown_as_such() {
-        assert!(page(&report()).contains("not tried"));
+    fn what_was_not_shown_is_said_to_be_so() {
+        assert!(page(&report()).contains("not shown"));
     }
 
     #[test]

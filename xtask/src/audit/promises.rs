@@ -13,7 +13,7 @@ pub struct Promise {
     pub promise: &'static str,
     /// How that was tried.
     pub experiment: &'static str,
-    /// Null: this experiment is not built yet, or was not made.
+    /// Null: this experiment is not built yet, was not made, or could not have failed.
     pub holds: Option<bool>,
 }
 
@@ -23,7 +23,7 @@ impl Promise {
         match self.holds {
             Some(true) => "holds",
             Some(false) => "DOES NOT HOLD",
-            None => "not tried",
+            None => "not shown",
         }
     }
 }

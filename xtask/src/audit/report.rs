@@ -49,7 +49,12 @@ impl Moment {
         }
     }
 
-    /// Whether a needle may be there, and whether it has to.
+    /// Whether what has to be forgotten has to be by then.
+    fn is_late(self) -> bool {
+        matches!(self, Self::ReleasedAndAMinute | Self::SilenceAndAMinute)
+    }
+
+    /// Whether a needle may be there.
     fn allows(self, kind: Kind) -> bool {
         match self {
             Self::Before | Self::ReleasedAndAMinute => false,
@@ -177,18 +182,20 @@ impl Report {
         self.promises = promises::of(self);
     }
 
-    /// Whether all of these were forgotten when they had to be; nothing if none was looked for.
+    /// Whether all of these were forgotten when they had to be. Nothing if one was never found
+    /// while it could be there: its absence later shows nothing.
     pub fn forgot(&self, kinds: &[Kind]) -> Option<bool> {
-        let late = |moment| {
-            !matches!(
-                moment,
-                Moment::Connected | Moment::Released | Moment::Silence
-            )
+        let of_these = self.ram.iter().filter(|seen| kinds.contains(&seen.needle));
+        let mut found = of_these.filter(|seen| seen.is_found());
+        if found.any(|seen| !seen.moment.allows(seen.needle)) {
+            return Some(false);
+        }
+        let was_there = |kind: &Kind| {
+            let mut seen = self.ram.iter().filter(|seen| seen.needle == *kind);
+            seen.any(|seen| seen.is_found() && seen.moment.allows(*kind))
         };
-        let seen = self.ram.iter().filter(|seen| late(seen.moment));
-        let mut seen = seen.filter(|seen| kinds.contains(&seen.needle)).peekable();
-        seen.peek()?;
-        Some(seen.all(|seen| !seen.is_found() || seen.moment.allows(seen.needle)))
+        let was_looked_for = self.ram.iter().any(|seen| seen.moment.is_late());
+        (was_looked_for && kinds.iter().all(was_there)).then_some(true)
     }
 
     /// Whether the shipped programs hold no words for a log; nothing if nobody looked.
@@ -299,6 +306,16 @@ mod tests {
     fn what_is_found_a_minute_after_the_release_was_remembered() {
         assert!(!report(Moment::ReleasedAndAMinute, Kind::PublicKey, 1).ok);
         assert!(report(Moment::ReleasedAndAMinute, Kind::PublicKey, 0).ok);
+    }
+
+    #[test]
+    fn what_was_never_found_cannot_be_shown_to_be_forgotten() {
+        let late = report(Moment::ReleasedAndAMinute, Kind::Name, 0);
+        assert_eq!(late.forgot(&[Kind::Name]), None);
+        let mut both = report(Moment::Connected, Kind::Name, 1);
+        both.ram.extend(late.ram);
+        assert_eq!(both.forgot(&[Kind::Name]), Some(true));
+        assert_eq!(both.forgot(&[Kind::Name, Kind::Page]), None);
     }
 
     #[test]
