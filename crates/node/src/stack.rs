@@ -6,7 +6,8 @@ use std::hint::black_box;
 const DEPTH: usize = 96 * 1024;
 
 /// Zeroes the stack below the caller: keys, tickets and addresses were passed there by value,
-/// and on a quiet node nothing else would write over them.
+/// and on a quiet node nothing else would write over them. What the compiler inlines into the
+/// caller is not below it: the work belongs in a function that is never inlined.
 #[inline(never)]
 pub fn scrub() {
     let mut below = [0_u8; DEPTH];

@@ -59,24 +59,32 @@ impl Handshakes {
             let patience = patience(self.responder.poll_timeout());
             // Only a signal makes it fail; then there is nothing, and it is asked again.
             let _ = self.epoll.wait(&mut [EpollEvent::empty()], patience);
-            for order in self.orders.take() {
-                // One at a time: a client does not wait for those behind it.
-                let now = Instant::now();
-                // Why an initiation goes no further is for tests: nobody is told.
-                if let Ok(Some(answer)) = self.responder.carry_out(order, &mut self.cookies, now) {
-                    self.answers.send(answer);
-                }
-            }
-            self.send_cookies();
+            self.turn();
             stack::scrub();
-            self.responder.handle_timeout(Instant::now());
         }
+    }
+
+    /// Does what there is to do. Never a part of `run`: what is in that frame is not scrubbed,
+    /// and whole peers are moved about here.
+    #[inline(never)]
+    fn turn(&mut self) {
+        for order in self.orders.take() {
+            // One at a time: a client does not wait for those behind it.
+            let now = Instant::now();
+            // Why an initiation goes no further is for tests: nobody is told.
+            if let Ok(Some(answer)) = self.responder.carry_out(order, &mut self.cookies, now) {
+                self.answers.send(answer);
+            }
+        }
+        self.send_cookies();
+        self.responder.handle_timeout(Instant::now());
     }
 
     fn send_cookies(&mut self) {
         if !self.cookies.is_empty() {
             send(&self.udp, &mut self.batch, &self.cookies);
             self.cookies.scrub();
+            self.batch.scrub();
         }
     }
 }

@@ -112,34 +112,39 @@ impl Packets {
         let mut events = [EpollEvent::empty(); 5];
         loop {
             let ready = self.wait(&mut events)?;
-            let now = Instant::now();
-            let ready = events.get(..ready).unwrap_or_default();
-            let is_ready = |token| ready.iter().any(|event| event.data() == token);
-            if is_ready(JANITOR) {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            // First: a client whose enrolment was answered may have sent its initiation.
-            if is_ready(COMMANDS) {
-                self.obey();
-            }
-            if is_ready(ANSWERS) {
-                self.take_answers(now);
-                self.carry_out();
-            }
-            if is_ready(UDP) {
-                self.receive(now)?;
-                self.carry_out();
-            }
-            if is_ready(TUN) {
-                self.read(now)?;
-                self.carry_out();
-            }
-            self.tunnel.handle_timeout(now, &mut self.outbox);
-            self.carry_out();
-            self.notify();
-            self.order();
-            self.descriptors.janitor.flush()?;
+            self.turn(events.get(..ready).unwrap_or_default())?;
         }
+    }
+
+    /// Does what there is to do. Never a part of `run`: what is in that frame is not scrubbed.
+    #[inline(never)]
+    fn turn(&mut self, ready: &[EpollEvent]) -> io::Result<()> {
+        let now = Instant::now();
+        let is_ready = |token| ready.iter().any(|event| event.data() == token);
+        if is_ready(JANITOR) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        // First: a client whose enrolment was answered may have sent its initiation.
+        if is_ready(COMMANDS) {
+            self.obey();
+        }
+        if is_ready(ANSWERS) {
+            self.take_answers(now);
+            self.carry_out();
+        }
+        if is_ready(UDP) {
+            self.receive(now)?;
+            self.carry_out();
+        }
+        if is_ready(TUN) {
+            self.read(now)?;
+            self.carry_out();
+        }
+        self.tunnel.handle_timeout(now, &mut self.outbox);
+        self.carry_out();
+        self.notify();
+        self.order();
+        self.descriptors.janitor.flush()
     }
 
     /// Waits for something to do. Before it sleeps, it zeroes what packets have left in its
@@ -152,6 +157,7 @@ impl Packets {
         self.datagrams.scrub();
         self.frame.scrub();
         self.outbox.scrub();
+        self.batch.scrub();
         stack::scrub();
         let again = self.descriptors.janitor.is_behind();
         let again = again.then(|| Instant::now() + JANITOR_BUSY);

@@ -145,6 +145,12 @@ impl Default for SendBatch {
 }
 
 impl SendBatch {
+    /// Zeroes whom anything was ever sent to.
+    pub fn scrub(&mut self) {
+        self.addresses.fill(RawAddress::EMPTY);
+        self.controls.fill(Control::EMPTY);
+    }
+
     /// Takes trains until there are no more or the batch is full. The headers point at the
     /// payloads, which `'a` keeps.
     pub(super) fn fill<'a>(
@@ -208,4 +214,25 @@ fn header(
         header.msg_hdr.msg_controllen = control_length as _;
     }
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scrubbed_batch_holds_nobody() {
+        let mut batch = SendBatch::default();
+        let train = Outgoing {
+            remote: SocketAddr::from(([203, 0, 113, 2], 4420)),
+            local: Some(IpAddr::from([192, 0, 2, 2])),
+            bytes: &[0; 32],
+            segment: 32,
+        };
+        batch.fill(&mut [train].into_iter(), true);
+        let remote = |batch: &SendBatch| batch.addresses[0].to_std();
+        assert!(remote(&batch).is_some());
+        batch.scrub();
+        assert!(remote(&batch).is_none());
+    }
 }
