@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore as _, SeedableRng as _};
+use rand_core::{OsRng, RngCore as _, SeedableRng as _};
 use subtle::ConstantTimeEq as _;
 use x25519_dalek::StaticSecret;
 
@@ -86,8 +86,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty registry of the node with the key `node`. Pre-shared keys and the order of
-    /// addresses come from `seed`.
+    /// An empty registry of the node with the key `node`. The order of addresses
+    /// comes from `seed`.
     pub fn new(pools: &settings::Pools, node: PublicKey, seed: [u8; 32]) -> Self {
         let mut random = ChaCha20Rng::from_seed(seed);
         Self {
@@ -246,7 +246,9 @@ impl Registry {
         let mut changes: Vec<_> = replaced.iter().filter_map(|id| self.remove(*id)).collect();
         let lease = self.pools.take(class).ok_or(Refusal::PoolFull)?;
         let mut preshared_key = PresharedKey([0; 32]);
-        self.random.fill_bytes(&mut preshared_key.0);
+        // Not of `random`: it makes a block at a time, and the next customers' keys would lie in
+        // it, and wherever it was moved from, long before and after they are used.
+        OsRng.fill_bytes(&mut preshared_key.0);
         let peer = Peer {
             public_key: key,
             preshared_key,
