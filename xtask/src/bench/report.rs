@@ -179,7 +179,9 @@ impl Report {
                 let ratios = self.ratios.entry(name.clone()).or_default();
                 let ratio = dearer(test.unit, figures.median, ours);
                 ratios.insert(id.clone(), ratio);
-                if let (Some(its), Some(ours)) = (figures.machine, mayfly.machine) {
+                // Who else is at work on the machine can outweigh it; then it says nothing.
+                let machine = |of: &Figures| of.machine.filter(|busy| *busy > 0.0);
+                if let (Some(its), Some(ours)) = (machine(figures), machine(mayfly)) {
                     let ratios = self.machine_ratios.entry(name.clone()).or_default();
                     ratios.insert(id.clone(), its / ours);
                 }
