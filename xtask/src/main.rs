@@ -1,7 +1,7 @@
 //! `cargo xtask`: what people do with this tree.
 //!
 //! `run` shows the whole product at work on this machine, `test` checks it, `bench`
-//! measures it, `writes` and `audit` attack it and look whether it forgets, `image` and
+//! measures it, `fuzz`, `writes` and `audit` attack it and look whether it forgets, `image` and
 //! `lock` build what servers boot. Everything else is cargo's.
 //!
 //! xtask uses no crate of the project: it runs the same programs that people run, so
@@ -11,6 +11,7 @@
 
 mod audit;
 mod bench;
+mod fuzz;
 mod image;
 mod namespace;
 mod packages;
@@ -52,6 +53,8 @@ enum Verb {
     ///
     /// Needs root. Writes target/bench.json and target/bench.svg.
     Bench(bench::Args),
+    /// Look for an input that breaks the data plane
+    Fuzz(fuzz::Args),
     /// Formatting, lints, licences, and all tests
     ///
     /// Without words: every step. The tests `netns` and `boot` need root.
@@ -97,6 +100,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Run(args) => run::run(&args),
         Verb::Audit(args) => audit::audit(&args),
         Verb::Bench(args) => bench::bench(&args),
+        Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Image {
             profile,

@@ -51,6 +51,9 @@ pub const BENCH: &[Need] = &[
     ("taskset", "util-linux"),
 ];
 
+/// To build libFuzzer.
+pub const FUZZ: &[Need] = &[("g++", "g++")];
+
 /// To boot the image.
 pub const QEMU: &[Need] = &[("qemu-system-x86_64", "qemu-system-x86")];
 

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::packages;
 use crate::progress::{say, seconds};
 use crate::tree;
+use crate::{fuzz, packages};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,8 @@ enum Step {
     Unit,
     /// WireGuard in simulated time
     Sim,
+    /// Some ten thousand inputs that a fuzzer finds worth trying
+    Fuzz,
     /// The daemon between network namespaces; needs root
     Netns,
     /// The image in QEMU, with a stock client; needs root
@@ -97,17 +99,22 @@ impl Step {
         match self {
             Self::Fmt => {
                 cargo("fmt --all --check")?;
-                cargo("fmt --manifest-path tests/sim/Cargo.toml --check")
+                cargo("fmt --manifest-path tests/sim/Cargo.toml --check")?;
+                cargo("fmt --manifest-path tests/fuzz/Cargo.toml --check")
             }
             Self::Clippy => {
                 cargo("clippy --locked --workspace --all-targets -- -D warnings")?;
-                sim("clippy --locked --all-targets", "-- -D warnings")
+                sim("clippy --locked --all-targets", "-- -D warnings")?;
+                cargo(
+                    "clippy --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings",
+                )
             }
             Self::Licences => licences(),
             Self::Unit => {
                 cargo("test --locked --workspace --exclude mayfly-netns --exclude mayfly-boot")
             }
             Self::Sim => sim("test --locked", ""),
+            Self::Fuzz => fuzz::test(),
             Self::Netns => {
                 packages::require_root()?;
                 packages::provide(packages::NETWORK)?;

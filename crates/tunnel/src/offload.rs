@@ -59,8 +59,16 @@ const UDP: usize = 8;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 
-/// Puts the checksum into a packet whose pseudo-header is summed already (see [`Header`]).
+/// Puts the checksum into a packet whose pseudo-header is summed already (see [`Header`]). `None`
+/// if it would be put into the network header, which has been read by now.
 pub(crate) fn finish(buffer: &mut [u8], len: usize, start: usize, offset: usize) -> Option<()> {
+    let network = match buffer.first()? >> 4 {
+        4 => IPV4,
+        _ => IPV6,
+    };
+    if start < network {
+        return None;
+    }
     let rest = buffer.get_mut(start..len)?;
     let checksum = match Sum::default().bytes(rest).finish() {
         // RFC 768: zero would say that there is none, and RFC 1071 has two zeros.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use mayfly_tunnel::Refusal;
+use mayfly_tunnel::{Frame, Refusal};
 use proptest::prelude::*;
 
 /// A node with one live peer, and real datagrams of that peer that were not handed in.
@@ -115,4 +115,25 @@ fn a_flood_of_garbage_leaves_nothing_to_wait_for_or_to_carry() {
     assert!(node.out.is_empty());
     assert_eq!(node.tunnel.poll_timeout(), None);
     assert_eq!(node.responder.poll_timeout(), None);
+}
+
+#[test]
+fn a_frame_that_asks_for_a_checksum_in_its_network_header_is_refused() {
+    let (mut node, _) = node();
+    let packet = ipv4_packet(INTERNET, ipv4(2), &[7; 100]);
+    // struct virtio_net_hdr: VIRTIO_NET_HDR_F_NEEDS_CSUM, csum_start, csum_offset.
+    for (start, offset) in [(0_u16, 0_u16), (0, 16), (12, 6), (19, 6)] {
+        let mut bytes = vec![1, 0, 0, 0, 0, 0];
+        bytes.extend(start.to_ne_bytes());
+        bytes.extend(offset.to_ne_bytes());
+        bytes.extend(&packet);
+        let mut frame = Frame::new();
+        frame.room()[..bytes.len()].copy_from_slice(&bytes);
+        frame.fill(bytes.len());
+        let result = node
+            .tunnel
+            .handle_frame(&mut frame, &mut node.out, node.now);
+        assert_eq!(result, Err(Refusal::FrameHeader), "{start} {offset}");
+    }
+    assert!(node.out.is_empty());
 }

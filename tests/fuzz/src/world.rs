@@ -1,0 +1,120 @@
+//! Two nodes, each with a live peer, and each in the other's internet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Instant;
+
+use mayfly_tunnel::{Config, Enrolment, Frame, Outbox, Prefix, Refusal, Tunnel};
+use zeroize::Zeroizing;
+
+use crate::common::{Client, MTU, Node, enrolment};
+
+/// The inner addresses of the far peer.
+pub const FAR_IPV4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 3);
+/// See [`FAR_IPV4`].
+pub const FAR_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3);
+const FAR: u8 = 3;
+
+/// What a process makes once. Both outboxes are empty between two inputs.
+pub struct World {
+    /// The node that takes datagrams.
+    pub near: Node,
+    /// Its peer 2.
+    pub sender: Client,
+    far: Node,
+    receiver: Client,
+    frame: Frame,
+}
+
+impl World {
+    /// Makes the sessions.
+    pub fn new() -> Self {
+        let mut near = Node::new();
+        near.enrol(2, true);
+        let sender = near.connect(2);
+        let mut far = far_node();
+        let receiver = far.connect(FAR);
+        for node in [&mut near, &mut far] {
+            node.events();
+            node.out.clear();
+        }
+        Self {
+            near,
+            sender,
+            far,
+            receiver,
+            frame: Frame::new(),
+        }
+    }
+
+    /// What the near node holds for its TUN device, as the frames that it would write.
+    pub fn frames(&mut self, udp: bool) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        self.near.out.write_frames(udp, |parts| {
+            frames.push(parts.iter().flat_map(|part| part.to_vec()).collect());
+        });
+        self.near.out.clear();
+        frames
+    }
+
+    /// Hands a frame of the TUN device, with its header, to the far node.
+    ///
+    /// # Errors
+    /// Why it went no further.
+    pub fn cross(&mut self, frame: &[u8]) -> Result<(), Refusal> {
+        let len = frame.len().min(self.frame.room().len());
+        self.frame.room()[..len].copy_from_slice(&frame[..len]);
+        self.frame.fill(len);
+        self.far
+            .tunnel
+            .handle_frame(&mut self.frame, &mut self.far.out, self.far.now)
+    }
+
+    /// What the far node's peer makes of the datagrams that are for it.
+    ///
+    /// # Panics
+    /// One does not open, or holds no packet.
+    pub fn received(&mut self) -> Vec<Vec<u8>> {
+        let datagrams = self.far.datagrams();
+        datagrams
+            .iter()
+            .map(|datagram| self.receiver.open(datagram))
+            .collect()
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn far_node() -> Node {
+    let pools = [
+        Prefix::new(IpAddr::from([203, 0, 113, 0]), 24),
+        Prefix::new(
+            IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0)),
+            64,
+        ),
+    ];
+    let config = Config {
+        private_key: Zeroizing::new([0xfa; 32]),
+        mtu: MTU,
+        ipv4: Ipv4Addr::new(203, 0, 113, 1),
+        ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+        pools: pools.into_iter().flatten().collect(),
+    };
+    let (tunnel, responder) = Tunnel::new(config, [2; 32]);
+    let mut node = Node {
+        tunnel,
+        responder,
+        out: Outbox::new(),
+        now: Instant::now(),
+    };
+    let peer = Enrolment {
+        ipv4: FAR_IPV4,
+        ipv6: Some(FAR_IPV6),
+        ..enrolment(FAR, false)
+    };
+    assert!(node.add(peer).is_ok(), "nobody else is there");
+    node
+}
