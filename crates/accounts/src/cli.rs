@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::accounts::{extended, new_account, plain_sign_up};
 use crate::authority::Authority;
 use crate::config::Config;
-use crate::record::{Moment, Record};
+use crate::record::{Account, Moment, Record};
 use crate::start::StartError;
 use crate::store::{Store, StoreError};
 use crate::token::Signer;
@@ -109,28 +109,28 @@ pub enum CaCommand {
 ///
 /// # Errors
 /// What is missing, or does not fit.
-pub fn run(command: &Command, config: &Config) -> Result<(), StartError> {
+pub async fn run(command: &Command, config: &Config) -> Result<(), StartError> {
     files::make_private_directory(&config.data)
         .map_err(|error| StartError::file(config.data.clone(), error))?;
     match command {
         Command::Serve => Err(StartError::Usage("serve is not run here")),
-        Command::Account(AccountCommand::Create(create)) => create_account(create, &open(config)?),
-        Command::Account(AccountCommand::Extend { name, days }) => {
-            extend(name, *days, &open(config)?)
+        Command::Account(AccountCommand::Create(create)) => {
+            create_account(create, &Store::open(config).await?).await
         }
-        Command::Account(AccountCommand::Show { name }) => show(name, &open(config)?),
+        Command::Account(AccountCommand::Extend { name, days }) => {
+            extend(name, *days, &Store::open(config).await?).await
+        }
+        Command::Account(AccountCommand::Show { name }) => {
+            show(name, &Store::open(config).await?).await
+        }
         Command::Ca(CaCommand::Init) => Authority::init(&config.data, clock::unix_now())
             .map_err(|error| StartError::file(config.data.clone(), error)),
-        Command::Ca(CaCommand::Node { name }) => register(name, config),
+        Command::Ca(CaCommand::Node { name }) => register(name, config).await,
         Command::Keys => print_key(config),
     }
 }
 
-fn open(config: &Config) -> Result<Store, StartError> {
-    Ok(Store::open(&config.database())?)
-}
-
-fn create_account(create: &Create, store: &Store) -> Result<(), StartError> {
+async fn create_account(create: &Create, store: &Store) -> Result<(), StartError> {
     sign_up::check_username(&create.name).map_err(|invalid| StartError::Usage(invalid.rule()))?;
     let now = clock::unix_now();
     let subscription = subscription(create, now)?;
@@ -147,7 +147,7 @@ fn create_account(create: &Create, store: &Store) -> Result<(), StartError> {
     wish.streaming = create.streaming;
     let mut account = new_account(wish, hash, now).map_err(|_| StartError::Randomness)?;
     account.subscription = subscription;
-    store.create(&account)?;
+    store.create(account).await?;
     if made { print(&password) } else { Ok(()) }
 }
 
@@ -179,19 +179,30 @@ fn read_password() -> Result<Zeroizing<String>, StartError> {
     ))
 }
 
-fn extend(name: &str, days: u32, store: &Store) -> Result<(), StartError> {
+async fn extend(name: &str, days: u32, store: &Store) -> Result<(), StartError> {
+    let account = by_name(name, store).await?;
     let now = clock::unix_now();
-    let end = store.extend(name, Moment(now), |end| extended(end, days, now))?;
+    let end = store.edit(account.id, move |account| {
+        account.updated_at = Moment(now);
+        *account
+            .subscription
+            .insert(extended(account.subscription, days, now))
+    });
+    let end = end.await?;
     print(&clock::rfc3339(end.0).unwrap_or_default())
 }
 
-fn show(name: &str, store: &Store) -> Result<(), StartError> {
-    let account = store.by_name(name)?.ok_or(StoreError::NoSuchAccount)?;
-    let record = serde_json::to_string_pretty(&Record::new(account, None));
+async fn show(name: &str, store: &Store) -> Result<(), StartError> {
+    let record = serde_json::to_string_pretty(&Record::new(by_name(name, store).await?, None));
     print(&record.map_err(|error| StartError::Stdio(error.into()))?)
 }
 
-fn register(name: &str, config: &Config) -> Result<(), StartError> {
+async fn by_name(name: &str, store: &Store) -> Result<Account, StartError> {
+    let account = store.by_name(name.to_owned()).await?;
+    Ok(account.ok_or(StoreError::NoSuchAccount)?)
+}
+
+async fn register(name: &str, config: &Config) -> Result<(), StartError> {
     if !nodes::is_name(name) {
         return Err(StartError::Usage(
             "a node's name is a DNS name in lower case",
@@ -206,7 +217,8 @@ fn register(name: &str, config: &Config) -> Result<(), StartError> {
         return Err(StartError::Usage("this is a name of the account service"));
     }
     let (secret, kept) = nodes::new_secret().map_err(|_| StartError::Randomness)?;
-    open(config)?.register_node(name, &kept)?;
+    let store = Store::open(config).await?;
+    store.register_node(name.to_owned(), kept).await?;
     print(&secret)
 }
 

@@ -1,8 +1,7 @@
-//! The live counter, on a thread of its own: password hashing never starves it, and it may
-//! ask the store without holding up a request.
+//! The live counter, on a thread of its own: password hashing never starves it.
 //!
-//! A [`Stream`] is a node's end of it here. Tickets are opened on the stream's own task; the
-//! counter sees accounts, and holds no ticket.
+//! A [`Stream`] is a node's end of it here. Tickets are opened and the store is asked on the
+//! stream's own task; the counter sees accounts, holds no ticket, and waits for nothing.
 
 mod granted;
 mod worker;
@@ -22,7 +21,7 @@ use crate::refusal::Refusal;
 use crate::start::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
-use worker::{Command, Worker};
+use worker::{Command, Heard, Worker};
 
 /// Commands that may wait; beyond, streams are read no further.
 const WAITING: usize = 4096;
@@ -30,6 +29,7 @@ const WAITING: usize = 4096;
 /// The way to the counter's thread.
 pub(crate) struct Counter {
     commands: mpsc::Sender<Command>,
+    store: Arc<Store>,
     tickets: Arc<TicketKeys>,
 }
 
@@ -47,6 +47,7 @@ pub(crate) enum Said {
 pub(crate) struct Stream {
     id: StreamId,
     commands: mpsc::Sender<Command>,
+    store: Arc<Store>,
     tickets: Arc<TicketKeys>,
     said: mpsc::UnboundedReceiver<Said>,
 }
@@ -54,7 +55,7 @@ pub(crate) struct Stream {
 impl Counter {
     /// Starts the thread; it ends with the last handle and stream.
     pub(crate) fn start(
-        store: Store,
+        store: Arc<Store>,
         tickets: Arc<TicketKeys>,
         marks: Arc<Marks>,
     ) -> Result<Self, StartError> {
@@ -63,12 +64,16 @@ impl Counter {
             .enable_time()
             .build()
             .map_err(|_| StartError::Randomness)?;
-        let worker = Worker::new(store, marks);
+        let worker = Worker::new(marks);
         std::thread::Builder::new()
             .name("counter".to_owned())
             .spawn(move || runtime.block_on(worker.run(received)))
             .map_err(|_| StartError::Randomness)?;
-        Ok(Self { commands, tickets })
+        Ok(Self {
+            commands,
+            store,
+            tickets,
+        })
     }
 
     /// Accepts a stream of the node; `None`: the counter has gone.
@@ -86,6 +91,7 @@ impl Counter {
         Some(Stream {
             id: accepted.await.ok()?,
             commands: self.commands.clone(),
+            store: self.store.clone(),
             tickets: self.tickets.clone(),
             said,
         })
@@ -109,23 +115,38 @@ impl Counter {
 impl Stream {
     /// Hands over what the node said; `false`: the counter has gone.
     pub(crate) async fn frame(&self, frame: NodeFrame) -> bool {
-        let account = match &frame {
-            NodeFrame::Report { ticket, delta, .. } => self.account_of(ticket, *delta),
-            _ => None,
+        let heard = match frame {
+            NodeFrame::Report { ticket, delta, .. } => self.whose(frame, &ticket, delta).await,
+            _ => Heard::of_nobody(frame),
         };
         let command = Command::Frame {
             stream: self.id,
-            frame,
-            account,
+            heard,
         };
         self.commands.send(command).await.is_ok()
     }
 
-    /// An expired ticket gives no device, and takes back the one that it gave.
-    fn account_of(&self, ticket: &Ticket, delta: Delta) -> Option<AccountId> {
-        let opened = self.tickets.open_ticket(ticket)?;
-        let counts = delta == Delta::Down || clock::unix_now() < opened.expiry;
-        counts.then_some(opened.account)
+    /// An expired ticket gives no device, and takes back the one that it gave. An account that
+    /// has been erased gets no device, either.
+    async fn whose(&self, frame: NodeFrame, ticket: &Ticket, delta: Delta) -> Heard {
+        let mut heard = Heard::of_nobody(frame);
+        let Some(opened) = self.tickets.open_ticket(ticket) else {
+            return heard;
+        };
+        match delta {
+            Delta::Down => heard.account = Some(opened.account),
+            Delta::Up if clock::unix_now() < opened.expiry => {
+                // A store that does not answer denies nobody: the account was there when it
+                // was given the ticket.
+                let known = self.store.known(vec![opened.account]).await.ok();
+                let connected =
+                    known.map_or(Some(false), |known| known.get(&opened.account).copied());
+                heard.account = connected.map(|_| opened.account);
+                heard.is_first = connected == Some(false);
+            }
+            Delta::Up => {}
+        }
+        heard
     }
 
     /// What the counter says next.

@@ -1,9 +1,6 @@
 //! What is done when an hour of the wall clock begins.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::task::spawn_blocking;
 
 use crate::clock::{self, DAY, HOUR};
 use crate::marks;
@@ -13,7 +10,7 @@ use crate::service::Service;
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Waits for hours to begin, for ever.
-pub(crate) async fn run(service: &Arc<Service>) {
+pub(crate) async fn run(service: &Service) {
     let mut hour = clock::unix_now() / HOUR;
     loop {
         tokio::time::sleep(LOOK).await;
@@ -22,19 +19,17 @@ pub(crate) async fn run(service: &Arc<Service>) {
             continue;
         }
         hour = now / HOUR;
-        let service = service.clone();
-        // A panic in there would be a bug; the service goes on without it.
-        let _ = spawn_blocking(move || begin_hour(&service, now)).await;
+        begin_hour(service, now).await;
     }
 }
 
-fn begin_hour(service: &Service, now: u64) {
+async fn begin_hour(service: &Service, now: u64) {
     for limit in [&service.tokens, &service.sign_ups, &service.failures] {
         limit.sweep(Instant::now());
     }
     // What fails is tried again: keys in an hour, marks in a day. There is nobody to tell.
     let _ = service.tickets.turn(now);
     if now % DAY / HOUR == marks::HOUR_OF_WRITE {
-        let _ = service.marks.write(&service.store);
+        let _ = service.marks.write(&service.store).await;
     }
 }

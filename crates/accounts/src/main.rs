@@ -35,25 +35,25 @@ fn tell(error: &StartError) {
 
 fn run(cli: &Cli) -> Result<(), StartError> {
     let config = Config::read(&cli.config)?;
-    match cli.command {
-        Command::Serve => serve(&config),
-        ref command => cli::run(command, &config),
-    }
-}
-
-fn serve(config: &Config) -> Result<(), StartError> {
     let runtime = Runtime::new().map_err(StartError::Listen)?;
-    let served = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Listen)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Listen)?;
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        start::serve(config, start::bind(config).await?, stop).await
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Serve => serve(&config).await,
+            ref command => cli::run(command, &config).await,
+        }
     });
     runtime.shutdown_background();
-    served
+    done
+}
+
+async fn serve(config: &Config) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Listen)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Listen)?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    start::serve(config, start::bind(config).await?, stop).await
 }

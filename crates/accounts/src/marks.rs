@@ -41,9 +41,9 @@ impl Marks {
     ///
     /// # Errors
     /// The store's.
-    pub fn write(&self, store: &Store) -> Result<(), StoreError> {
+    pub async fn write(&self, store: &Store) -> Result<(), StoreError> {
         let marks = std::mem::take(&mut *self.lock());
-        let written = store.mark(&marks);
+        let written = store.mark(marks.clone()).await;
         if written.is_err() {
             self.put_back(marks);
         }

@@ -84,7 +84,7 @@ impl Passwords {
         let work = spawn_blocking(move || {
             let _turn = turn;
             let right = argon2()?.verify_password(password.as_bytes(), hash.0.as_str());
-            Ok(right.is_ok())
+            Ok::<_, Refusal>(right.is_ok())
         });
         let right = work.await.map_err(|_| Refusal::Internal)??;
         Ok(right && known)

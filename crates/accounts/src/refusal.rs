@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use mayfly_wire::Problem;
 
 use crate::sign_up::Invalid;
+use crate::store::StoreError;
 
 /// Why a request was refused. The document tells the rule, never what the request said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +170,15 @@ impl Refusal {
             }
             Self::Busy => Some((RETRY_AFTER, HeaderValue::from(5))),
             _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NameTaken => Self::NameTaken,
+            _ => Self::Internal,
         }
     }
 }

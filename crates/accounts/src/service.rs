@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use crate::authority::Authority;
@@ -15,7 +14,7 @@ use crate::password::Passwords;
 use crate::record::Account;
 use crate::refusal::Refusal;
 use crate::start::StartError;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::tickets::TicketKeys;
 use crate::token::Signer;
 
@@ -39,7 +38,7 @@ impl Service {
     ///
     /// # Errors
     /// What is missing, or does not fit.
-    pub fn open(config: &Config, now: u64) -> Result<Self, StartError> {
+    pub async fn open(config: &Config, now: u64) -> Result<Self, StartError> {
         let named = |path| move |error| StartError::file(path, error);
         let authority = Authority::load(&config.data)?;
         let signer = Signer::open(&config.token_key()).map_err(named(config.token_key()))?;
@@ -47,13 +46,10 @@ impl Service {
             TicketKeys::open(config.ticket_keys(), now).map_err(named(config.ticket_keys()))?;
         let tickets = Arc::new(tickets);
         let marks = Arc::new(Marks::default());
-        let counter = Counter::start(
-            Store::open(&config.database())?,
-            tickets.clone(),
-            marks.clone(),
-        )?;
+        let store = Arc::new(Store::open(config).await?);
+        let counter = Counter::start(store.clone(), tickets.clone(), marks.clone())?;
         Ok(Self {
-            store: Arc::new(Store::open(&config.database())?),
+            store,
             passwords: Passwords::new(*config.limits.hashes.get_ref())
                 .map_err(|_| StartError::Randomness)?,
             tickets,
@@ -68,21 +64,6 @@ impl Service {
         })
     }
 
-    /// Asks the store, on a thread that may block.
-    pub(crate) async fn with_store<T: Send + 'static>(
-        &self,
-        ask: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let store = self.store.clone();
-        let asked = spawn_blocking(move || ask(&store)).await;
-        asked
-            .map_err(|_| Refusal::Internal)?
-            .map_err(|error| match error {
-                StoreError::NameTaken => Refusal::NameTaken,
-                _ => Refusal::Internal,
-            })
-    }
-
     /// The account of a user who knows the password.
     ///
     /// # Errors
@@ -95,9 +76,7 @@ impl Service {
     ) -> Result<Account, Refusal> {
         // Taken before the answer is known, or many guesses at once would all find room.
         self.take_failure(network)?;
-        let account = self
-            .with_store(move |store| store.by_name(&username))
-            .await?;
+        let account = self.store.by_name(username).await?;
         let hash = account.as_ref().map(|account| account.password.clone());
         let right = self.passwords.verify(password, hash).await?;
         let account = account.filter(|_| right).ok_or(Refusal::CredentialsWrong)?;

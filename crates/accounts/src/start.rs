@@ -57,7 +57,7 @@ impl StartError {
     /// The status to exit with (sysexits.h).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Store(StoreError::UnknownVersion(_)) => 78,
+            Self::Config(_) | Self::Store(StoreError::UnknownVersion { .. }) => 78,
             Self::Usage(_) | Self::Store(StoreError::NameTaken | StoreError::NoSuchAccount) => 1,
             Self::File { source, .. }
             | Self::Listen(source)
@@ -93,7 +93,7 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     files::make_private_directory(&config.data)
         .map_err(|error| StartError::file(config.data.clone(), error))?;
-    let service = Arc::new(Service::open(config, clock::unix_now())?);
+    let service = Arc::new(Service::open(config, clock::unix_now()).await?);
     let tls = tls::acceptor(&service.authority, &config.names(), clock::unix_now())?;
     let connections = *config.limits.connections.get_ref();
     let router = routes::router(service.clone());

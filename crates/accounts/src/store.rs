@@ -1,40 +1,35 @@
-//! The durable store: SQLite, one file, nothing in it that changes on a connect.
+//! The durable store: the record of each account, and the register of nodes. Nothing in it
+//! changes on a connect.
 //!
-//! No write-ahead log and `secure_delete`: a log would keep a row's history, and free
-//! pages would keep erased rows. The command line may write beside a running service;
-//! SQLite's lock on the file lets one at a time.
+//! A back end does the work: [`sqlite`], one file and nothing to install. Both keep the same
+//! record under the same rules, at the same schema version, and leave no old row behind.
 
-mod row;
-mod schema;
+mod sqlite;
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rusqlite::{
-    Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, named_params, params,
-};
-
-use crate::record::{Account, AccountId, Moment};
-
-/// How long a write waits for another process's.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::config::Config;
+use crate::record::{Account, AccountId};
+use sqlite::Sqlite;
 
 /// The accounts and the register of nodes.
-pub struct Store {
-    connection: Mutex<Connection>,
+pub enum Store {
+    /// One file in the data directory.
+    Sqlite(Sqlite),
 }
 
 /// Why the store did not do as told.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Written by a program that knows another schema.
-    #[error("the database has schema version {0}, and this program knows version {known}", known = schema::VERSION)]
-    UnknownVersion(i64),
-    /// SQLite would keep a history of rows.
+    #[error("the database has schema version {found}, and this program knows version {known}")]
+    UnknownVersion {
+        /// That of the database.
+        found: i64,
+        /// This program's.
+        known: i64,
+    },
+    /// The database would keep a history of rows.
     #[error("the database does not take {0}")]
     Traces(&'static str),
     /// Another account has the user name.
@@ -46,15 +41,12 @@ pub enum StoreError {
     /// The file cannot be made or opened.
     #[error("the database file: {0}")]
     File(#[from] std::io::Error),
+    /// The thread that asked the database has failed.
+    #[error("the database was asked in vain")]
+    Fault,
     /// Anything else. Its text may name a column, never a value.
     #[error("the database: {0}")]
-    Database(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
+    Sqlite(rusqlite::Error),
 }
 
 /// What the service has learnt of an account since the last daily write.
@@ -77,134 +69,97 @@ pub struct NodeSecret {
 }
 
 impl Store {
-    /// Opens the file, or makes it with mode 0600.
+    /// Opens the store of a configuration; makes it if there is none.
     ///
     /// # Errors
-    /// A file that is no database, is of another schema version, or would keep traces.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        // SQLite gives its journal the same mode.
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(PATIENCE)?;
-        schema::leave_no_traces(&connection)?;
-        schema::settle(&mut connection)?;
-        Ok(Self {
-            connection: Mutex::new(connection),
-        })
-    }
-
-    /// Every statement stands in a transaction, so a panic elsewhere leaves the connection whole.
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// What is there is no database, is of another schema version, or would keep traces.
+    pub async fn open(config: &Config) -> Result<Self, StoreError> {
+        Ok(Self::Sqlite(Sqlite::open(config.database()).await?))
     }
 
     /// Adds an account.
     ///
     /// # Errors
     /// [`StoreError::NameTaken`].
-    pub fn create(&self, account: &Account) -> Result<(), StoreError> {
-        match row::insert(&self.connection(), account) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                Err(StoreError::NameTaken)
-            }
-            done => Ok(done?),
+    pub async fn create(&self, account: Account) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.create(account).await,
         }
     }
 
-    /// The account of that user name.
+    /// The account of that user name, in either case.
     ///
     /// # Errors
     /// The database's.
-    pub fn by_name(&self, username: &str) -> Result<Option<Account>, StoreError> {
-        Ok(row::by_name(&self.connection(), username)?)
+    pub async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.by_name(username).await,
+        }
     }
 
-    /// Whether the account has not been erased.
+    /// Edits an account in one transaction: `change` gets what it is, and says what it will
+    /// be. What this returns, the caller gets. Nobody else edits it meanwhile.
     ///
     /// # Errors
-    /// The database's.
-    pub fn exists(&self, id: AccountId) -> Result<bool, StoreError> {
-        let connection = self.connection();
-        let mut query = connection.prepare_cached("SELECT 1 FROM account WHERE id = ?1")?;
-        Ok(query.exists([id.0])?)
+    /// [`StoreError::NoSuchAccount`], [`StoreError::NameTaken`]; then nothing has changed.
+    pub async fn edit<T: Send + 'static>(
+        &self,
+        id: AccountId,
+        change: impl FnOnce(&mut Account) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.edit(id, change).await,
+        }
     }
 
-    /// Moves the end of a subscription: `end` gets what it was, and says what it will be.
+    /// Erases an account, and what the database would keep of its row.
     ///
     /// # Errors
     /// [`StoreError::NoSuchAccount`].
-    pub fn extend(
-        &self,
-        username: &str,
-        now: Moment,
-        end: impl FnOnce(Option<Moment>) -> Moment,
-    ) -> Result<Moment, StoreError> {
-        let mut connection = self.connection();
-        // At once for writing: between reading and writing nobody else may extend.
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let account = row::by_name(&transaction, username)?.ok_or(StoreError::NoSuchAccount)?;
-        let end = end(account.subscription);
-        transaction.execute(
-            "UPDATE account SET subscription = ?2, updated_at = ?3 WHERE id = ?1",
-            params![account.id.0, row::seconds(end), row::seconds(now)],
-        )?;
-        transaction.commit()?;
-        Ok(end)
+    pub async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.erase(id).await,
+        }
+    }
+
+    /// Which of these accounts have not been erased, and whether each has ever connected.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn known(&self, ids: Vec<AccountId>) -> Result<HashMap<AccountId, bool>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.known(ids).await,
+        }
     }
 
     /// The daily write: all marks in one transaction. `updated_at` stays.
     ///
     /// # Errors
     /// The database's; then nothing was written.
-    pub fn mark(&self, marks: &HashMap<AccountId, Mark>) -> Result<(), StoreError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for (id, mark) in marks {
-            transaction
-                .prepare_cached(schema::MARK)?
-                .execute(named_params! {
-                    ":id": id.0,
-                    ":authenticated": mark.authenticated,
-                    ":connected": mark.connected,
-                    ":client_version": mark.client_version,
-                })?;
+    pub async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.mark(marks).await,
         }
-        Ok(transaction.commit()?)
     }
 
     /// Puts a node into the register, or gives it a new secret.
     ///
     /// # Errors
     /// The database's.
-    pub fn register_node(&self, name: &str, secret: &NodeSecret) -> Result<(), StoreError> {
-        self.connection().execute(
-            "INSERT INTO node (name, salt, hash) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET salt = excluded.salt, hash = excluded.hash",
-            params![name, secret.salt, secret.hash],
-        )?;
-        Ok(())
+    pub async fn register_node(&self, name: String, secret: NodeSecret) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.register_node(name, secret).await,
+        }
     }
 
     /// What a node of that name must show.
     ///
     /// # Errors
     /// The database's.
-    pub fn node(&self, name: &str) -> Result<Option<NodeSecret>, StoreError> {
-        let connection = self.connection();
-        let mut query = connection.prepare_cached("SELECT salt, hash FROM node WHERE name = ?1")?;
-        let found = query.query_row([name], |row| {
-            Ok(NodeSecret {
-                salt: row.get(0)?,
-                hash: row.get(1)?,
-            })
-        });
-        Ok(found.optional()?)
+    pub async fn node(&self, name: String) -> Result<Option<NodeSecret>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.node(name).await,
+        }
     }
 }
 

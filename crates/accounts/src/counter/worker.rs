@@ -15,7 +15,6 @@ use super::granted::Granted;
 use crate::clock;
 use crate::marks::Marks;
 use crate::record::AccountId;
-use crate::store::Store;
 
 /// What streams and requests ask of the counter.
 pub(super) enum Command {
@@ -26,8 +25,7 @@ pub(super) enum Command {
     },
     Frame {
         stream: StreamId,
-        frame: NodeFrame,
-        account: Option<AccountId>,
+        heard: Heard,
     },
     Closed {
         stream: StreamId,
@@ -36,6 +34,49 @@ pub(super) enum Command {
         account: AccountId,
         reply: oneshot::Sender<u8>,
     },
+}
+
+/// What a node said.
+pub(super) struct Heard {
+    pub(super) frame: NodeFrame,
+    /// Whose ticket a report carries. Nobody's +1 is denied.
+    pub(super) account: Option<AccountId>,
+    /// As far as the store knows, the account has never connected.
+    pub(super) is_first: bool,
+}
+
+impl Heard {
+    pub(super) const fn of_nobody(frame: NodeFrame) -> Self {
+        Self {
+            frame,
+            account: None,
+            is_first: false,
+        }
+    }
+
+    /// What a grant has to note.
+    fn asker(&self) -> Option<Asker> {
+        match self.frame {
+            NodeFrame::Report {
+                ticket,
+                delta: Delta::Up,
+                ..
+            } => self.account.map(|account| Asker {
+                ticket,
+                account,
+                is_first: self.is_first,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Who asks for a device.
+#[derive(Clone, Copy)]
+struct Asker {
+    ticket: Ticket,
+    account: AccountId,
+    is_first: bool,
 }
 
 /// Commands that are obeyed before the timers are looked at again.
@@ -51,16 +92,14 @@ struct Open {
 pub(super) struct Worker {
     ledgers: Ledgers<AccountId>,
     streams: HashMap<StreamId, Open>,
-    store: Store,
     marks: Arc<Marks>,
 }
 
 impl Worker {
-    pub(super) fn new(store: Store, marks: Arc<Marks>) -> Self {
+    pub(super) fn new(marks: Arc<Marks>) -> Self {
         Self {
             ledgers: Ledgers::new(Instant::now()),
             streams: HashMap::new(),
-            store,
             marks,
         }
     }
@@ -99,11 +138,7 @@ impl Worker {
                 // A stream that has gone meanwhile is found dead by its silence.
                 let _ = reply.send(stream);
             }
-            Command::Frame {
-                stream,
-                frame,
-                account,
-            } => self.hear(stream, frame, account, now),
+            Command::Frame { stream, heard } => self.hear(stream, &heard, now),
             Command::Closed { stream } => {
                 self.streams.remove(&stream);
                 self.ledgers.handle_close(stream, now);
@@ -115,44 +150,16 @@ impl Worker {
         }
     }
 
-    fn hear(
-        &mut self,
-        stream: StreamId,
-        frame: NodeFrame,
-        opened: Option<AccountId>,
-        now: Instant,
-    ) {
-        let asker = self.asker(&frame, opened);
-        let account = asker.map(|(_, account)| account);
-        let account = account.or_else(|| self.leaver(stream, &frame, opened));
-        let time = clock::unix_now();
-        self.ledgers.handle_frame(stream, frame, account, time, now);
-        self.speak(asker);
+    fn hear(&mut self, stream: StreamId, heard: &Heard, now: Instant) {
+        let account = self.leaver(stream, &heard.frame).or(heard.account);
+        self.ledgers
+            .handle_frame(stream, heard.frame, account, clock::unix_now(), now);
+        self.speak(heard.asker());
     }
 
-    /// Whose +1 this is: of an account that has not been erased.
-    fn asker(&self, frame: &NodeFrame, opened: Option<AccountId>) -> Option<(Ticket, AccountId)> {
-        let NodeFrame::Report {
-            ticket,
-            delta: Delta::Up,
-            ..
-        } = *frame
-        else {
-            return None;
-        };
-        // A store that does not answer denies nobody: the account was there when it was
-        // given the ticket.
-        let account = opened.filter(|&id| self.store.exists(id).unwrap_or(true))?;
-        Some((ticket, account))
-    }
-
-    /// Whose -1 this is, erased or not.
-    fn leaver(
-        &mut self,
-        stream: StreamId,
-        frame: &NodeFrame,
-        opened: Option<AccountId>,
-    ) -> Option<AccountId> {
+    /// Whose -1 this is, if a device was granted under its ticket here: also when the ticket
+    /// opens no more.
+    fn leaver(&mut self, stream: StreamId, frame: &NodeFrame) -> Option<AccountId> {
         let NodeFrame::Report {
             ticket,
             delta: Delta::Down,
@@ -161,19 +168,18 @@ impl Worker {
         else {
             return None;
         };
-        let granted = &mut self.streams.get_mut(&stream)?.granted;
-        granted.take(ticket).or(opened)
+        self.streams.get_mut(&stream)?.granted.take(ticket)
     }
 
     /// Passes on what the ledgers say; a grant among it is the asker's.
-    fn speak(&mut self, asker: Option<(Ticket, AccountId)>) {
+    fn speak(&mut self, asker: Option<Asker>) {
         while let Some(output) = self.ledgers.poll_output() {
             match output {
                 Output::Send(stream, frame) => {
-                    if let (ServiceFrame::Verdict { granted: true, .. }, Some((ticket, account))) =
+                    if let (ServiceFrame::Verdict { granted: true, .. }, Some(asker)) =
                         (frame, asker)
                     {
-                        self.grant(stream, &ticket, account);
+                        self.grant(stream, asker);
                     }
                     self.say(stream, Said::Frame(frame));
                 }
@@ -185,10 +191,12 @@ impl Worker {
         }
     }
 
-    fn grant(&mut self, stream: StreamId, ticket: &Ticket, account: AccountId) {
-        self.marks.connected(account);
+    fn grant(&mut self, stream: StreamId, asker: Asker) {
+        if asker.is_first {
+            self.marks.connected(asker.account);
+        }
         if let Some(open) = self.streams.get_mut(&stream) {
-            open.granted.put(ticket, account);
+            open.granted.put(&asker.ticket, asker.account);
         }
     }
 
@@ -204,19 +212,13 @@ mod tests {
     use mayfly_wire::counter::Epoch;
 
     use super::*;
-    use crate::accounts::{new_account, plain_sign_up};
-    use crate::record::PasswordHash;
 
     const TICKET: Ticket = Ticket([3; TICKET_LEN]);
+    const ANN: AccountId = AccountId([1; 16]);
 
-    /// A worker with one account, and a stream that has said hello.
-    fn worker() -> (tempfile::TempDir, Worker, StreamId, AccountId) {
-        let directory = tempfile::TempDir::new().unwrap();
-        let store = Store::open(&directory.path().join("accounts.db")).unwrap();
-        let sign_up = plain_sign_up("ann".to_owned(), String::new());
-        let account = new_account(sign_up, PasswordHash(String::new()), 0).unwrap();
-        store.create(&account).unwrap();
-        let mut worker = Worker::new(store, Arc::default());
+    /// A worker, and a stream that has said hello.
+    fn worker() -> (Worker, StreamId) {
+        let mut worker = Worker::new(Arc::default());
         let (said, _) = mpsc::unbounded_channel();
         let (reply, mut accepted) = oneshot::channel();
         worker.obey(Command::Accept {
@@ -226,12 +228,9 @@ mod tests {
         });
         let stream = accepted.try_recv().unwrap();
         let epoch = Epoch([1; 16]);
-        worker.obey(Command::Frame {
-            stream,
-            frame: NodeFrame::Hello { epoch },
-            account: None,
-        });
-        (directory, worker, stream, account.id)
+        let heard = Heard::of_nobody(NodeFrame::Hello { epoch });
+        worker.obey(Command::Frame { stream, heard });
+        (worker, stream)
     }
 
     fn report(
@@ -246,27 +245,20 @@ mod tests {
             ticket: TICKET,
             delta,
         };
-        worker.obey(Command::Frame {
-            stream,
+        let heard = Heard {
             frame,
             account,
-        });
+            is_first: false,
+        };
+        worker.obey(Command::Frame { stream, heard });
     }
 
     #[test]
     fn a_device_is_taken_back_although_the_key_of_its_ticket_is_gone() {
-        let (_directory, mut worker, stream, ann) = worker();
-        report(&mut worker, stream, 0, Delta::Up, Some(ann));
-        assert_eq!(worker.ledgers.devices(&ann), 1);
+        let (mut worker, stream) = worker();
+        report(&mut worker, stream, 0, Delta::Up, Some(ANN));
+        assert_eq!(worker.ledgers.devices(&ANN), 1);
         report(&mut worker, stream, 1, Delta::Down, None);
-        assert_eq!(worker.ledgers.devices(&ann), 0);
-    }
-
-    #[test]
-    fn an_account_that_has_been_erased_is_denied() {
-        let (_directory, mut worker, stream, _) = worker();
-        let erased = AccountId([9; 16]);
-        report(&mut worker, stream, 0, Delta::Up, Some(erased));
-        assert_eq!(worker.ledgers.devices(&erased), 0);
+        assert_eq!(worker.ledgers.devices(&ANN), 0);
     }
 }

@@ -30,9 +30,7 @@ pub(super) async fn sign_up(
         .hash(std::mem::take(&mut sign_up.password))
         .await?;
     let account = new_account(sign_up, password, clock::unix_now())?;
-    service
-        .with_store(move |store| store.create(&account))
-        .await?;
+    service.store.create(account).await?;
     Ok(StatusCode::CREATED)
 }
 

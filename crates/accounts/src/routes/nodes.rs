@@ -20,8 +20,7 @@ pub(super) async fn admit(
 ) -> Result<Json<AdmissionResponse>, Refusal> {
     let admission: AdmissionRequest = body::read(request, SHAPE).await?;
     service.take_failure(peer.network)?;
-    let name = admission.node.clone();
-    let known = service.with_store(move |store| store.node(&name)).await?;
+    let known = service.store.node(admission.node.clone()).await?;
     check_secret(known.as_ref(), &admission.secret)?;
     service.failures.give_back(peer.network);
     let certified =

@@ -28,8 +28,7 @@ pub(super) async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Refusal> {
     let node = peer.node.clone().ok_or(Refusal::CertificateMissing)?;
-    let name = node.clone();
-    let known = service.with_store(move |store| store.node(&name)).await?;
+    let known = service.store.node(node.to_string()).await?;
     known.ok_or(Refusal::CertificateMissing)?;
     let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
     let upgrade = upgrade

@@ -1,93 +1,35 @@
-use std::os::unix::fs::PermissionsExt as _;
+//! What holds for every back end.
 
-use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
 use crate::accounts::{new_account, plain_sign_up};
-use crate::record::PasswordHash;
+use crate::record::{Moment, PasswordHash};
 
-fn store() -> (TempDir, Store) {
+async fn store() -> (TempDir, Store) {
     let directory = TempDir::new().unwrap();
-    let store = Store::open(&directory.path().join("accounts.db")).unwrap();
-    (directory, store)
+    let store = Sqlite::open(directory.path().join("accounts.db")).await;
+    (directory, Store::Sqlite(store.unwrap()))
 }
 
-fn account(username: &str) -> Account {
+pub(super) fn account(username: &str) -> Account {
     let sign_up = plain_sign_up(username.to_owned(), "a long password".to_owned());
-    new_account(
-        sign_up,
-        PasswordHash("$argon2id$x".to_owned()),
-        1_795_478_999,
-    )
-    .unwrap()
+    let password = PasswordHash("$argon2id$x".to_owned());
+    new_account(sign_up, password, 1_795_478_999).unwrap()
 }
 
-#[test]
-fn a_file_of_an_unknown_schema_version_is_refused_and_left_alone() {
-    let (directory, store) = store();
-    drop(store);
-    let path = directory.path().join("accounts.db");
-    for version in [schema::VERSION + 1, -1] {
-        let connection = Connection::open(&path).unwrap();
-        connection
-            .pragma_update(None, "user_version", version)
-            .unwrap();
-        drop(connection);
-        let before = std::fs::read(&path).unwrap();
-        let refused = Store::open(&path).err().unwrap();
-        assert!(matches!(refused, StoreError::UnknownVersion(found) if found == version));
-        assert_eq!(std::fs::read(&path).unwrap(), before);
-    }
+async fn ann(store: &Store) -> Account {
+    store.by_name("ann".to_owned()).await.unwrap().unwrap()
 }
 
-#[test]
-fn the_schema_is_the_record_of_the_design_and_an_id() {
-    let (_directory, store) = store();
-    let connection = store.connection();
-    let mut query = connection
-        .prepare("SELECT name FROM pragma_table_info('account')")
-        .unwrap();
-    let columns: Vec<String> = query
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
-    let design = "id username password email created_at updated_at newsletter has_authenticated \
-        has_connected has_ipv6 compression streaming language currency country campaign subscription \
-        ipv4 multihop client_version extension_version";
-    assert_eq!(columns.join(" "), design);
-    let mut query = connection
-        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-        .unwrap();
-    let tables: Vec<String> = query
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
-    assert_eq!(tables, ["account", "node"]);
-}
-
-#[test]
-fn the_file_is_the_services_alone() {
-    let (directory, _store) = store();
-    let mode = std::fs::metadata(directory.path().join("accounts.db"))
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
-}
-
-#[test]
-fn a_name_is_taken_in_either_case() {
-    let (_directory, store) = store();
-    store.create(&account("ann")).unwrap();
-    assert!(matches!(
-        store.create(&account("Ann")),
-        Err(StoreError::NameTaken)
-    ));
-    assert!(store.by_name("ANN").unwrap().is_some());
-    assert!(store.by_name("bob").unwrap().is_none());
+#[tokio::test]
+async fn a_name_is_taken_in_either_case() {
+    let (_directory, store) = store().await;
+    store.create(account("ann")).await.unwrap();
+    let taken = store.create(account("Ann")).await;
+    assert!(matches!(taken, Err(StoreError::NameTaken)));
+    assert!(store.by_name("ANN".to_owned()).await.unwrap().is_some());
+    assert!(store.by_name("bob".to_owned()).await.unwrap().is_none());
 }
 
 #[test]
@@ -97,48 +39,92 @@ fn the_hour_of_the_sign_up_is_all_that_is_kept_of_its_time() {
     assert_eq!(account.updated_at.0, account.created_at.0);
 }
 
-#[test]
-fn the_daily_write_sets_its_marks_and_leaves_updated_at() {
-    let (_directory, store) = store();
+#[tokio::test]
+async fn an_edit_changes_what_it_says_and_gives_back_what_it_found() {
+    let (_directory, store) = store().await;
     let account = account("ann");
-    store.create(&account).unwrap();
-    let mark = Mark {
+    store.create(account.clone()).await.unwrap();
+    let change = |account: &mut Account| {
+        account.subscription = Some(Moment(1_795_480_000));
+        account.email.replace("ann@mail.example".to_owned())
+    };
+    assert_eq!(store.edit(account.id, change).await.unwrap(), None);
+    let edited = ann(&store).await;
+    assert!(edited.subscription == Some(Moment(1_795_480_000)));
+    assert_eq!(edited.email.as_deref(), Some("ann@mail.example"));
+    assert_eq!(edited.password.0, account.password.0);
+}
+
+#[tokio::test]
+async fn an_edit_cannot_take_anothers_name_or_find_who_is_not_there() {
+    let (_directory, store) = store().await;
+    let (ann, bob) = (account("ann"), account("bob"));
+    store.create(ann).await.unwrap();
+    store.create(bob.clone()).await.unwrap();
+    let rename = |account: &mut Account| account.username = "ANN".to_owned();
+    let taken = store.edit(bob.id, rename).await;
+    assert!(matches!(taken, Err(StoreError::NameTaken)));
+    assert!(store.by_name("bob".to_owned()).await.unwrap().is_some());
+    let nobody = store.edit(AccountId([9; 16]), |_| ()).await;
+    assert!(matches!(nobody, Err(StoreError::NoSuchAccount)));
+}
+
+#[tokio::test]
+async fn only_accounts_that_have_not_been_erased_are_known() {
+    let (_directory, store) = store().await;
+    let (ann, mut bob) = (account("ann"), account("bob"));
+    bob.has_connected.0 = true;
+    let ids = vec![ann.id, bob.id, AccountId([9; 16])];
+    for account in [&ann, &bob] {
+        store.create(account.clone()).await.unwrap();
+    }
+    let known = store.known(ids.clone()).await.unwrap();
+    assert_eq!(known, HashMap::from([(ann.id, false), (bob.id, true)]));
+    store.erase(bob.id).await.unwrap();
+    let known = store.known(ids).await.unwrap();
+    assert_eq!(known, HashMap::from([(ann.id, false)]));
+    let again = store.erase(bob.id).await;
+    assert!(matches!(again, Err(StoreError::NoSuchAccount)));
+}
+
+#[tokio::test]
+async fn the_daily_write_sets_its_marks_and_leaves_updated_at() {
+    let (_directory, store) = store().await;
+    let account = account("ann");
+    store.create(account.clone()).await.unwrap();
+    let authenticated = Mark {
         authenticated: true,
         connected: false,
         client_version: Some("1.2.3".to_owned()),
     };
-    store.mark(&HashMap::from([(account.id, mark)])).unwrap();
-    store
-        .mark(&HashMap::from([(
-            account.id,
-            Mark {
-                connected: true,
-                ..Mark::default()
-            },
-        )]))
-        .unwrap();
-    let marked = store.by_name("ann").unwrap().unwrap();
+    let connected = Mark {
+        connected: true,
+        ..Mark::default()
+    };
+    for mark in [authenticated, connected] {
+        let marks = HashMap::from([(account.id, mark)]);
+        store.mark(marks).await.unwrap();
+    }
+    let marked = ann(&store).await;
     assert!(marked.has_authenticated.0 && marked.has_connected.0);
     assert_eq!(marked.client_version.as_deref(), Some("1.2.3"));
     assert!(marked.updated_at == account.updated_at);
 }
 
-#[test]
-fn a_password_that_was_replaced_leaves_no_copy_in_the_files() {
-    let (directory, store) = store();
-    let mut account = account("ann");
-    account.password = PasswordHash("$argon2id$a-marker-to-look-for".to_owned());
-    store.create(&account).unwrap();
-    store
-        .connection()
-        .execute("UPDATE account SET password = 'x'", [])
-        .unwrap();
-    for file in std::fs::read_dir(directory.path()).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
-        assert!(
-            !bytes
-                .windows(18)
-                .any(|window| window == b"a-marker-to-look-f")
-        );
+#[tokio::test]
+async fn a_node_that_is_registered_again_has_its_new_secret() {
+    let (_directory, store) = store().await;
+    for byte in [1, 2] {
+        let secret = NodeSecret {
+            salt: [byte; 16],
+            hash: [byte; 32],
+        };
+        store
+            .register_node("node-1".to_owned(), secret)
+            .await
+            .unwrap();
     }
+    let found = store.node("node-1".to_owned()).await.unwrap().unwrap();
+    assert_eq!((found.salt, found.hash), ([2; 16], [2; 32]));
+    assert!(store.node("node-2".to_owned()).await.unwrap().is_none());
 }

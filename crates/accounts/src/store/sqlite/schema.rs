@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// The schema that this program knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -75,7 +75,10 @@ pub(super) fn settle(connection: &mut Connection) -> Result<(), StoreError> {
     // The version again, under the lock: another process may have been faster.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
-    let unknown = StoreError::UnknownVersion(found);
+    let unknown = StoreError::UnknownVersion {
+        found,
+        known: VERSION,
+    };
     let done = usize::try_from(found)
         .ok()
         .filter(|&done| done <= MIGRATIONS.len());

@@ -1,0 +1,189 @@
+//! The store in SQLite: one file.
+//!
+//! No write-ahead log and `secure_delete`: a log would keep a row's history, and free
+//! pages would keep erased rows. The command line may write beside a running service;
+//! SQLite's lock on the file lets one at a time.
+
+mod row;
+mod schema;
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{
+    Connection, OptionalExtension as _, TransactionBehavior, ffi, named_params, params,
+};
+use tokio::task::spawn_blocking;
+
+use super::{Mark, NodeSecret, StoreError};
+use crate::record::{Account, AccountId};
+
+/// How long a write waits for another process's.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The one connection; it is asked on threads that may block.
+pub struct Sqlite {
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        match code {
+            // There is one such rule: a user name is one account's.
+            Some(ffi::SQLITE_CONSTRAINT_UNIQUE) => Self::NameTaken,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it with mode 0600.
+    pub(super) async fn open(path: PathBuf) -> Result<Self, StoreError> {
+        let opened = spawn_blocking(move || connect(&path)).await;
+        let connection = opened.map_err(|_| StoreError::Fault)??;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+        })
+    }
+
+    /// Every statement stands in a transaction, so a panic elsewhere leaves the connection whole.
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let connection = self.connection.clone();
+        let asked = spawn_blocking(move || {
+            ask(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        asked.await.map_err(|_| StoreError::Fault)?
+    }
+
+    pub(super) async fn create(&self, account: Account) -> Result<(), StoreError> {
+        self.ask(move |connection| Ok(row::insert(connection, &account)?))
+            .await
+    }
+
+    pub(super) async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
+        self.ask(move |connection| Ok(row::by_name(connection, &username)?))
+            .await
+    }
+
+    pub(super) async fn edit<T: Send + 'static>(
+        &self,
+        id: AccountId,
+        change: impl FnOnce(&mut Account) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(move |connection| {
+            // At once for writing: between reading and writing nobody else may edit.
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let account = row::by_id(&transaction, id)?;
+            let mut account = account.ok_or(StoreError::NoSuchAccount)?;
+            let changed = change(&mut account);
+            row::update(&transaction, &account)?;
+            transaction.commit()?;
+            Ok(changed)
+        })
+        .await
+    }
+
+    /// `secure_delete` zeroes what it frees.
+    pub(super) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
+        self.ask(move |connection| {
+            let erased = connection.execute("DELETE FROM account WHERE id = ?1", [id.0])?;
+            (erased == 1).then_some(()).ok_or(StoreError::NoSuchAccount)
+        })
+        .await
+    }
+
+    pub(super) async fn known(
+        &self,
+        ids: Vec<AccountId>,
+    ) -> Result<HashMap<AccountId, bool>, StoreError> {
+        self.ask(move |connection| {
+            // One transaction: SQLite locks the file once for all.
+            let transaction = connection.transaction()?;
+            let mut query =
+                transaction.prepare_cached("SELECT has_connected FROM account WHERE id = ?1")?;
+            let mut known = HashMap::with_capacity(ids.len());
+            for id in ids {
+                let connected = query.query_row([id.0], |row| row.get(0)).optional()?;
+                known.extend(connected.map(|connected| (id, connected)));
+            }
+            Ok(known)
+        })
+        .await
+    }
+
+    pub(super) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
+        self.ask(move |connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (id, mark) in marks {
+                transaction
+                    .prepare_cached(schema::MARK)?
+                    .execute(named_params! {
+                        ":id": id.0,
+                        ":authenticated": mark.authenticated,
+                        ":connected": mark.connected,
+                        ":client_version": mark.client_version,
+                    })?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    pub(super) async fn register_node(
+        &self,
+        name: String,
+        secret: NodeSecret,
+    ) -> Result<(), StoreError> {
+        self.ask(move |connection| {
+            connection.execute(
+                "INSERT INTO node (name, salt, hash) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO UPDATE SET salt = excluded.salt, hash = excluded.hash",
+                params![name, secret.salt, secret.hash],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn node(&self, name: String) -> Result<Option<NodeSecret>, StoreError> {
+        self.ask(move |connection| {
+            let mut query =
+                connection.prepare_cached("SELECT salt, hash FROM node WHERE name = ?1")?;
+            let found = query.query_row([name], |row| {
+                Ok(NodeSecret {
+                    salt: row.get(0)?,
+                    hash: row.get(1)?,
+                })
+            });
+            Ok(found.optional()?)
+        })
+        .await
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    // SQLite gives its journal the same mode.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    schema::leave_no_traces(&connection)?;
+    schema::settle(&mut connection)?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests;

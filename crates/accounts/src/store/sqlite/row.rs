@@ -1,0 +1,108 @@
+//! An account as a row, and back.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+
+use crate::record::{Account, AccountId, Flag, Moment, PasswordHash};
+
+const INSERT: &str = "
+INSERT INTO account VALUES (
+    :id, :username, :password, :email, :created_at, :updated_at, :newsletter,
+    :has_authenticated, :has_connected, :has_ipv6, :compression, :streaming, :language,
+    :currency, :country, :campaign, :subscription, :ipv4, :multihop, :client_version,
+    :extension_version
+)";
+
+const UPDATE: &str = "
+UPDATE account SET
+    username = :username, password = :password, email = :email, created_at = :created_at,
+    updated_at = :updated_at, newsletter = :newsletter, has_authenticated = :has_authenticated,
+    has_connected = :has_connected, has_ipv6 = :has_ipv6, compression = :compression,
+    streaming = :streaming, language = :language, currency = :currency, country = :country,
+    campaign = :campaign, subscription = :subscription, ipv4 = :ipv4, multihop = :multihop,
+    client_version = :client_version, extension_version = :extension_version
+WHERE id = :id";
+
+pub(super) fn insert(connection: &Connection, account: &Account) -> rusqlite::Result<()> {
+    write(connection, INSERT, account)
+}
+
+pub(super) fn update(connection: &Connection, account: &Account) -> rusqlite::Result<()> {
+    write(connection, UPDATE, account)
+}
+
+fn write(connection: &Connection, statement: &str, account: &Account) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(statement)?
+        .execute(named_params! {
+            ":id": account.id.0,
+            ":username": account.username,
+            ":password": account.password.0,
+            ":email": account.email,
+            ":created_at": seconds(account.created_at),
+            ":updated_at": seconds(account.updated_at),
+            ":newsletter": account.newsletter.0,
+            ":has_authenticated": account.has_authenticated.0,
+            ":has_connected": account.has_connected.0,
+            ":has_ipv6": account.has_ipv6.0,
+            ":compression": account.compression.0,
+            ":streaming": account.streaming.0,
+            ":language": account.language,
+            ":currency": account.currency,
+            ":country": account.country,
+            ":campaign": account.campaign,
+            ":subscription": account.subscription.map(seconds),
+            ":ipv4": account.ipv4.map(seconds),
+            ":multihop": account.multihop.map(seconds),
+            ":client_version": account.client_version,
+            ":extension_version": account.extension_version,
+        })?;
+    Ok(())
+}
+
+pub(super) fn by_name(
+    connection: &Connection,
+    username: &str,
+) -> rusqlite::Result<Option<Account>> {
+    let mut query = connection.prepare_cached("SELECT * FROM account WHERE username = ?1")?;
+    query.query_row([username], read).optional()
+}
+
+pub(super) fn by_id(connection: &Connection, id: AccountId) -> rusqlite::Result<Option<Account>> {
+    let mut query = connection.prepare_cached("SELECT * FROM account WHERE id = ?1")?;
+    query.query_row([id.0], read).optional()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account {
+        id: AccountId(row.get("id")?),
+        username: row.get("username")?,
+        password: PasswordHash(row.get("password")?),
+        email: row.get("email")?,
+        created_at: moment(row.get("created_at")?),
+        updated_at: moment(row.get("updated_at")?),
+        newsletter: Flag(row.get("newsletter")?),
+        has_authenticated: Flag(row.get("has_authenticated")?),
+        has_connected: Flag(row.get("has_connected")?),
+        has_ipv6: Flag(row.get("has_ipv6")?),
+        compression: Flag(row.get("compression")?),
+        streaming: Flag(row.get("streaming")?),
+        language: row.get("language")?,
+        currency: row.get("currency")?,
+        country: row.get("country")?,
+        campaign: row.get("campaign")?,
+        subscription: row.get::<_, Option<i64>>("subscription")?.map(moment),
+        ipv4: row.get::<_, Option<i64>>("ipv4")?.map(moment),
+        multihop: row.get::<_, Option<i64>>("multihop")?.map(moment),
+        client_version: row.get("client_version")?,
+        extension_version: row.get("extension_version")?,
+    })
+}
+
+/// SQLite's integers are signed; a time before 1970 is none of ours.
+fn moment(seconds: i64) -> Moment {
+    Moment(u64::try_from(seconds).unwrap_or(0))
+}
+
+fn seconds(moment: Moment) -> i64 {
+    i64::try_from(moment.0).unwrap_or(i64::MAX)
+}
