@@ -13,15 +13,7 @@ pub fn plain_sign_up(username: String, password: String) -> SignUp {
     SignUp {
         username,
         password: Zeroizing::new(password),
-        email: None,
-        newsletter: false,
-        has_ipv6: false,
-        compression: false,
-        streaming: false,
-        language: None,
-        currency: None,
-        country: None,
-        campaign: None,
+        ..SignUp::default()
     }
 }
 
@@ -39,12 +31,12 @@ pub fn new_account(sign_up: SignUp, password: PasswordHash, now: u64) -> Result<
         email: sign_up.email,
         created_at: hour,
         updated_at: hour,
-        newsletter: Flag(sign_up.newsletter),
+        newsletter: sign_up.newsletter,
         has_authenticated: Flag(false),
         has_connected: Flag(false),
-        has_ipv6: Flag(sign_up.has_ipv6),
-        compression: Flag(sign_up.compression),
-        streaming: Flag(sign_up.streaming),
+        has_ipv6: sign_up.has_ipv6,
+        compression: sign_up.compression,
+        streaming: sign_up.streaming,
         language: sign_up.language,
         currency: sign_up.currency,
         country: sign_up.country,
@@ -62,7 +54,7 @@ pub fn new_account(sign_up: SignUp, password: PasswordHash, now: u64) -> Result<
 pub fn extended(end: Option<Moment>, days: u32, now: u64) -> Moment {
     let from = end.map_or(now, |end| end.0.max(now));
     let seconds = u64::from(days) * clock::DAY;
-    Moment(clock::ceil_hour(from.saturating_add(seconds)))
+    Moment(clock::ceil_hour(from.saturating_add(seconds)).min(clock::LATEST))
 }
 
 #[cfg(test)]
@@ -78,5 +70,11 @@ mod tests {
         for end in [Some(ended), None] {
             assert_eq!(extended(end, 10, now).0, 110 * clock::DAY + clock::HOUR);
         }
+    }
+
+    #[test]
+    fn no_end_is_later_than_can_be_written() {
+        let end = extended(Some(Moment(clock::LATEST)), u32::MAX, 0);
+        assert_eq!(clock::rfc3339(end.0).unwrap(), "9999-12-31T23:00:00Z");
     }
 }

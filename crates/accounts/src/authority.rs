@@ -7,7 +7,7 @@ use mayfly_wire::admission::AdmissionResponse;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
+    PKCS_ECDSA_P256_SHA256, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -15,9 +15,10 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::clock::DAY;
-use crate::files;
+use crate::nodes::Registration;
 use crate::refusal::Refusal;
 use crate::start::StartError;
+use crate::{files, random};
 
 /// A node's certificate lasts this long, in seconds; it is made anew at each boot.
 const NODE_VALIDITY: u64 = 30 * DAY;
@@ -109,18 +110,25 @@ impl Authority {
         Ok((certificate.der().clone(), key.into()))
     }
 
-    /// A certificate for the key of a signing request, under the name `node` and no other:
-    /// what the request says of itself is not looked at.
+    /// A certificate for the key of a signing request, under the name `node` and no other, with
+    /// the mark of its registration: what the request says of itself is not looked at.
     ///
     /// # Errors
     /// [`Refusal::CsrMalformed`], [`Refusal::Internal`].
-    pub fn certify(&self, node: &str, csr: &str, now: u64) -> Result<AdmissionResponse, Refusal> {
+    pub fn certify(
+        &self,
+        node: &str,
+        registration: Registration,
+        csr: &str,
+        now: u64,
+    ) -> Result<AdmissionResponse, Refusal> {
         // The parser checks that the requester holds the key (RFC 2986 section 3).
         let request =
             CertificateSigningRequestParams::from_pem(csr).map_err(|_| Refusal::CsrMalformed)?;
         let name = node.to_owned().try_into().map_err(|_| Refusal::Internal)?;
         let expires = now + NODE_VALIDITY;
         let mut params = params(node, expires);
+        params.serial_number = Some(serial(registration)?);
         params.subject_alt_names = vec![SanType::DnsName(name)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
@@ -136,6 +144,18 @@ impl Authority {
             expires,
         })
     }
+}
+
+/// Positive, and unlike any other (RFC 5280 section 4.1.2.2): 1, the registration, 8 random bytes.
+fn serial(registration: Registration) -> Result<SerialNumber, Refusal> {
+    let random: [u8; 8] = random::bytes()?;
+    Ok([&[1], registration.0.as_slice(), &random].concat().into())
+}
+
+/// The registration in the serial number of a certificate that [`Authority::certify`] made.
+pub(crate) fn registration(serial: &[u8]) -> Option<Registration> {
+    let (mark, _) = serial.strip_prefix(&[1])?.split_first_chunk()?;
+    Some(Registration(*mark))
 }
 
 fn invalid(path: &Path, expected: &'static str) -> StartError {

@@ -10,6 +10,9 @@ pub const HOUR: u64 = 3600;
 /// Seconds of a day.
 pub const DAY: u64 = 24 * HOUR;
 
+/// The last whole hour that RFC 3339 can write, in the year 9999.
+pub const LATEST: u64 = 253_402_297_200;
+
 /// The wall clock, in seconds since 1970.
 pub fn unix_now() -> u64 {
     SystemTime::now()

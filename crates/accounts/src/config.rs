@@ -14,16 +14,36 @@ use toml::Spanned;
 pub struct Config {
     /// Address and TCP port of the one listener.
     pub listen: SocketAddr,
-    /// Directory of `accounts.db`, `ca.pem`, `ca.key` and `token.key`; made with mode 0700.
+    /// Directory of the database, the authority, and the keys of tokens and of the shop; made
+    /// with mode 0700.
     pub data: PathBuf,
     /// Directory of the ticket keys (default: `tickets` in `data`). On a tmpfs they never
     /// reach a disk, and a reboot of the machine ends all sessions.
     pub ticket_keys: Option<PathBuf>,
     /// DNS names and addresses in the service's certificate, at least one.
     pub names: Spanned<Vec<Spanned<String>>>,
+    /// The shop, and the payment provider behind it.
+    #[serde(default)]
+    pub payments: Payments,
     /// How much is too much.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// The shop, and the payment provider behind it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Payments {
+    /// Hours for which the provider may tell a payment again.
+    pub retry_hours: Spanned<u64>,
+}
+
+impl Default for Payments {
+    fn default() -> Self {
+        Self {
+            retry_hours: Spanned::new(0..0, 72),
+        }
+    }
 }
 
 /// How much is too much. Networks are an IPv4 address or an IPv6 /64.
@@ -108,6 +128,10 @@ impl Config {
                 return Err((name.span(), "expected a DNS name or a numeric address"));
             }
         }
+        let retry_hours = &self.payments.retry_hours;
+        if !(1..=720).contains(retry_hours.get_ref()) {
+            return Err((retry_hours.span(), "expected 1 to 720 hours"));
+        }
         let limits = &self.limits;
         if !(1..=64).contains(limits.hashes.get_ref()) {
             return Err((limits.hashes.span(), "expected 1 to 64 hashes at once"));
@@ -140,6 +164,16 @@ impl Config {
         self.data.join("token.key")
     }
 
+    /// The hashes of the shop's keys.
+    pub fn shop_key(&self) -> PathBuf {
+        self.data.join("shop.key")
+    }
+
+    /// What payments' numbers are hashed with.
+    pub fn payment_salt(&self) -> PathBuf {
+        self.data.join("payment.salt")
+    }
+
     /// Where the ticket keys are.
     pub fn ticket_keys(&self) -> PathBuf {
         self.ticket_keys
@@ -166,6 +200,7 @@ mod tests {
     #[test]
     fn the_example_is_taken_and_shows_the_defaults() {
         let config = Config::parse("example.toml", EXAMPLE).unwrap();
+        assert_eq!(config.payments.retry_hours, Payments::default().retry_hours);
         let default = Limits::default();
         assert_eq!(config.limits.tokens, default.tokens);
         assert_eq!(config.limits.sign_ups, default.sign_ups);
@@ -185,6 +220,7 @@ mod tests {
                 "expected a DNS name or a numeric address",
             ),
             ("hashes = ", "hashes = 0 #", "expected 1 to 64"),
+            ("retry_hours = ", "retry_hours = 0 #", "expected 1 to 720"),
             ("data = ", "date = ", "unknown field `date`"),
         ];
         for (old, new, said) in wrong {

@@ -110,6 +110,26 @@ impl Counter {
         sent.map_err(|_| Refusal::Internal)?;
         devices.await.map_err(|_| Refusal::Internal)
     }
+
+    /// The accounts that have devices now.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`].
+    pub(crate) async fn accounts(&self) -> Result<Vec<AccountId>, Refusal> {
+        let (reply, accounts) = oneshot::channel();
+        let sent = self.commands.send(Command::Accounts { reply }).await;
+        sent.map_err(|_| Refusal::Internal)?;
+        accounts.await.map_err(|_| Refusal::Internal)
+    }
+
+    /// Has the nodes that count devices of these accounts, which are no more, report anew.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`].
+    pub(crate) async fn erased(&self, accounts: Vec<AccountId>) -> Result<(), Refusal> {
+        let sent = self.commands.send(Command::Erased { accounts }).await;
+        sent.map_err(|_| Refusal::Internal)
+    }
 }
 
 impl Stream {

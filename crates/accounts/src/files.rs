@@ -31,6 +31,31 @@ pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory_of(path)
 }
 
+/// Writes a file whole or not at all; one that is there is replaced.
+///
+/// # Errors
+/// The system's.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => create_private(&new, content)?,
+    }
+    fs::rename(&new, path)?;
+    sync_directory_of(path)
+}
+
+/// Puts the file `new` into the place of `old`, whose content is zeroed, as by [`destroy`].
+///
+/// # Errors
+/// The system's.
+pub fn replace(new: &Path, old: &Path) -> io::Result<()> {
+    let mut former = OpenOptions::new().write(true).open(old)?;
+    fs::rename(new, old)?;
+    sync_directory_of(old)?;
+    zero(&mut former)
+}
+
 /// Reads a file, at most 64 KiB.
 ///
 /// # Errors
@@ -48,13 +73,16 @@ pub fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 /// # Errors
 /// The system's.
 pub fn destroy(path: &Path) -> io::Result<()> {
-    let length = fs::metadata(path)?.len();
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
-    file.write_all(&zeros)?;
-    file.sync_all()?;
+    zero(&mut OpenOptions::new().write(true).open(path)?)?;
     fs::remove_file(path)?;
     sync_directory_of(path)
+}
+
+fn zero(file: &mut File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.write_all(&zeros)?;
+    file.sync_all()
 }
 
 fn sync_directory_of(path: &Path) -> io::Result<()> {

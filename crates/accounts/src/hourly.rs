@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{self, DAY, HOUR};
 use crate::marks;
+use crate::record::Moment;
 use crate::service::Service;
 
 /// The wall clock may be set: it is looked at this often.
@@ -29,7 +30,49 @@ async fn begin_hour(service: &Service, now: u64) {
     }
     // What fails is tried again: keys in an hour, marks in a day. There is nobody to tell.
     let _ = service.tickets.turn(now);
+    let _ = service.signer.turn();
+    let _ = service.store.forget_payments(Moment(now)).await;
     if now % DAY / HOUR == marks::HOUR_OF_WRITE {
         let _ = service.marks.write(&service.store).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::accounts::{new_account, plain_sign_up};
+    use crate::authority::Authority;
+    use crate::config::Config;
+    use crate::record::PasswordHash;
+
+    const NOW: u64 = 20_000 * DAY + 1234;
+
+    async fn service(directory: &TempDir) -> Service {
+        let data = directory.path();
+        Authority::init(data, NOW).unwrap();
+        let text = format!("listen = \"127.0.0.1:0\"\ndata = {data:?}\nnames = [\"localhost\"]\n");
+        let config = Config::parse("accounts.toml", &text).unwrap();
+        Service::open(&config, NOW).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_payment_is_known_for_the_retry_window_and_then_gone() {
+        let directory = TempDir::new().unwrap();
+        let service = service(&directory).await;
+        let sign_up = plain_sign_up("ann".to_owned(), String::new());
+        let ann = new_account(sign_up, PasswordHash(String::new()), NOW).unwrap();
+        service.store.create(ann).await.unwrap();
+        let tell = async |now| {
+            let proof = service.payments.proof("payment-1", now);
+            service.store.pay(proof, "ann".to_owned(), |_| ()).await
+        };
+        assert!(tell(NOW).await.unwrap());
+        let window = 72 * HOUR;
+        begin_hour(&service, NOW + window).await;
+        assert!(!tell(NOW + window).await.unwrap());
+        begin_hour(&service, NOW + window + HOUR).await;
+        assert!(tell(NOW + window + HOUR).await.unwrap());
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! client  POST /v1/accounts   sign-up ---------------------------> store (SQLite)
 //! client  POST /v1/tokens     password -> store -> counter < 4 --> token with a ticket
-//! client  GET  /v1/account    password -> store -> the full record
+//! client  GET  /v1/account    password -> store -> the full record; PATCH edits, DELETE erases
+//! shop    POST /v1/payments   shop's key -> store: an end moves, once a payment
 //! node    POST /v1/nodes      secret -> register -> authority ---> certificate
 //! node    GET  /v1/counter    certificate -> WebSocket -> ticket -> counter (RAM)
 //! ```
@@ -14,10 +15,11 @@
 //! too, so that neither waits for the other.
 //!
 //! What it does not do: it never learns a WireGuard key, keeps no client address and no node
-//! of an account, writes nothing on a connect, holds no log call, and takes no payment. The
-//! store holds the record of the design, an id, and the register of nodes' secrets; beside
-//! it lie the authority, the key of tokens, and the ticket keys of the last days. How many
-//! devices an account has, and what was learnt of it since the last daily write, is in RAM.
+//! of an account, writes nothing on a connect, holds no log call, and takes no payment itself.
+//! The store holds the record of the design, an id, hashes of payments' numbers until they
+//! cannot come again, and the register of nodes' secrets; beside it lie the authority, the keys
+//! of tokens, the hash of the shop's key, and the ticket keys of the last days. How many devices
+//! an account has, and what was learnt of it since the last daily write, is in RAM.
 
 pub mod accounts;
 pub mod authority;
@@ -25,6 +27,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod counter;
+mod erasure;
+pub mod fields;
 mod files;
 mod hourly;
 pub mod limits;
@@ -32,11 +36,14 @@ mod listener;
 pub mod marks;
 pub mod nodes;
 pub mod password;
+pub mod payments;
 mod random;
 pub mod record;
+pub mod rectify;
 pub mod refusal;
 mod routes;
 pub mod service;
+pub mod shop;
 pub mod sign_up;
 pub mod start;
 pub mod store;

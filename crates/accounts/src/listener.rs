@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::limits::Subject;
 use crate::service::Service;
-use crate::tls;
+use crate::tls::{self, Shown};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -41,8 +41,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Peer {
     /// Whom the limits count.
     pub(crate) network: Subject,
-    /// The name in the certificate that the client showed, if it showed one.
-    pub(crate) node: Option<Arc<str>>,
+    /// What the certificate says that the client showed, if it showed one.
+    pub(crate) node: Option<Shown>,
     /// Turns true when the service stops.
     stopping: watch::Receiver<bool>,
     /// The connection's place among all; a stream keeps it.
@@ -116,7 +116,7 @@ async fn converse(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut pee
         .1
         .peer_certificates()
         .and_then(<[_]>::first);
-    peer.node = shown.and_then(tls::node_name).map(Arc::from);
+    peer.node = shown.and_then(tls::shown);
     let mut own = peer.clone();
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -20,21 +20,34 @@ pub const HOUR_OF_WRITE: u64 = 3;
 pub struct Marks(Mutex<HashMap<AccountId, Mark>>);
 
 impl Marks {
-    /// The account was given a token.
-    pub fn authenticated(&self, account: &Account, client_version: Option<String>) {
-        let version_is_new = client_version.is_some() && client_version != account.client_version;
-        if account.has_authenticated.0 && !version_is_new {
+    /// The account was given a token, by a client that may have said what it is.
+    pub fn authenticated(
+        &self,
+        account: &Account,
+        client_version: Option<String>,
+        extension_version: Option<String>,
+    ) {
+        let is_new = |said: &Option<String>, known| said.is_some() && said != known;
+        let says_more = is_new(&client_version, &account.client_version)
+            || is_new(&extension_version, &account.extension_version);
+        if account.has_authenticated.0 && !says_more {
             return;
         }
         let mut marks = self.lock();
         let mark = marks.entry(account.id).or_default();
         mark.authenticated = true;
         mark.client_version = client_version.or_else(|| mark.client_version.take());
+        mark.extension_version = extension_version.or_else(|| mark.extension_version.take());
     }
 
     /// The account was granted a device.
     pub fn connected(&self, id: AccountId) {
         self.lock().entry(id).or_default().connected = true;
+    }
+
+    /// The account has been erased.
+    pub fn forget(&self, id: AccountId) {
+        self.lock().remove(&id);
     }
 
     /// Writes all marks; they stay if that fails, for the next day.
@@ -57,6 +70,7 @@ impl Marks {
             mark.authenticated |= older.authenticated;
             mark.connected |= older.connected;
             mark.client_version = mark.client_version.take().or(older.client_version);
+            mark.extension_version = mark.extension_version.take().or(older.extension_version);
         }
     }
 

@@ -1,7 +1,11 @@
 //! The register of nodes: a name, and a secret that the service knows by its hash.
+//!
+//! A registration has a mark, which the certificates that are issued under it carry. A node that
+//! was revoked, or registered anew, has none or another: so no list of revoked certificates is
+//! kept, and none of them is ever taken again.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
@@ -20,6 +24,22 @@ pub fn new_secret() -> Result<(Zeroizing<String>, NodeSecret), Refusal> {
     let salt = random::bytes()?;
     let hash = hash(&salt, &secret)?;
     Ok((secret, NodeSecret { salt, hash }))
+}
+
+/// What certificates carry of the registration under which they were issued.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Registration(pub [u8; 8]);
+
+impl Registration {
+    /// The mark of a registration: its salt is new each time, and is not told itself.
+    pub fn of(known: &NodeSecret) -> Self {
+        let mut mark = [0; 8];
+        let digest = digest(&SHA256, &[b"registration".as_slice(), &known.salt].concat());
+        for (to, from) in mark.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        Self(mark)
+    }
 }
 
 /// Whether `shown` is the secret of a node. A name that is not in the register costs the same.
@@ -83,6 +103,14 @@ mod tests {
             Err(Refusal::NodeUnknown)
         );
         assert_eq!(check_secret(None, &secret), Err(Refusal::NodeUnknown));
+    }
+
+    #[test]
+    fn a_registration_has_a_mark_that_no_other_has() {
+        let [(_, one), (_, two)] = [0, 1].map(|_| new_secret().unwrap());
+        assert!(Registration::of(&one) == Registration::of(&one));
+        assert!(Registration::of(&one) != Registration::of(&two));
+        assert_ne!(Registration::of(&one).0, one.salt[..8]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::clock;
@@ -28,13 +28,29 @@ impl Serialize for Moment {
     }
 }
 
-/// Yes or no; written 1 and 0.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Yes or no; written 1 and 0, and read as those or as true and false.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flag(pub bool);
 
 impl Serialize for Flag {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(self.0.into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(bool),
+            Number(u64),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Word(yes) => Ok(Self(yes)),
+            Written::Number(number @ 0..=1) => Ok(Self(number == 1)),
+            Written::Number(_) => Err(de::Error::custom("a flag is 0 or 1")),
+        }
     }
 }
 
@@ -51,7 +67,7 @@ pub struct Account {
     pub email: Option<String>,
     /// The hour of the sign-up.
     pub created_at: Moment,
-    /// The last edit or payment; a connect never moves it.
+    /// The hour of the last edit or payment; a connect never moves it.
     pub updated_at: Moment,
     /// Wants the newsletter.
     pub newsletter: Flag,
@@ -119,6 +135,31 @@ pub struct Record {
 }
 
 impl Record {
+    /// The names of the fields, in their order.
+    pub const FIELDS: [&str; 21] = [
+        "username",
+        "password",
+        "email",
+        "created_at",
+        "updated_at",
+        "newsletter",
+        "has_authenticated",
+        "has_connected",
+        "has_ipv6",
+        "compression",
+        "streaming",
+        "language",
+        "currency",
+        "country",
+        "devices",
+        "campaign",
+        "subscription",
+        "ipv4",
+        "multihop",
+        "client_version",
+        "extension_version",
+    ];
+
     /// The record of `account`, with what the live counter says of it now.
     pub fn new(account: Account, devices: Option<u8>) -> Self {
         Self {
@@ -144,5 +185,24 @@ impl Record {
             client_version: account.client_version,
             extension_version: account.extension_version,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{new_account, plain_sign_up};
+
+    #[test]
+    fn the_names_of_the_fields_are_theirs() {
+        let sign_up = plain_sign_up("ann".to_owned(), String::new());
+        let account = new_account(sign_up, PasswordHash(String::new()), 0).unwrap();
+        let text = serde_json::to_string(&Record::new(account, None)).unwrap();
+        let mut rest = text.as_str();
+        for field in Record::FIELDS {
+            rest = rest.split_once(&format!("\"{field}\":")).unwrap().1;
+        }
+        let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(record.as_object().unwrap().len(), Record::FIELDS.len());
     }
 }

@@ -7,7 +7,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use mayfly_wire::Problem;
 
-use crate::sign_up::Invalid;
+use crate::fields::Invalid;
 use crate::store::StoreError;
 
 /// Why a request was refused. The document tells the rule, never what the request said.
@@ -15,12 +15,14 @@ use crate::store::StoreError;
 pub enum Refusal {
     /// No such path.
     NoSuchRoute,
-    /// The path is there; the method is not. Holds the one that is.
+    /// The path is there; the method is not. Holds those that are.
     NoSuchMethod(&'static str),
     /// The body is over [`mayfly_wire::MAX_BODY`].
     BodyTooLarge,
     /// The body did not come in time.
     BodyTooSlow,
+    /// The body is said to be something else than JSON.
+    MediaTypeWrong,
     /// The body is not the JSON object that was expected. Holds the one that is.
     BodyMalformed(&'static str),
     /// A field breaks a rule.
@@ -31,6 +33,10 @@ pub enum Refusal {
     CredentialsMissing,
     /// Unknown user or wrong password; nobody is told which.
     CredentialsWrong,
+    /// The account has been erased, or there was none.
+    NoSuchAccount,
+    /// There is no key of the shop, or it is another.
+    ShopKeyWrong,
     /// There has been no subscription, or it has ended.
     SubscriptionEnded,
     /// Four devices are connected.
@@ -47,6 +53,8 @@ pub enum Refusal {
     CsrMalformed,
     /// The stream is for those who show a certificate of this service's authority.
     CertificateMissing,
+    /// The node has been revoked, or registered anew, since its certificate was made.
+    CertificateRevoked,
     /// The request does not ask for a WebSocket.
     NoWebSocket,
     /// Too many passwords wait to be hashed.
@@ -67,7 +75,14 @@ impl Refusal {
                 "disconnect a device, or ask with \"anyway\": true to renew or to move one",
             ),
             Self::SubscriptionEnded => problem.detail("extend the subscription"),
+            Self::MediaTypeWrong => problem.detail("send Content-Type: application/json"),
+            Self::ShopKeyWrong => problem.detail(
+                "send Authorization: Bearer KEY, with a key of `mayfly-accounts keys shop`",
+            ),
             Self::CertificateMissing => problem.detail("POST /v1/nodes certifies a node's key"),
+            Self::NodeUnknown | Self::CertificateRevoked => {
+                problem.detail("`mayfly-accounts ca node NAME` makes a new secret")
+            }
             _ => problem,
         }
     }
@@ -90,6 +105,11 @@ impl Refusal {
                 "/problems/body-too-slow",
                 "The body did not come in time",
             ),
+            Self::MediaTypeWrong => (
+                415,
+                "/problems/media-type-wrong",
+                "The body is taken as JSON only",
+            ),
             Self::BodyMalformed(_) => (
                 400,
                 "/problems/body-malformed",
@@ -106,6 +126,12 @@ impl Refusal {
                 401,
                 "/problems/credentials-wrong",
                 "The user name or the password is wrong",
+            ),
+            Self::NoSuchAccount => (404, "/problems/no-such-account", "There is no such account"),
+            Self::ShopKeyWrong => (
+                401,
+                "/problems/shop-key-wrong",
+                "This is for the operator's shop",
             ),
             Self::SubscriptionEnded => (
                 402,
@@ -128,8 +154,9 @@ impl Refusal {
                 "/problems/too-many-failures",
                 "Too many failures from this network",
             ),
+            // Not 401, which would ask for a header that this path does not read.
             Self::NodeUnknown => (
-                401,
+                403,
                 "/problems/node-unknown",
                 "No node has this name and secret",
             ),
@@ -142,6 +169,11 @@ impl Refusal {
                 403,
                 "/problems/certificate-missing",
                 "This path is for certified nodes",
+            ),
+            Self::CertificateRevoked => (
+                403,
+                "/problems/certificate-revoked",
+                "The node's certificate is no longer taken",
             ),
             Self::NoWebSocket => (
                 400,
@@ -163,6 +195,7 @@ impl Refusal {
                     HeaderValue::from_static("Basic realm=\"mayfly\", charset=\"UTF-8\"");
                 Some((WWW_AUTHENTICATE, challenge))
             }
+            Self::ShopKeyWrong => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Self::TooManyTokens(wait)
             | Self::TooManySignUps(wait)
             | Self::TooManyFailures(wait) => {
@@ -178,6 +211,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NameTaken => Self::NameTaken,
+            StoreError::NoSuchAccount => Self::NoSuchAccount,
             _ => Self::Internal,
         }
     }

@@ -1,9 +1,12 @@
-//! The API: what there is, as one table.
+//! The API: what there is, as one table. `openapi.json` says the same to clients; a test holds
+//! one against the other.
 
 mod accounts;
 mod body;
 mod credentials;
 mod nodes;
+mod openapi;
+mod payments;
 mod stream;
 mod tokens;
 
@@ -11,24 +14,45 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use mayfly_wire::MAX_BODY;
 
 use crate::refusal::Refusal;
 use crate::service::Service;
 
+pub(crate) use credentials::Credentials;
+
 type Shared = State<Arc<Service>>;
 
-/// Every path, its method, and who answers.
+/// A path, the methods it takes, and who answers.
+type Entry = (&'static str, &'static str, MethodRouter<Arc<Service>>);
+
+fn table() -> [Entry; 7] {
+    [
+        ("/v1/accounts", "POST", post(accounts::sign_up)),
+        (
+            "/v1/account",
+            "DELETE, GET, HEAD, PATCH",
+            get(accounts::copy)
+                .patch(accounts::rectify)
+                .delete(accounts::erase),
+        ),
+        ("/v1/tokens", "POST", post(tokens::issue)),
+        ("/v1/payments", "POST", post(payments::take)),
+        ("/v1/nodes", "POST", post(nodes::admit)),
+        ("/v1/counter", "GET, HEAD", get(stream::upgrade)),
+        ("/v1/openapi.json", "GET, HEAD", get(openapi::document)),
+    ]
+}
+
+/// The table, and what is said of everything that is not in it.
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    let not_get = || async { Refusal::NoSuchMethod("GET") };
-    let not_post = || async { Refusal::NoSuchMethod("POST") };
-    Router::new()
-        .route("/v1/accounts", post(accounts::sign_up).fallback(not_post))
-        .route("/v1/account", get(accounts::copy).fallback(not_get))
-        .route("/v1/tokens", post(tokens::issue).fallback(not_post))
-        .route("/v1/nodes", post(nodes::admit).fallback(not_post))
-        .route("/v1/counter", get(stream::upgrade).fallback(not_get))
+    let mut router = Router::new();
+    for (path, methods, answer) in table() {
+        let refuse = move || async move { Refusal::NoSuchMethod(methods) };
+        router = router.route(path, answer.fallback(refuse));
+    }
+    router
         .fallback(|| async { Refusal::NoSuchRoute })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(service)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use zeroize::Zeroizing;
+use tokio::sync::Notify;
 
 use crate::authority::Authority;
 use crate::config::Config;
@@ -11,8 +11,11 @@ use crate::counter::Counter;
 use crate::limits::{Limit, Salt, Subject};
 use crate::marks::Marks;
 use crate::password::Passwords;
+use crate::payments::Payments;
 use crate::record::Account;
 use crate::refusal::Refusal;
+use crate::routes::Credentials;
+use crate::shop::ShopKeys;
 use crate::start::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
@@ -25,8 +28,11 @@ pub struct Service {
     pub(crate) tickets: Arc<TicketKeys>,
     pub(crate) signer: Signer,
     pub(crate) authority: Authority,
+    pub(crate) payments: Payments,
+    pub(crate) shop: ShopKeys,
     pub(crate) counter: Counter,
     pub(crate) marks: Arc<Marks>,
+    pub(crate) erasures: Notify,
     pub(crate) salt: Salt,
     pub(crate) tokens: Limit,
     pub(crate) sign_ups: Limit,
@@ -45,6 +51,11 @@ impl Service {
         let tickets =
             TicketKeys::open(config.ticket_keys(), now).map_err(named(config.ticket_keys()))?;
         let tickets = Arc::new(tickets);
+        let payments = Payments::open(
+            &config.payment_salt(),
+            *config.payments.retry_hours.get_ref(),
+        )
+        .map_err(named(config.payment_salt()))?;
         let marks = Arc::new(Marks::default());
         let store = Arc::new(Store::open(config).await?);
         let counter = Counter::start(store.clone(), tickets.clone(), marks.clone())?;
@@ -55,8 +66,11 @@ impl Service {
             tickets,
             signer,
             authority,
+            payments,
+            shop: ShopKeys::new(config.shop_key()),
             counter,
             marks,
+            erasures: Notify::new(),
             salt: Salt::default(),
             tokens: Limit::new(config.limits.tokens),
             sign_ups: Limit::new(config.limits.sign_ups),
@@ -71,8 +85,7 @@ impl Service {
     pub(crate) async fn authenticate(
         &self,
         network: Subject,
-        username: String,
-        password: Zeroizing<String>,
+        Credentials { username, password }: Credentials,
     ) -> Result<Account, Refusal> {
         // Taken before the answer is known, or many guesses at once would all find room.
         self.take_failure(network)?;

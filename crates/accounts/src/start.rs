@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::config::{Config, ConfigError};
 use crate::service::Service;
 use crate::store::StoreError;
-use crate::{clock, files, hourly, listener, routes, tls};
+use crate::{clock, erasure, files, hourly, listener, routes, tls};
 
 /// Why the program cannot do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,7 @@ pub async fn serve(
     tokio::select! {
         // It never ends of itself.
         () = hourly::run(&service) => {}
+        () = erasure::run(&service) => {}
         () = listener::run(listener, tls, router, &service, connections, stop) => {}
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! The durable store: the record of each account, and the register of nodes. Nothing in it
-//! changes on a connect.
+//! The durable store: the record of each account, hashes of payments that may come again, and
+//! the register of nodes. Nothing in it changes on a connect.
 //!
 //! A back end does the work: [`sqlite`], one file and nothing to install. Both keep the same
 //! record under the same rules, at the same schema version, and leave no old row behind.
@@ -9,7 +9,8 @@ mod sqlite;
 use std::collections::HashMap;
 
 use crate::config::Config;
-use crate::record::{Account, AccountId};
+use crate::payments::Proof;
+use crate::record::{Account, AccountId, Moment};
 use sqlite::Sqlite;
 
 /// The accounts and the register of nodes.
@@ -58,6 +59,8 @@ pub struct Mark {
     pub connected: bool,
     /// Version of the client that asked last.
     pub client_version: Option<String>,
+    /// Version of the browser extension that it named.
+    pub extension_version: Option<String>,
 }
 
 /// A node in the register, as it shows itself on admission.
@@ -122,6 +125,42 @@ impl Store {
         }
     }
 
+    /// Edits the account of that user name as [`Store::edit`] does, once for each payment:
+    /// `false` says that this one has been taken before, and that nothing has changed.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchAccount`]; then the payment may come again.
+    pub async fn pay(
+        &self,
+        proof: Proof,
+        username: String,
+        give: impl FnOnce(&mut Account) + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.pay(proof, username, give).await,
+        }
+    }
+
+    /// Forgets the payments that cannot come again at `now`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.forget_payments(now).await,
+        }
+    }
+
+    /// At most `most` accounts in the order of their names, from the one after `last` on.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn page(&self, last: Option<String>, most: u32) -> Result<Vec<Account>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.page(last.unwrap_or_default(), most).await,
+        }
+    }
+
     /// Which of these accounts have not been erased, and whether each has ever connected.
     ///
     /// # Errors
@@ -149,6 +188,16 @@ impl Store {
     pub async fn register_node(&self, name: String, secret: NodeSecret) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.register_node(name, secret).await,
+        }
+    }
+
+    /// Takes a node out of the register; whether it was there.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.revoke_node(name).await,
         }
     }
 

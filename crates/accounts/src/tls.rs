@@ -9,7 +9,8 @@ use rustls::version::TLS13;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, registration};
+use crate::nodes::Registration;
 use crate::start::StartError;
 
 /// An acceptor with a fresh certificate of the authority. Clients may show one, too.
@@ -46,8 +47,20 @@ fn refused(error: impl std::fmt::Display) -> StartError {
     StartError::Tls(error.to_string())
 }
 
-/// The name in a node's certificate, which the handshake has verified.
-pub(crate) fn node_name(certificate: &CertificateDer<'_>) -> Option<String> {
+/// What a node's certificate says of it.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Under which registration the certificate was issued; others of ours carry none.
+    pub(crate) registration: Option<Registration>,
+}
+
+/// Reads a certificate that the handshake has verified.
+pub(crate) fn shown(certificate: &CertificateDer<'_>) -> Option<Shown> {
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
-    certificate.valid_dns_names().next().map(str::to_owned)
+    Some(Shown {
+        name: certificate.valid_dns_names().next()?.into(),
+        registration: registration(certificate.serial()),
+    })
 }

@@ -145,10 +145,14 @@ async fn every_refusal_is_a_problem_document() {
     let wrong_method = service.call("DELETE", "/v1/tokens", ANN, "").await;
     wrong_method.is_problem(405, "no-such-method");
     assert_eq!(wrong_method.headers["allow"], "POST");
-    service
-        .post("/v1/account", ANN, json!({}))
-        .await
-        .is_problem(405, "no-such-method");
+    let wrong_method = service.post("/v1/account", ANN, json!({})).await;
+    wrong_method.is_problem(405, "no-such-method");
+    assert_eq!(wrong_method.headers["allow"], "DELETE, GET, HEAD, PATCH");
+    for media_type in ["application/x-www-form-urlencoded", "text/json", ""] {
+        let headers = [("content-type", media_type.to_owned())];
+        let answer = service.send("POST", "/v1/accounts", &headers, "{}").await;
+        answer.is_problem(415, "media-type-wrong");
+    }
     let large = " ".repeat(mayfly_wire::MAX_BODY + 1);
     service
         .call("POST", "/v1/accounts", None, &large)

@@ -8,29 +8,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use common::{ANN, Identity, Node, Service, signing_request};
+use common::{ANN, Identity, Node, Service, files, signing_request};
 use mayfly_wire::counter::{Delta, NodeFrame};
 use mayfly_wire::{TICKET_LEN, Ticket};
 use rcgen::KeyPair;
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::json;
-
-/// Every file under a directory, with its bytes.
-fn files(directory: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.insert(path.clone(), std::fs::read(path).unwrap());
-        }
-    }
-    found
-}
+use tokio_tungstenite::tungstenite::Error;
 
 #[tokio::test]
 async fn the_counter_goes_0_1_0() {
@@ -169,7 +154,7 @@ async fn only_a_registered_node_with_its_secret_is_admitted_and_under_its_own_na
         let answer = service
             .post("/v1/nodes", None, admission(node, secret, &csr))
             .await;
-        answer.is_problem(401, "node-unknown");
+        answer.is_problem(403, "node-unknown");
     }
     let garbage = service
         .post("/v1/nodes", None, admission("node-1", &secret, "x"))
@@ -181,6 +166,119 @@ async fn only_a_registered_node_with_its_secret_is_admitted_and_under_its_own_na
         certificate.valid_dns_names().collect::<Vec<_>>(),
         ["node-1"]
     );
+}
+
+#[tokio::test]
+async fn after_an_erasure_the_nodes_that_count_it_report_anew_and_are_denied() {
+    let service = Service::start().await;
+    service.create_ann();
+    service.program(&["account", "create", "bob"]);
+    let ticket = service.ticket().await;
+    let identity = service.admit("node-1").await;
+    let mut node = Node::connect(&service, &identity).await;
+    let mut other = Node::connect(&service, &service.admit("node-2").await).await;
+    assert_eq!(node.report(ticket, Delta::Up).await, Some(true));
+    let answer = service.call("DELETE", "/v1/account", ANN, "").await;
+    assert_eq!(answer.status, 204);
+    let closed = node.end().await;
+    assert_eq!(u16::from(closed.code), 4005);
+    assert!(!closed.reason.is_empty());
+    let mut node = Node::connect(&service, &identity).await;
+    assert_eq!(node.report(ticket, Delta::Up).await, Some(false));
+    node.send(NodeFrame::Synced {}).await;
+    node.settle().await;
+    // A node that counts none of its devices hears nothing of it.
+    other.settle().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_the_protocol_is_closed_and_its_devices_count_on_for_a_while() {
+    let service = Service::start().await;
+    service.create_ann();
+    let ticket = service.ticket().await;
+    let identity = service.admit("node-1").await;
+    let mut node = Node::connect(&service, &identity).await;
+    assert_eq!(node.report(ticket, Delta::Up).await, Some(true));
+    node.say(r#"{"type":"hello","epoch":"CQkJCQkJCQkJCQkJCQkJCQ=="}"#)
+        .await;
+    let closed = node.end().await;
+    assert_eq!(u16::from(closed.code), 4000);
+    assert!(!closed.reason.is_empty());
+    assert_eq!(service.devices().await, 1);
+    let mut node = Node::connect(&service, &identity).await;
+    assert_eq!(node.report(ticket, Delta::Up).await, Some(true));
+    node.send(NodeFrame::Synced {}).await;
+    node.settle().await;
+    assert_eq!(service.devices().await, 1);
+}
+
+#[tokio::test]
+async fn a_revoked_node_is_neither_admitted_nor_counted() {
+    let service = Service::start().await;
+    let identity = service.admit("node-1").await;
+    Node::connect(&service, &identity).await;
+    service.program(&["ca", "revoke", "node-1"]);
+    assert_eq!(refusal(&service, &identity).await, 403);
+    let (_, csr) = signing_request("node-1");
+    let admission = json!({"node": "node-1", "secret": "whatever", "csr": csr});
+    let answer = service.post("/v1/nodes", None, admission).await;
+    answer.is_problem(403, "node-unknown");
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_former_registration_is_taken_no_more() {
+    let service = Service::start().await;
+    let former = service.admit("node-1").await;
+    service.program(&["ca", "revoke", "node-1"]);
+    let present = service.admit("node-1").await;
+    assert_eq!(refusal(&service, &former).await, 403);
+    Node::connect(&service, &present).await;
+    // A new secret is a new registration, too: the old one may have become known.
+    service.program(&["ca", "node", "node-1"]);
+    assert_eq!(refusal(&service, &present).await, 403);
+}
+
+#[tokio::test]
+async fn two_boots_under_one_registration_have_certificates_of_their_own() {
+    let service = Service::start().await;
+    let secret = service.program(&["ca", "node", "node-1"]);
+    let serial = async || {
+        let (_, csr) = signing_request("node-1");
+        let admission = json!({"node": "node-1", "secret": secret, "csr": csr});
+        let answer = service.post("/v1/nodes", None, admission).await.json();
+        let pem = answer["certificate"].as_str().unwrap().to_owned();
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let certificate = webpki::EndEntityCert::try_from(&der).unwrap();
+        certificate.serial().to_vec()
+    };
+    let (one, two) = (serial().await, serial().await);
+    assert_eq!((one.len(), two.len()), (17, 17));
+    assert_eq!(one[..9], two[..9]);
+    assert_ne!(one[9..], two[9..]);
+}
+
+#[tokio::test]
+async fn a_certificate_can_be_issued_by_hand() {
+    let service = Service::start().await;
+    service.program(&["ca", "node", "node-1"]);
+    let (key, csr) = signing_request("whatever.example");
+    let path = service.directory.path().join("node.csr");
+    std::fs::write(&path, csr).unwrap();
+    let pem = service.program(&["ca", "issue", "node-1", "--csr", path.to_str().unwrap()]);
+    let identity = Identity {
+        certificate: CertificateDer::from_pem_slice(pem.as_bytes()).unwrap(),
+        key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+    };
+    Node::connect(&service, &identity).await;
+}
+
+/// The status with which a stream is refused.
+async fn refusal(service: &Service, identity: &Identity) -> u16 {
+    let tls = service.connect(Some(identity)).await.unwrap();
+    match tokio_tungstenite::client_async("wss://localhost/v1/counter", tls).await {
+        Err(Error::Http(response)) => response.status().as_u16(),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ mod common;
 use std::process::{Command, Stdio};
 
 use common::{Service, program};
-use serde_json::Value;
+use ring::signature::{ED25519, UnparsedPublicKey};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 #[tokio::test]
@@ -72,6 +73,122 @@ async fn a_subscription_is_extended_beside_the_service() {
 }
 
 #[tokio::test]
+async fn an_add_on_is_extended_and_ended_beside_the_service() {
+    let service = Service::start().await;
+    service.create_ann();
+    let record = || -> Value {
+        serde_json::from_str(&service.program(&["account", "show", "ann"])).unwrap()
+    };
+    let end = service.program(&["account", "addon", "ann", "ipv4", "--days", "30"]);
+    assert_eq!(record()["ipv4"], end);
+    assert_eq!(record()["multihop"], Value::Null);
+    let past = "2026-01-01T00:00:00Z";
+    service.program(&["account", "addon", "ann", "ipv4", "--until", past]);
+    assert_eq!(record()["ipv4"], past);
+    for words in [
+        ["account", "extend", "ann"].as_slice(),
+        &["account", "extend", "bob", "--days", "1"],
+    ] {
+        assert!(!program(&service.directory, words, "").status.success());
+    }
+}
+
+#[tokio::test]
+async fn an_operator_lists_the_fields_that_are_asked_for() {
+    let service = Service::start().await;
+    service.create_ann();
+    service.program(&["account", "create", "Bob"]);
+    assert_eq!(service.program(&["account", "list"]), "ann\nBob");
+    let listed = service.program(&["account", "list", "--fields", "username,email,streaming"]);
+    assert_eq!(listed, "ann\t\t0\nBob\t\t0");
+    for (fields, said) in [("devices", "not kept"), ("shoe_size", "a field is one of")] {
+        let output = program(
+            &service.directory,
+            &["account", "list", "--fields", fields],
+            "",
+        );
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(said), "{told}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[tokio::test]
+async fn an_operator_erases_beside_the_service() {
+    let service = Service::start().await;
+    service.create_ann();
+    service.program(&["account", "erase", "ann"]);
+    let answer = service.get("/v1/account", common::ANN).await;
+    answer.is_problem(401, "credentials-wrong");
+    let again = program(&service.directory, &["account", "erase", "ann"], "");
+    assert_eq!(again.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn tokens_are_signed_with_the_next_key_once_it_is_put_to_use() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    let mut service = Service::start().await;
+    service.create_ann();
+    let former = service.program(&["keys"]);
+    let next = service.program(&["keys", "new"]);
+    assert_eq!(service.program(&["keys"]), format!("{former}\n{next}"));
+    let signed_by = async |service: &Service| {
+        let answer = service.post("/v1/tokens", common::ANN, json!({})).await;
+        let token = answer.json()["token"].as_str().unwrap().to_owned();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let verifies = |key: &str| {
+            UnparsedPublicKey::new(&ED25519, STANDARD.decode(key).unwrap())
+                .verify(signed.as_bytes(), &signature)
+                .is_ok()
+        };
+        (verifies(&former), verifies(&next))
+    };
+    assert_eq!(signed_by(&service).await, (true, false));
+    assert_eq!(service.program(&["keys", "use"]), next);
+    service.restart().await;
+    assert_eq!(signed_by(&service).await, (false, true));
+    assert_eq!(service.program(&["keys"]), next);
+    let output = program(&service.directory, &["keys", "use"], "");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn beside_the_store_lies_what_is_listed_and_nothing_else() {
+    let service = Service::start().await;
+    service.create_ann();
+    service.program(&["keys", "shop"]);
+    service.program(&["keys", "new"]);
+    service.admit("node-1").await;
+    assert_eq!(
+        service
+            .post("/v1/tokens", common::ANN, json!({}))
+            .await
+            .status,
+        200
+    );
+    let data = service.directory.path().join("data");
+    let mut names: Vec<String> = common::files(&data)
+        .into_keys()
+        .filter(|path| path.parent() == Some(&data))
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    // Between transactions, it is empty.
+    names.retain(|name| name != "accounts.db-journal");
+    let listed = [
+        "accounts.db",
+        "ca.key",
+        "ca.pem",
+        "payment.salt",
+        "shop.key",
+        "token.key",
+        "token.next.key",
+    ];
+    assert_eq!(names, listed);
+}
+
+#[tokio::test]
 async fn secrets_lie_in_files_of_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let service = Service::start().await;
@@ -81,7 +198,7 @@ async fn secrets_lie_in_files_of_their_owner_alone() {
         .await
         .is_problem(404, "no-such-route");
     let data = service.directory.path().join("data");
-    for file in ["accounts.db", "ca.key", "token.key"] {
+    for file in ["accounts.db", "ca.key", "token.key", "payment.salt"] {
         let mode = std::fs::metadata(data.join(file))
             .unwrap()
             .permissions()
@@ -106,23 +223,7 @@ async fn sigterm_ends_the_service_with_0_and_without_a_word() {
         .spawn()
         .unwrap();
     // It listens once it has its signal handlers.
-    let listens = |process: u32| {
-        let links = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
-        let sockets = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
-        let names: Vec<_> = sockets.map(|path| path.display().to_string()).collect();
-        let tcp = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let listening: Vec<_> = tcp.lines().filter(|line| line.contains(" 0A ")).collect();
-        let inode = |line: &&str| {
-            line.split_whitespace()
-                .nth(9)
-                .map(|inode| format!("socket:[{inode}]"))
-        };
-        listening
-            .iter()
-            .filter_map(inode)
-            .any(|socket| names.contains(&socket))
-    };
-    while !listens(child.id()) {
+    while common::listening_port(child.id()).is_none() {
         assert!(child.try_wait().unwrap().is_none(), "it ended");
         std::thread::yield_now();
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::account::Change;
 use crate::server::Server;
 
 /// Enrol a device at a Mayfly node, and sign what nodes boot with.
@@ -23,11 +24,45 @@ pub(crate) enum Verb {
     Renew(RenewArgs),
     /// End an enrolment at once
     Release(ReleaseArgs),
+    /// The account itself: sign up, and the rights to what is known of you
+    Account {
+        #[command(subcommand)]
+        verb: AccountVerb,
+    },
     /// For operators: keys and settings of nodes
     Node {
         #[command(subcommand)]
         verb: NodeVerb,
     },
+}
+
+/// What a user does with the account itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountVerb {
+    /// Make an account; it has no subscription yet
+    Create(AccountArgs),
+    /// Print the record: all that is known of the account, as JSON
+    Copy(AccountArgs),
+    /// Change what you have said of yourself, and print the record as it is then
+    Rectify {
+        #[command(flatten)]
+        account: AccountArgs,
+        /// username, email, language, currency, country and campaign are texts, and but for
+        /// username may be empty, which removes them; newsletter, has_ipv6, compression and
+        /// streaming are 0 or 1
+        #[arg(value_name = "FIELD=VALUE", required = true)]
+        changes: Vec<Change>,
+    },
+    /// Change the password
+    Password {
+        #[command(flatten)]
+        account: AccountArgs,
+        /// Read the new password from the first line of a file
+        #[arg(long, value_name = "FILE")]
+        new_password_file: PathBuf,
+    },
+    /// Erase the account, at once and for good; connected devices are cut off within minutes
+    Erase(AccountArgs),
 }
 
 /// What an operator does.

@@ -5,6 +5,7 @@ use mayfly_wire::enrol::{EnrolRequest, EnrolResponse, ReleaseRequest};
 use mayfly_wire::token::{TokenRequest, TokenResponse};
 use x25519_dalek::StaticSecret;
 
+use crate::account::Login;
 use crate::cli::{AccountArgs, EnrolArgs, ReleaseArgs, RenewArgs};
 use crate::conf;
 use crate::error::Error;
@@ -78,19 +79,15 @@ pub(crate) async fn release(args: &ReleaseArgs) -> Result<String, Error> {
 }
 
 async fn token(account: &AccountArgs, anyway: bool) -> Result<TokenResponse, Error> {
-    let pem = file::read(&account.accounts_ca)?;
-    let ca = Ca::from_pem(&pem).ok_or_else(|| Error::Content {
-        path: account.accounts_ca.clone(),
-        expected: "certificates in PEM",
-    })?;
-    let password = file::read_password(account.password.password_file.as_deref())?;
-    let basic = Authorization::Basic(&account.user, &password);
+    let login = Login::of(account)?;
     let request = TokenRequest {
         anyway,
         client_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        extension_version: None,
     };
     let target = (Method::POST, "/v1/tokens");
-    https::call(&account.accounts, &ca, target, basic, &request).await
+    let basic = login.authorization();
+    https::call(&account.accounts, &login.ca, target, basic, &request).await
 }
 
 async fn peers(

@@ -94,7 +94,7 @@ pub(crate) async fn call<T: DeserializeOwned>(
     authorization: Authorization<'_>,
     body: &impl Serialize,
 ) -> Result<T, Error> {
-    let answer = send(server, ca, (method, path), authorization, body).await?;
+    let answer = send(server, ca, (method, path), authorization, Some(body)).await?;
     serde_json::from_slice(&answer).map_err(|_| not_understood(server))
 }
 
@@ -106,20 +106,22 @@ pub(crate) async fn tell(
     authorization: Authorization<'_>,
     body: &impl Serialize,
 ) -> Result<(), Error> {
-    send(server, ca, (method, path), authorization, body)
+    send(server, ca, (method, path), authorization, Some(body))
         .await
         .map(|_| ())
 }
 
-async fn send(
+/// Sends `body` as JSON, if there is one, and reads the answer's body as it is.
+pub(crate) async fn send(
     server: &Server,
     ca: &Ca,
     (method, path): (Method, &'static str),
     authorization: Authorization<'_>,
-    body: &impl Serialize,
+    body: Option<&impl Serialize>,
 ) -> Result<Bytes, Error> {
-    let body = serde_json::to_vec(body).map_err(|_| not_understood(server))?;
-    let mut request = Request::new(Full::new(Bytes::from(body)));
+    let text = body.map(serde_json::to_vec).transpose();
+    let text = text.map_err(|_| not_understood(server))?;
+    let mut request = Request::new(Full::new(Bytes::from(text.unwrap_or_default())));
     *request.method_mut() = method;
     *request.uri_mut() = hyper::Uri::from_static(path);
     let headers = request.headers_mut();

@@ -3,6 +3,7 @@
 //! A user's `enrol` goes user name and password -> account service -> token; then
 //! token and a key pair made in memory -> node -> a wg-quick file, which any stock
 //! WireGuard client reads. `renew` makes an enrolment last longer, `release` ends it.
+//! `account` signs up, and copies, rectifies and erases what is known of the user.
 //! An operator's `node keys` and `node bundle` sign the settings that nodes boot with.
 //!
 //! The program carries no traffic, configures no interface and keeps nothing but the
@@ -12,6 +13,7 @@
 //! Each command is one function that returns the line to print, or an [`Error`],
 //! which is one line as well and knows the exit status.
 
+mod account;
 mod cli;
 mod conf;
 mod enrol;
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, NodeVerb, Verb};
+use crate::cli::{AccountVerb, Cli, NodeVerb, Verb};
 use crate::error::Error;
 
 /// Passwords, tokens and keys pass through buffers of hyper, rustls and serde: all
@@ -54,6 +56,18 @@ fn run(verb: Verb) -> Result<String, Error> {
         Verb::Enrol(args) => block_on(enrol::enrol(&args)),
         Verb::Renew(args) => block_on(enrol::renew(&args)),
         Verb::Release(args) => block_on(enrol::release(&args)),
+        Verb::Account { verb } => match verb {
+            AccountVerb::Create(args) => block_on(account::create(&args)),
+            AccountVerb::Copy(args) => block_on(account::copy(&args)),
+            AccountVerb::Rectify { account, changes } => {
+                block_on(account::rectify(&account, &changes))
+            }
+            AccountVerb::Password {
+                account,
+                new_password_file,
+            } => block_on(account::password(&account, &new_password_file)),
+            AccountVerb::Erase(args) => block_on(account::erase(&args)),
+        },
         Verb::Node { verb } => match verb {
             NodeVerb::Keys { out } => operator::keys(&out),
             NodeVerb::Bundle { key, out, settings } => operator::bundle(&key, &out, &settings),

@@ -14,15 +14,18 @@ pub enum CloseReason {
     Silent,
     /// It was not synced within 30 s (rule 4).
     NotSynced,
+    /// The node shall report its sessions anew: an account that it counts is no more.
+    Recount,
 }
 
 impl CloseReason {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Protocol,
         Self::EpochReplaced,
         Self::Superseded,
         Self::Silent,
         Self::NotSynced,
+        Self::Recount,
     ];
 
     /// The close code.
@@ -33,6 +36,7 @@ impl CloseReason {
             Self::Superseded => 4002,
             Self::Silent => 4003,
             Self::NotSynced => 4004,
+            Self::Recount => 4005,
         }
     }
 

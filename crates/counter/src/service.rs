@@ -34,9 +34,10 @@ pub enum Output {
 /// `A` names an account. The caller opens tickets and says with each report whose it is,
 /// or that it cannot tell.
 ///
-/// - Getters: [`devices`](Self::devices).
+/// - Getters: [`devices`](Self::devices), [`accounts`](Self::accounts).
 /// - Inputs: [`accept`](Self::accept), [`handle_frame`](Self::handle_frame),
-///   [`handle_close`](Self::handle_close), and [`handle_timeout`](Self::handle_timeout) at
+///   [`handle_close`](Self::handle_close), [`handle_erased`](Self::handle_erased), and
+///   [`handle_timeout`](Self::handle_timeout) at
 ///   [`poll_timeout`](Self::poll_timeout).
 /// - After any of them: drain [`poll_output`](Self::poll_output), in order.
 ///
@@ -68,6 +69,11 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
     /// How many devices of an account count: 0 to 4.
     pub fn devices(&self, account: &A) -> u8 {
         self.totals.count(account)
+    }
+
+    /// The accounts that have devices, in no order.
+    pub fn accounts(&self) -> impl Iterator<Item = A> {
+        self.totals.accounts()
     }
 
     /// A node, known by its certificate's name, has opened a stream.
@@ -125,6 +131,17 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         }
         if let Some(node) = self.nodes.get_mut(&stream.node) {
             node.stream_died(stream.ledger, now);
+        }
+    }
+
+    /// These accounts are no more. Each stream that counts one of their devices is closed, so
+    /// that its node reports anew, and is denied.
+    pub fn handle_erased(&mut self, erased: &[A], now: Instant) {
+        let counts = |stream: &Stream<A>| erased.iter().any(|one| stream.ledger.count(one) > 0);
+        let streams = self.streams.iter().filter(|(_, stream)| counts(stream));
+        let streams: Vec<StreamId> = streams.map(|(&id, _)| id).collect();
+        for id in streams {
+            self.close(id, CloseReason::Recount, now);
         }
     }
 

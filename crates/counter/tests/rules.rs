@@ -72,6 +72,28 @@ fn the_fifth_device_is_denied_and_gets_about_five_minutes() {
 }
 
 #[test]
+fn an_erased_accounts_sessions_end_like_a_fifth_device_and_no_others() {
+    let mut world = settled(&["a", "b"]);
+    for (machine, account) in [(0, 1), (0, 2), (1, 1), (1, 2)] {
+        world.session_up(machine, account);
+    }
+    world.run(seconds(1));
+    let erased = world.now;
+    world.erase(1);
+    world.run(seconds(10));
+    assert_eq!((world.devices(1), world.devices(2)), (0, 2));
+    assert_eq!((world.live(1), world.live(2)), (2, 2));
+    world.run(seconds(320));
+    assert_eq!((world.live(1), world.live(2)), (0, 2));
+    assert_eq!((world.devices(1), world.devices(2)), (0, 2));
+    for machine in &world.machines {
+        let (ended, _) = machine.denied[0];
+        let lived = ended.duration_since(erased);
+        assert!(lived >= seconds(300) && lived <= seconds(320), "{lived:?}");
+    }
+}
+
+#[test]
 fn a_denied_session_is_asked_for_every_ten_seconds() {
     let mut world = settled(&["a"]);
     world.session_up(0, 0);

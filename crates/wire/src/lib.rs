@@ -3,8 +3,8 @@
 //! Every body, claim, frame and file that two programs of Mayfly exchange is
 //! declared here once: the [token](token::Claims) and its [`Ticket`], the
 //! [enrolment](enrol) at a node, the [counter protocol](counter)'s frames, the
-//! [admission](admission) of a node, the signed settings [`bundle`], and the
-//! [`Problem`] document that answers bad input (RFC 9457).
+//! [admission](admission) of a node, the signed settings [`bundle`], a shop's [`payment`],
+//! and the [`Problem`] document that answers bad input (RFC 9457).
 //!
 //! The crate does no I/O, no cryptography and no checking beyond shape: lengths,
 //! names and ranges. Who may say what, and when, is the business of its users.
@@ -17,6 +17,7 @@ pub mod bundle;
 pub mod counter;
 pub mod enrol;
 mod key;
+pub mod payment;
 mod problem;
 mod ticket;
 pub mod token;

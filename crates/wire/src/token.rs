@@ -32,6 +32,9 @@ pub struct TokenRequest {
     /// Version of the asking client, as the account record keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_version: Option<String>,
+    /// Version of the browser extension that asks, or that the client works with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_version: Option<String>,
 }
 
 /// Answer to `POST /v1/tokens`.

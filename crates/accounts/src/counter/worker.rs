@@ -34,6 +34,12 @@ pub(super) enum Command {
         account: AccountId,
         reply: oneshot::Sender<u8>,
     },
+    Accounts {
+        reply: oneshot::Sender<Vec<AccountId>>,
+    },
+    Erased {
+        accounts: Vec<AccountId>,
+    },
 }
 
 /// What a node said.
@@ -146,6 +152,13 @@ impl Worker {
             }
             Command::Devices { account, reply } => {
                 let _ = reply.send(self.ledgers.devices(&account));
+            }
+            Command::Accounts { reply } => {
+                let _ = reply.send(self.ledgers.accounts().collect());
+            }
+            Command::Erased { accounts } => {
+                self.ledgers.handle_erased(&accounts, now);
+                self.speak(None);
             }
         }
     }

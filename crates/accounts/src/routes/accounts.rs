@@ -1,4 +1,5 @@
-//! `POST /v1/accounts`: sign-up. `GET /v1/account`: the full record.
+//! `POST /v1/accounts`: sign-up. `/v1/account`: the owner copies the record (`GET`), rectifies
+//! it (`PATCH`) and erases it (`DELETE`).
 
 use std::time::Instant;
 
@@ -11,11 +12,13 @@ use super::{Shared, body};
 use crate::accounts::new_account;
 use crate::clock;
 use crate::listener::Peer;
-use crate::record::Record;
+use crate::record::{Account, Record};
+use crate::rectify::{RECTIFY_SHAPE, Rectify};
 use crate::refusal::Refusal;
+use crate::service::Service;
 use crate::sign_up::{SIGN_UP_SHAPE, SignUp};
 
-/// Makes an account. It has no subscription; the operator extends it.
+/// Makes an account. It has no subscription; a payment or the operator extends it.
 pub(super) async fn sign_up(
     State(service): Shared,
     Extension(peer): Extension<Peer>,
@@ -40,10 +43,46 @@ pub(super) async fn copy(
     Extension(peer): Extension<Peer>,
     credentials: Credentials,
 ) -> Result<Json<Record>, Refusal> {
-    let Credentials { username, password } = credentials;
-    let account = service
-        .authenticate(peer.network, username, password)
-        .await?;
+    let account = service.authenticate(peer.network, credentials).await?;
+    record(&service, account).await
+}
+
+/// Changes what the owner names, and answers with the record as it is then.
+pub(super) async fn rectify(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    credentials: Credentials,
+    request: Request,
+) -> Result<Json<Record>, Refusal> {
+    let mut rectify: Rectify = body::read(request, RECTIFY_SHAPE).await?;
+    rectify.check().map_err(Refusal::Invalid)?;
+    let account = service.authenticate(peer.network, credentials).await?;
+    let password = match rectify.password.take() {
+        Some(password) => Some(service.passwords.hash(password).await?),
+        None => None,
+    };
+    let now = clock::unix_now();
+    let changed = service.store.edit(account.id, move |account| {
+        rectify.apply(password, account, now);
+        account.clone()
+    });
+    record(&service, changed.await?).await
+}
+
+/// Erases the account, row and remnants. Its sessions end as its nodes report them anew.
+pub(super) async fn erase(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    credentials: Credentials,
+) -> Result<StatusCode, Refusal> {
+    let account = service.authenticate(peer.network, credentials).await?;
+    service.store.erase(account.id).await?;
+    service.marks.forget(account.id);
+    service.erasures.notify_one();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn record(service: &Service, account: Account) -> Result<Json<Record>, Refusal> {
     let devices = service.counter.devices(account.id).await?;
     Ok(Json(Record::new(account, Some(devices))))
 }

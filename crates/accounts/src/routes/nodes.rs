@@ -7,7 +7,7 @@ use mayfly_wire::admission::{AdmissionRequest, AdmissionResponse};
 use super::{Shared, body};
 use crate::clock;
 use crate::listener::Peer;
-use crate::nodes::check_secret;
+use crate::nodes::{Registration, check_secret};
 use crate::refusal::Refusal;
 
 const SHAPE: &str = "POST takes {node, secret, csr}";
@@ -23,9 +23,12 @@ pub(super) async fn admit(
     let known = service.store.node(admission.node.clone()).await?;
     check_secret(known.as_ref(), &admission.secret)?;
     service.failures.give_back(peer.network);
-    let certified =
-        service
-            .authority
-            .certify(&admission.node, &admission.csr, clock::unix_now())?;
+    let known = known.ok_or(Refusal::NodeUnknown)?;
+    let certified = service.authority.certify(
+        &admission.node,
+        Registration::of(&known),
+        &admission.csr,
+        clock::unix_now(),
+    )?;
     Ok(Json(certified))
 }

@@ -3,6 +3,7 @@
 //! It only carries frames: every rule is the counter's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -11,15 +12,21 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::response::Response;
 use mayfly_counter::CloseReason;
 use mayfly_wire::counter::ServiceFrame;
+use tokio::time::interval;
 
 use super::Shared;
 use crate::counter::{Said, Stream};
 use crate::listener::Peer;
+use crate::nodes::Registration;
 use crate::refusal::Refusal;
 use crate::service::Service;
+use crate::tls::Shown;
 
 /// Bytes of a message; the longest frame, a report, has less than 200.
 const MAX_FRAME: usize = 1024;
+
+/// How often an open stream's certificate is looked at again.
+const CHECK: Duration = Duration::from_secs(60);
 
 /// Takes a stream of a node that showed a certificate of our authority, and is registered.
 pub(super) async fn upgrade(
@@ -28,8 +35,7 @@ pub(super) async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Refusal> {
     let node = peer.node.clone().ok_or(Refusal::CertificateMissing)?;
-    let known = service.store.node(node.to_string()).await?;
-    known.ok_or(Refusal::CertificateMissing)?;
+    check_registration(&service, &node).await?;
     let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
     let upgrade = upgrade
         .max_message_size(MAX_FRAME)
@@ -37,14 +43,24 @@ pub(super) async fn upgrade(
     Ok(upgrade.on_upgrade(|socket| carry(socket, service, node, peer)))
 }
 
-async fn carry(mut socket: WebSocket, service: Arc<Service>, node: Arc<str>, mut peer: Peer) {
-    let Some(mut stream) = service.counter.accept(node).await else {
+/// A certificate counts for as long as the registration under which it was issued.
+async fn check_registration(service: &Service, node: &Shown) -> Result<(), Refusal> {
+    let known = service.store.node(node.name.to_string()).await?;
+    let known = known.as_ref().map(Registration::of);
+    let same = known.is_some() && known == node.registration;
+    same.then_some(()).ok_or(Refusal::CertificateRevoked)
+}
+
+async fn carry(mut socket: WebSocket, service: Arc<Service>, node: Shown, mut peer: Peer) {
+    let Some(mut stream) = service.counter.accept(node.name.clone()).await else {
         return;
     };
+    let mut check = interval(CHECK);
     loop {
         let alive = tokio::select! {
             message = socket.recv() => hear(message, &stream, &mut socket).await,
             said = stream.said() => say(said, &mut socket).await,
+            _ = check.tick() => still_registered(&service, &node, &mut socket).await,
             () = peer.stopping() => {
                 close(&mut socket, close_code::AWAY, "the service stops").await;
                 false
@@ -55,6 +71,15 @@ async fn carry(mut socket: WebSocket, service: Arc<Service>, node: Arc<str>, mut
         }
     }
     stream.closed().await;
+}
+
+/// `false`: the node has been revoked since. A store that does not answer revokes nobody.
+async fn still_registered(service: &Service, node: &Shown, socket: &mut WebSocket) -> bool {
+    let revoked = check_registration(service, node).await == Err(Refusal::CertificateRevoked);
+    if revoked {
+        close(socket, close_code::POLICY, "the node has been revoked").await;
+    }
+    !revoked
 }
 
 /// Hands what the node said to the counter; `false`: that was the end.
@@ -99,6 +124,7 @@ const fn words(reason: CloseReason) -> &'static str {
         CloseReason::Superseded => "a later stream has said hello",
         CloseReason::Silent => "nothing was heard for 15 s",
         CloseReason::NotSynced => "not synced within 30 s",
+        CloseReason::Recount => "report your sessions anew",
     }
 }
 

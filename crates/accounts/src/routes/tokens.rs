@@ -8,16 +8,18 @@ use mayfly_wire::token::{Claims, TokenRequest, TokenResponse};
 
 use super::credentials::Credentials;
 use super::{Shared, body};
+use crate::fields::{check_optional, check_version};
 use crate::listener::Peer;
-use crate::record::{Account, Moment};
+use crate::record::Account;
 use crate::refusal::Refusal;
 use crate::service::Service;
-use crate::{clock, random, sign_up, token};
+use crate::{clock, random, token};
 
 /// Devices of an account that may be connected (design, "The counter", rule 3).
 const DEVICES: u8 = 4;
 
-const SHAPE: &str = "POST takes an object, which may have anyway and client_version";
+const SHAPE: &str =
+    "POST takes an object, which may have anyway, client_version and extension_version";
 
 /// Issues a token to an account that is paid for and has a device free.
 pub(super) async fn issue(
@@ -27,15 +29,11 @@ pub(super) async fn issue(
     request: Request,
 ) -> Result<Json<TokenResponse>, Refusal> {
     let wish: TokenRequest = body::read(request, SHAPE).await?;
-    let version = wish
-        .client_version
-        .as_deref()
-        .map_or(Ok(()), sign_up::check_version);
-    version.map_err(Refusal::Invalid)?;
-    let Credentials { username, password } = credentials;
-    let account = service
-        .authenticate(peer.network, username, password)
-        .await?;
+    for version in [&wish.client_version, &wish.extension_version] {
+        let checked = check_optional(version.as_ref(), check_version);
+        checked.map_err(Refusal::Invalid)?;
+    }
+    let account = service.authenticate(peer.network, credentials).await?;
     let now = clock::unix_now();
     let expires = expiry(&account, now)?;
     if !wish.anyway && service.counter.devices(account.id).await? >= DEVICES {
@@ -48,7 +46,9 @@ pub(super) async fn issue(
     let token = service
         .signer
         .sign(&claims(&service, &account, expires, now)?)?;
-    service.marks.authenticated(&account, wish.client_version);
+    service
+        .marks
+        .authenticated(&account, wish.client_version, wish.extension_version);
     Ok(Json(TokenResponse {
         token,
         expires,
@@ -57,20 +57,18 @@ pub(super) async fn issue(
 }
 
 fn expiry(account: &Account, now: u64) -> Result<u64, Refusal> {
-    let subscription = account.subscription.ok_or(Refusal::SubscriptionEnded)?;
     let draw = u64::from_be_bytes(random::bytes()?);
-    token::expiry(now, subscription, draw).ok_or(Refusal::SubscriptionEnded)
+    token::expiry(now, account, draw).ok_or(Refusal::SubscriptionEnded)
 }
 
-/// An add-on that runs now lasts as long as the token.
+/// What follows from the user's choices and from what has been paid for.
 fn claims(service: &Service, account: &Account, exp: u64, now: u64) -> Result<Claims, Refusal> {
-    let runs = |end: Option<Moment>| end.is_some_and(|end| end.0 > now);
     Ok(Claims {
         ticket: service.tickets.seal(account.id, exp, now)?,
         exp,
         ipv6: account.has_ipv6.0,
         streaming: account.streaming.0,
-        public_ipv4: runs(account.ipv4),
-        multihop: runs(account.multihop),
+        public_ipv4: token::carries(account.ipv4, exp),
+        multihop: token::carries(account.multihop, exp),
     })
 }

@@ -20,7 +20,8 @@ use rusqlite::{
 use tokio::task::spawn_blocking;
 
 use super::{Mark, NodeSecret, StoreError};
-use crate::record::{Account, AccountId};
+use crate::payments::Proof;
+use crate::record::{Account, AccountId, Moment};
 
 /// How long a write waits for another process's.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -92,13 +93,56 @@ impl Sqlite {
         .await
     }
 
-    /// `secure_delete` zeroes what it frees.
+    /// `secure_delete` zeroes what it frees, but what was once moved within a page may lie in
+    /// its gaps; so the file is written anew.
     pub(super) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
         self.ask(move |connection| {
             let erased = connection.execute("DELETE FROM account WHERE id = ?1", [id.0])?;
-            (erased == 1).then_some(()).ok_or(StoreError::NoSuchAccount)
+            if erased == 0 {
+                return Err(StoreError::NoSuchAccount);
+            }
+            Ok(connection.execute_batch("VACUUM")?)
         })
         .await
+    }
+
+    pub(super) async fn pay(
+        &self,
+        proof: Proof,
+        username: String,
+        give: impl FnOnce(&mut Account) + Send + 'static,
+    ) -> Result<bool, StoreError> {
+        self.ask(move |connection| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let account = row::by_name(&transaction, &username)?;
+            let mut account = account.ok_or(StoreError::NoSuchAccount)?;
+            let is_new = transaction.execute(
+                "INSERT INTO payment (hash, ends) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![proof.hash, row::seconds(proof.ends)],
+            )?;
+            if is_new == 0 {
+                return Ok(false);
+            }
+            give(&mut account);
+            row::update(&transaction, &account)?;
+            transaction.commit()?;
+            Ok(true)
+        })
+        .await
+    }
+
+    pub(super) async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
+        self.ask(move |connection| {
+            connection.execute("DELETE FROM payment WHERE ends <= ?1", [row::seconds(now)])?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn page(&self, last: String, most: u32) -> Result<Vec<Account>, StoreError> {
+        self.ask(move |connection| Ok(row::page(connection, &last, most)?))
+            .await
     }
 
     pub(super) async fn known(
@@ -132,6 +176,7 @@ impl Sqlite {
                         ":authenticated": mark.authenticated,
                         ":connected": mark.connected,
                         ":client_version": mark.client_version,
+                        ":extension_version": mark.extension_version,
                     })?;
             }
             Ok(transaction.commit()?)
@@ -151,6 +196,14 @@ impl Sqlite {
                 params![name, secret.salt, secret.hash],
             )?;
             Ok(())
+        })
+        .await
+    }
+
+    pub(super) async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
+        self.ask(move |connection| {
+            let revoked = connection.execute("DELETE FROM node WHERE name = ?1", [name])?;
+            Ok(revoked == 1)
         })
         .await
     }

@@ -96,6 +96,7 @@ async fn the_daily_write_sets_its_marks_and_leaves_updated_at() {
         authenticated: true,
         connected: false,
         client_version: Some("1.2.3".to_owned()),
+        extension_version: Some("4.5".to_owned()),
     };
     let connected = Mark {
         connected: true,
@@ -108,6 +109,7 @@ async fn the_daily_write_sets_its_marks_and_leaves_updated_at() {
     let marked = ann(&store).await;
     assert!(marked.has_authenticated.0 && marked.has_connected.0);
     assert_eq!(marked.client_version.as_deref(), Some("1.2.3"));
+    assert_eq!(marked.extension_version.as_deref(), Some("4.5"));
     assert!(marked.updated_at == account.updated_at);
 }
 
@@ -127,4 +129,76 @@ async fn a_node_that_is_registered_again_has_its_new_secret() {
     let found = store.node("node-1".to_owned()).await.unwrap().unwrap();
     assert_eq!((found.salt, found.hash), ([2; 16], [2; 32]));
     assert!(store.node("node-2".to_owned()).await.unwrap().is_none());
+}
+
+fn proof(hash: u8, ends: u64) -> Proof {
+    Proof {
+        hash: [hash; 32],
+        ends: Moment(ends),
+    }
+}
+
+/// Gives ann a day, if the payment is new.
+async fn pay(store: &Store, proof: Proof) -> Result<bool, StoreError> {
+    let give = |account: &mut Account| {
+        let end = account.subscription.map_or(0, |end| end.0);
+        account.subscription = Some(Moment(end + 86_400));
+    };
+    store.pay(proof, "ANN".to_owned(), give).await
+}
+
+#[tokio::test]
+async fn a_payment_is_known_until_its_end_and_then_forgotten() {
+    let (_directory, store) = store().await;
+    store.create(account("ann")).await.unwrap();
+    assert!(pay(&store, proof(1, 7200)).await.unwrap());
+    assert!(pay(&store, proof(2, 10_800)).await.unwrap());
+    store.forget_payments(Moment(7199)).await.unwrap();
+    assert!(!pay(&store, proof(1, 7200)).await.unwrap());
+    store.forget_payments(Moment(7200)).await.unwrap();
+    assert!(pay(&store, proof(1, 14_400)).await.unwrap());
+    assert!(!pay(&store, proof(2, 10_800)).await.unwrap());
+    assert!(ann(&store).await.subscription == Some(Moment(3 * 86_400)));
+}
+
+#[tokio::test]
+async fn a_payment_for_nobody_is_not_kept() {
+    let (_directory, store) = store().await;
+    let nobody = pay(&store, proof(1, 3600)).await;
+    assert!(matches!(nobody, Err(StoreError::NoSuchAccount)));
+    store.create(account("ann")).await.unwrap();
+    assert!(pay(&store, proof(1, 3600)).await.unwrap());
+}
+
+#[tokio::test]
+async fn accounts_are_listed_by_name_and_page_by_page() {
+    let (_directory, store) = store().await;
+    for name in ["bob", "Ann", "cid", "_x", "Dora"] {
+        store.create(account(name)).await.unwrap();
+    }
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let page = store.page(names.last().cloned(), 2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        names.extend(page.into_iter().map(|account| account.username));
+    }
+    assert_eq!(names, ["_x", "Ann", "bob", "cid", "Dora"]);
+}
+
+#[tokio::test]
+async fn a_revoked_node_is_in_the_register_no_more() {
+    let (_directory, store) = store().await;
+    let secret = NodeSecret {
+        salt: [1; 16],
+        hash: [1; 32],
+    };
+    store
+        .register_node("node-1".to_owned(), secret)
+        .await
+        .unwrap();
+    assert!(store.revoke_node("node-1".to_owned()).await.unwrap());
+    assert!(!store.revoke_node("node-1".to_owned()).await.unwrap());
+    assert!(store.node("node-1".to_owned()).await.unwrap().is_none());
 }

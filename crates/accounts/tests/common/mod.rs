@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -139,6 +141,11 @@ impl Service {
         self.call("POST", path, user, &body.to_string()).await
     }
 
+    pub async fn patch(&self, user: Option<(&str, &str)>, body: Value) -> Answer {
+        self.call("PATCH", "/v1/account", user, &body.to_string())
+            .await
+    }
+
     pub async fn call(
         &self,
         method: &str,
@@ -146,31 +153,63 @@ impl Service {
         user: Option<(&str, &str)>,
         body: &str,
     ) -> Answer {
+        let mut headers = vec![("content-type", "application/json".to_owned())];
+        headers.extend(authorization(user));
+        self.send(method, path, &headers, body).await
+    }
+
+    /// A payment, as the shop tells it.
+    pub async fn pay(&self, key: &str, payment: Value) -> Answer {
+        let headers = [
+            ("content-type", "application/json".to_owned()),
+            ("authorization", format!("Bearer {key}")),
+        ];
+        self.send("POST", "/v1/payments", &headers, &payment.to_string())
+            .await
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Answer {
+        self.try_send(method, path, headers, body).await.unwrap()
+    }
+
+    /// `None`: the service went away before it had answered.
+    pub async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Option<Answer> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "localhost");
-        if let Some((name, password)) = user {
-            let pair = STANDARD.encode(format!("{name}:{password}"));
-            request = request.header("authorization", format!("Basic {pair}"));
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         let request = request
             .body(Full::new(Bytes::from(body.to_owned())))
             .unwrap();
-        let tls = self.connect(None).await.unwrap();
+        let tls = self.connect(None).await.ok()?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
             .await
-            .unwrap();
+            .ok()?;
         let connection = tokio::spawn(connection);
-        let response = sender.send_request(request).await.unwrap();
+        let response = sender.send_request(request).await.ok()?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let body = body.collect().await.ok()?.to_bytes();
         connection.abort();
-        Answer {
+        Some(Answer {
             status: head.status,
             headers: head.headers,
             body,
-        }
+        })
     }
 
     pub async fn connect(
@@ -242,6 +281,50 @@ async fn run(directory: &TempDir) -> (SocketAddr, oneshot::Sender<()>, JoinHandl
         start::serve(&config, listener, stop).await.unwrap();
     });
     (address, stop, task)
+}
+
+/// Every file under a directory, with its bytes.
+pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+/// In which files some bytes stand.
+pub fn found(directory: &Path, needle: &[u8]) -> Vec<PathBuf> {
+    let holds = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    let files = files(directory).into_iter();
+    let found = files.filter(|(_, bytes)| holds(bytes));
+    found.map(|(path, _)| path).collect()
+}
+
+/// The TCP port that a process listens at, once it does (proc(5), `/proc/net/tcp`).
+pub fn listening_port(process: u32) -> Option<u16> {
+    let links = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+    let files = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
+    let sockets: Vec<String> = files.map(|file| file.display().to_string()).collect();
+    let tcp = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    tcp.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (address, state, inode) = (words.get(1)?, words.get(3)?, words.get(9)?);
+        let ours = *state == "0A" && sockets.contains(&format!("socket:[{inode}]"));
+        let port = address.split_once(':')?.1;
+        ours.then(|| u16::from_str_radix(port, 16).unwrap())
+    })
+}
+
+/// The header that says who asks.
+pub fn authorization(user: Option<(&str, &str)>) -> Option<(&'static str, String)> {
+    let (name, password) = user?;
+    let pair = STANDARD.encode(format!("{name}:{password}"));
+    Some(("authorization", format!("Basic {pair}")))
 }
 
 /// Runs the program to its end.

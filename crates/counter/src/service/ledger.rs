@@ -18,6 +18,10 @@ impl<A: Copy + Eq + Hash> Ledger<A> {
         self.0.get(account).copied().unwrap_or(0)
     }
 
+    pub fn accounts(&self) -> impl Iterator<Item = A> {
+        self.0.keys().copied()
+    }
+
     pub fn add(&mut self, account: A) {
         let count = self.0.entry(account).or_insert(0);
         *count = count.saturating_add(1);

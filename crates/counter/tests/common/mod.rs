@@ -6,7 +6,7 @@
 
 #![allow(dead_code)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use mayfly_counter::node::{Action, Reporter, SessionId};
@@ -66,6 +66,7 @@ pub struct World {
     /// Frames of nodes that reached the service, in order.
     pub heard: Vec<NodeFrame>,
     connections: Vec<Connection>,
+    erased: BTreeSet<Account>,
     reachable: bool,
     next_session: u64,
 }
@@ -80,6 +81,7 @@ impl World {
             random: ChaCha8Rng::seed_from_u64(seed),
             heard: Vec::new(),
             connections: Vec::new(),
+            erased: BTreeSet::new(),
             reachable: true,
             next_session: 0,
         };
@@ -171,6 +173,12 @@ impl World {
     }
 
     /// Whether attempts to connect succeed.
+    pub fn erase(&mut self, account: Account) {
+        self.erased.insert(account);
+        self.service.handle_erased(&[account], self.now);
+        self.carry_out_service();
+    }
+
     pub fn set_reachable(&mut self, reachable: bool) {
         self.reachable = reachable;
     }
@@ -252,7 +260,9 @@ impl World {
         }
         self.heard.push(frame);
         let account = match frame {
-            NodeFrame::Report { ticket, .. } => Some(ticket.0[0]).filter(|&account| account != 0),
+            NodeFrame::Report { ticket, .. } => {
+                Some(ticket.0[0]).filter(|account| *account != 0 && !self.erased.contains(account))
+            }
             _ => None,
         };
         self.service

@@ -1,6 +1,6 @@
 //! An account as a row, and back.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
 use crate::record::{Account, AccountId, Flag, Moment, PasswordHash};
 
@@ -72,6 +72,17 @@ pub(super) fn by_id(connection: &Connection, id: AccountId) -> rusqlite::Result<
     query.query_row([id.0], read).optional()
 }
 
+/// By name, in the collation of its column.
+pub(super) fn page(
+    connection: &Connection,
+    last: &str,
+    most: u32,
+) -> rusqlite::Result<Vec<Account>> {
+    let mut query = connection
+        .prepare_cached("SELECT * FROM account WHERE username > ?1 ORDER BY username LIMIT ?2")?;
+    query.query_map(params![last, most], read)?.collect()
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<Account> {
     Ok(Account {
         id: AccountId(row.get("id")?),
@@ -103,6 +114,6 @@ fn moment(seconds: i64) -> Moment {
     Moment(u64::try_from(seconds).unwrap_or(0))
 }
 
-fn seconds(moment: Moment) -> i64 {
+pub(super) fn seconds(moment: Moment) -> i64 {
     i64::try_from(moment.0).unwrap_or(i64::MAX)
 }

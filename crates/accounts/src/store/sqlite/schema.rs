@@ -10,7 +10,8 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// Each leads from the version that is its place in the list to the next; 0 is an empty file.
 ///
 /// No row ids: they would tell the order of sign-ups within an hour.
-const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE account (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     username TEXT NOT NULL UNIQUE COLLATE NOCASE,
@@ -39,14 +40,23 @@ CREATE TABLE node (
     salt BLOB NOT NULL CHECK (length(salt) = 16),
     hash BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE payment (
+    hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+    ends INTEGER NOT NULL CHECK (ends % 3600 = 0)
+) STRICT, WITHOUT ROWID;
+UPDATE account SET updated_at = updated_at - updated_at % 3600;
+",
+];
 
 /// The daily write of one account.
 pub(super) const MARK: &str = "
 UPDATE account SET
     has_authenticated = max(has_authenticated, :authenticated),
     has_connected = max(has_connected, :connected),
-    client_version = coalesce(:client_version, client_version)
+    client_version = coalesce(:client_version, client_version),
+    extension_version = coalesce(:extension_version, extension_version)
 WHERE id = :id";
 
 /// A journal that is emptied with each transaction, and free space that is zeroed.

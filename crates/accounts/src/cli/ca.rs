@@ -1,0 +1,92 @@
+//! `mayfly-accounts ca`: the authority, and the register of nodes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::print;
+use crate::authority::Authority;
+use crate::config::Config;
+use crate::nodes::Registration;
+use crate::start::StartError;
+use crate::store::Store;
+use crate::{clock, nodes};
+
+/// What can be done with the authority.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Makes the authority, once.
+    Init,
+    /// Registers a node and prints its admission secret, which is not kept. A node that is
+    /// registered gets a new one, and its certificates count no more.
+    Node {
+        /// The node's name: a DNS name in lower case.
+        name: String,
+    },
+    /// Certifies a key of a registered node by hand, as `POST /v1/nodes` does it, and prints the
+    /// certificate.
+    Issue {
+        /// The node's name.
+        name: String,
+        /// Certificate signing request, in PEM. Its names are not looked at.
+        #[arg(long, value_name = "FILE")]
+        csr: PathBuf,
+    },
+    /// Takes a node out of the register: it is admitted no more, its certificates count no
+    /// more, and its open streams are closed within a minute.
+    Revoke {
+        /// The node's name.
+        name: String,
+    },
+}
+
+pub(super) async fn run(verb: &Verb, config: &Config) -> Result<(), StartError> {
+    match verb {
+        Verb::Init => Authority::init(&config.data, clock::unix_now())
+            .map_err(|error| StartError::file(config.data.clone(), error)),
+        Verb::Node { name } => register(name, config).await,
+        Verb::Issue { name, csr } => issue(name, csr, config).await,
+        Verb::Revoke { name } => {
+            let store = Store::open(config).await?;
+            let was_there = store.revoke_node(name.clone()).await?;
+            was_there.then_some(()).ok_or(UNKNOWN)
+        }
+    }
+}
+
+const UNKNOWN: StartError =
+    StartError::Usage("no node of this name is registered: `ca node NAME` registers one");
+
+async fn register(name: &str, config: &Config) -> Result<(), StartError> {
+    if !nodes::is_name(name) {
+        return Err(StartError::Usage(
+            "a node's name is a DNS name in lower case",
+        ));
+    }
+    // Its certificate would be good for the service's own name.
+    if config
+        .names()
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(name))
+    {
+        return Err(StartError::Usage("this is a name of the account service"));
+    }
+    let (secret, kept) = nodes::new_secret().map_err(|_| StartError::Randomness)?;
+    let store = Store::open(config).await?;
+    store.register_node(name.to_owned(), kept).await?;
+    print(&secret)
+}
+
+async fn issue(name: &str, csr: &Path, config: &Config) -> Result<(), StartError> {
+    let request =
+        fs::read_to_string(csr).map_err(|error| StartError::file(csr.to_owned(), error))?;
+    let store = Store::open(config).await?;
+    let known = store.node(name.to_owned()).await?.ok_or(UNKNOWN)?;
+    let authority = Authority::load(&config.data)?;
+    let certified = authority.certify(name, Registration::of(&known), &request, clock::unix_now());
+    let certified = certified.map_err(|_| {
+        StartError::Usage("the file holds no certificate signing request that is valid")
+    })?;
+    print(certified.certificate.trim_end())
+}

@@ -1,0 +1,40 @@
+//! `POST /v1/payments`: the operator's shop says that an account has been paid for.
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use mayfly_wire::payment::Payment;
+
+use super::credentials::ShopKey;
+use super::{Shared, body};
+use crate::clock;
+use crate::fields::check_payment;
+use crate::listener::Peer;
+use crate::payments::{self, check_days};
+use crate::record::Account;
+use crate::refusal::Refusal;
+
+const SHAPE: &str =
+    "POST takes {payment, username} and any of subscription_days, ipv4_days, multihop_days";
+
+/// Extends what was paid for. A payment that comes again changes nothing, and is answered in
+/// the same way.
+pub(super) async fn take(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    ShopKey(key): ShopKey,
+    request: Request,
+) -> Result<StatusCode, Refusal> {
+    service.take_failure(peer.network)?;
+    service.shop.check(&key).await?;
+    service.failures.give_back(peer.network);
+    let payment: Payment = body::read(request, SHAPE).await?;
+    check_payment(&payment.payment).map_err(Refusal::Invalid)?;
+    check_days(&payment).map_err(Refusal::Invalid)?;
+    let now = clock::unix_now();
+    let proof = service.payments.proof(&payment.payment, now);
+    let username = payment.username.clone();
+    let give = move |account: &mut Account| payments::extend(account, &payment, now);
+    service.store.pay(proof, username, give).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
