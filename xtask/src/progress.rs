@@ -34,6 +34,29 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
+/// One of several things that go on at the same time, by its name: no spinners, which would be
+/// in each other's way.
+#[derive(Debug, Clone, Copy)]
+pub struct Strand(pub &'static str);
+
+impl Strand {
+    /// Runs one step of it.
+    ///
+    /// # Errors
+    /// The step's.
+    pub fn step<T>(self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        let result = work();
+        let mark = if result.is_ok() { "ok" } else { "FAILED" };
+        let what = format!("{}: {what}", self.0);
+        say(&format!(
+            "{what:<58} {mark:>6} {:>8}",
+            seconds(started.elapsed())
+        ));
+        result
+    }
+}
+
 fn spinner(what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());

@@ -20,7 +20,7 @@ pub mod guest;
 pub mod lab;
 pub mod operator;
 mod report;
-mod settings;
+pub mod settings;
 pub mod web;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -29,7 +29,7 @@ use anyhow::{Result, ensure};
 
 use self::capture::Capture;
 use self::customer::Customer;
-use self::guest::Guest;
+use self::guest::{Extra, Guest};
 use self::lab::Lab;
 use self::operator::{BundleKey, Operator};
 use self::report::{Phase, Report};
@@ -113,7 +113,7 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     report.image(&image);
 
     let mut guest = step("boot the image", || {
-        Guest::boot(&lab, &operator, &image, args.profile(), &[])
+        Guest::boot(&lab, &operator, &image, args.profile(), &Extra::default())
     })?;
     report.accelerator = Some(guest.accelerator);
     step("wait until the node takes clients", || {

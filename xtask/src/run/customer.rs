@@ -44,19 +44,32 @@ impl<'a> Customer<'a> {
     /// # Errors
     /// The run's directory cannot be written.
     pub fn new(lab: &'a Lab, operator: &'a Operator) -> Result<Self> {
+        Self::elsewhere(lab, operator, &lab.customer, "")
+    }
+
+    /// The same in another namespace; `word` tells it from the lab's other devices.
+    ///
+    /// # Errors
+    /// As [`Customer::new`].
+    pub fn elsewhere(
+        lab: &'a Lab,
+        operator: &'a Operator,
+        namespace: &'a Namespace,
+        word: &str,
+    ) -> Result<Self> {
         let programs = lab.file("bin");
         fs::create_dir_all(&programs).context("cannot make a directory for the customer")?;
         let resolvconf = programs.join("resolvconf");
         fs::write(&resolvconf, RESOLVCONF).context("cannot write resolvconf")?;
         fs::set_permissions(&resolvconf, fs::Permissions::from_mode(0o755))?;
         let path = std::env::var("PATH").unwrap_or_default();
-        let interface = lab.tag.interface();
+        let interface = format!("{}{word}", lab.interface());
         Ok(Self {
-            namespace: &lab.customer,
+            namespace,
             operator,
             config: lab.file(&format!("{interface}.conf")),
             interface,
-            page: lab.file("page"),
+            page: lab.file(&format!("page{word}")),
             path: format!("{}:{path}", programs.display()),
         })
     }

@@ -37,9 +37,18 @@ pub struct Guest {
     complaints: PathBuf,
 }
 
+/// Words beside those that every guest has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extra<'a> {
+    /// QEMU's.
+    pub qemu: &'a [String],
+    /// The kernel's; what comes later counts.
+    pub kernel: &'a str,
+}
+
 impl Guest {
     /// Boots the image, with the first accelerator under which it gets as far as asking
-    /// for its settings. QEMU gets `more` words.
+    /// for its settings.
     ///
     /// # Errors
     /// It does under none.
@@ -48,7 +57,7 @@ impl Guest {
         operator: &Operator,
         image: &Image,
         profile: Profile,
-        more: &[String],
+        extra: &Extra<'_>,
     ) -> Result<Self> {
         let kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm");
         let mut last = None;
@@ -56,7 +65,7 @@ impl Guest {
             if accelerator == Accelerator::Kvm && kvm.is_err() {
                 continue;
             }
-            let mut guest = Self::start(lab, image, profile, accelerator, more)?;
+            let mut guest = Self::start(lab, image, profile, accelerator, extra)?;
             match guest.await_first_request(operator, patience) {
                 Ok(()) => return Ok(guest),
                 Err(error) => last = Some(error),
@@ -73,15 +82,16 @@ impl Guest {
         image: &Image,
         profile: Profile,
         accelerator: Accelerator,
-        more: &[String],
+        extra: &Extra<'_>,
     ) -> Result<Self> {
         let (accel, cpu) = match accelerator {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg,thread=multi", "max"),
         };
-        // A panic reboots (panic=-1), and a reboot ends QEMU (-no-reboot).
+        // A panic reboots (panic=-1), and a reboot ends QEMU (-no-reboot). An NMI, which is how
+        // an operator's board says stop, panics.
         let mut words = format!(
-            "panic=-1 memtest=1 mayfly.address={NODE}/24 mayfly.gateway={OPERATOR} \
+            "panic=-1 memtest=1 unknown_nmi_panic mayfly.address={NODE}/24 mayfly.gateway={OPERATOR} \
              mayfly.bundle=http://{BUNDLE_AT}/node.bundle"
         );
         let mut serial = "none".to_owned();
@@ -89,6 +99,7 @@ impl Guest {
             words.push_str(" console=ttyS0");
             serial = format!("file:{}", teardown::runs().join("console.log").display());
         }
+        words = format!("{words} {}", extra.kernel);
         let memory = GUEST_MIB.to_string();
         let netdev = format!("tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off");
         let mut command = lab.hub.command(["qemu-system-x86_64", "-nodefaults"]);
@@ -104,7 +115,7 @@ impl Guest {
             .arg("-initrd")
             .arg(&image.initramfs)
             .args(["-append", &words])
-            .args(more);
+            .args(extra.qemu);
         let complaints = lab.file("qemu.log");
         command.stderr(File::create(&complaints).context("cannot write QEMU's log")?);
         let started = Instant::now();
@@ -155,6 +166,11 @@ impl Guest {
             "the node's last word was: {last}, after {} s",
             LIMIT.as_secs()
         )
+    }
+
+    /// The process that runs it.
+    pub fn id(&self) -> u32 {
+        self.job.id()
     }
 
     /// # Errors

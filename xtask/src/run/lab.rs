@@ -1,15 +1,18 @@
 //! Three network namespaces, and the links between them. Nothing is made outside.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::namespace::Namespace;
 use crate::teardown::Tag;
 
-/// The node's only address outside.
+/// The node's addresses outside.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// The other of them.
+pub const NODE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
 /// Where the node takes clients.
 pub const ENROLMENT_PORT: u16 = 443;
 /// Where the node takes WireGuard datagrams.
@@ -18,6 +21,8 @@ pub const WIREGUARD_PORT: u16 = 51820;
 pub const HEALTHZ: SocketAddr = at(NODE, 9180);
 /// The operator, as the node's network sees it.
 pub const OPERATOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The other of its addresses there.
+pub const OPERATOR_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
 /// The account service.
 pub const ACCOUNTS: SocketAddr = at(OPERATOR, 8443);
 /// Where the node finds its settings.
@@ -26,6 +31,8 @@ pub const BUNDLE_AT: SocketAddr = at(OPERATOR, 8080);
 pub const CUSTOMER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 /// The internet's web server.
 pub const PAGE_AT: SocketAddr = at(Ipv4Addr::new(198, 51, 100, 2), 80);
+/// The resolver that clients are told of.
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 /// Memory of the guest, in MiB.
 pub const GUEST_MIB: u32 = 128;
 /// The hub's end of the guest's link.
@@ -48,6 +55,8 @@ pub struct Lab {
     pub customer: Namespace,
     /// The run's name.
     pub tag: Tag,
+    /// What tells this lab from others of the run.
+    label: &'static str,
 }
 
 impl Lab {
@@ -56,17 +65,28 @@ impl Lab {
     /// # Errors
     /// The kernel or iproute2 refuses.
     pub fn make(tag: &Tag) -> Result<Self> {
+        Self::beside(tag, "")
+    }
+
+    /// The same for one of several labs of a run; `label` is a short word that no other has.
+    ///
+    /// # Errors
+    /// As [`Lab::make`].
+    pub fn beside(tag: &Tag, label: &'static str) -> Result<Self> {
+        let make = |role: &str| Namespace::make(tag, &format!("{label}{role}"));
         let lab = Self {
-            hub: Namespace::make(tag, "hub")?,
-            internet: Namespace::make(tag, "internet")?,
-            customer: Namespace::make(tag, "customer")?,
+            hub: make("hub")?,
+            internet: make("internet")?,
+            customer: make("customer")?,
             tag: tag.clone(),
+            label,
         };
+        fs::create_dir_all(lab.file("")).context("cannot make a directory for the lab")?;
         lab.hub.ip(&format!("tuntap add dev {TAP} mode tap"))?;
         lab.hub
             .ip(&format!("address add {OPERATOR}/24 dev {TAP}"))?;
         lab.hub
-            .ip(&format!("address add 2001:db8:2::1/64 dev {TAP} nodad"))?;
+            .ip(&format!("address add {OPERATOR_V6}/64 dev {TAP} nodad"))?;
         lab.hub.ip(&format!("link set {TAP} up"))?;
         lab.attach(&lab.internet, "inet0", "198.51.100", "2001:db8:64")?;
         lab.attach(&lab.customer, "cust0", "203.0.113", "2001:db8:71")?;
@@ -91,8 +111,23 @@ impl Lab {
         other.ip(&format!("-6 route add default via {ipv6}::1"))
     }
 
-    /// Where the run keeps its files.
+    /// One more party with its own way to the node, like the customer.
+    ///
+    /// # Errors
+    /// As [`Lab::make`].
+    pub fn join(&self, role: &str, ipv4: &str, ipv6: &str) -> Result<Namespace> {
+        let namespace = Namespace::make(&self.tag, &format!("{}{role}", self.label))?;
+        self.attach(&namespace, role, ipv4, ipv6)?;
+        Ok(namespace)
+    }
+
+    /// A WireGuard interface, of which the whole machine may have only one of a name.
+    pub fn interface(&self) -> String {
+        format!("{}{}", self.tag.interface(), self.label)
+    }
+
+    /// Where the lab keeps its files.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.tag.directory().join(name)
+        self.tag.directory().join(self.label).join(name)
     }
 }

@@ -1,7 +1,7 @@
 //! The operator: account service, settings for the node, and an eye on both.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ use crate::teardown::Tag;
 use crate::tree;
 
 /// The customer's account.
-const USER: &str = "ann";
+pub const USER: &str = "ann";
 
 const LIMIT: Duration = Duration::from_secs(60);
 const BUILD: Duration = Duration::from_secs(3600);
@@ -73,15 +73,26 @@ impl BundleKey {
     }
 }
 
+/// What an account service is started with.
+pub struct Setting<'a> {
+    /// Who has an account.
+    pub users: &'a [&'a str],
+    /// Words for its environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// Where goes what it prints, if that is not for whoever runs this.
+    pub prints_to: Option<PathBuf>,
+}
+
 /// The running account service, and the settings that a node can fetch.
 pub struct Operator {
     hub: Namespace,
     service: Job,
     started: Instant,
     bundle: Web,
+    /// The service's directory.
+    pub data: PathBuf,
     ca: PathBuf,
-    password: PathBuf,
-    login: PathBuf,
+    files: PathBuf,
 }
 
 impl Operator {
@@ -91,6 +102,19 @@ impl Operator {
     /// # Errors
     /// A command fails.
     pub fn start(lab: &Lab, key: &BundleKey) -> Result<Self> {
+        let setting = Setting {
+            users: &[USER],
+            environment: Vec::new(),
+            prints_to: None,
+        };
+        Self::start_with(lab, key, setting)
+    }
+
+    /// The same with more than one account, or in another environment.
+    ///
+    /// # Errors
+    /// As [`Operator::start`].
+    pub fn start_with(lab: &Lab, key: &BundleKey, setting: Setting<'_>) -> Result<Self> {
         let config = lab.file("accounts.toml");
         let data = lab.file("accounts");
         write(&config, &settings::accounts(&data))?;
@@ -103,17 +127,32 @@ impl Operator {
         run(&mut accounts(&["ca", "init"]))?;
         let secret = run(&mut accounts(&["ca", "node", NODE_NAME]))?;
         let token_key = run(&mut accounts(&["keys"]))?;
-        let (password, login) = (lab.file("password"), lab.file("curl"));
-        let create = ["account", "create", USER, "--subscription-days", "30"];
-        let made = run(&mut accounts(&create))?;
-        write(&password, &made)?;
-        write(&login, &format!("user = \"{USER}:{}\"\n", made.trim()))?;
+        let files = lab.file("");
+        for user in setting.users {
+            let create = [
+                "account",
+                "create",
+                user,
+                "--ipv6",
+                "--subscription-days",
+                "30",
+            ];
+            let made = run(&mut accounts(&create))?;
+            write(&password(&files, user), &made)?;
+            let words = format!("user = \"{user}:{}\"\n", made.trim());
+            write(&login(&files, user), &words)?;
+        }
 
         let mut serve = lab.hub.command([]);
         serve
             .arg(program("mayfly-accounts"))
             .args(["serve", "--config"])
-            .arg(&config);
+            .arg(&config)
+            .envs(setting.environment);
+        if let Some(path) = &setting.prints_to {
+            let output = File::create(path).context("cannot write what the service prints")?;
+            serve.stdout(output.try_clone()?).stderr(output);
+        }
         let started = Instant::now();
         let service = Job::start(&mut serve, "mayfly-accounts")?;
         let ca = data.join("ca.pem");
@@ -127,9 +166,9 @@ impl Operator {
             service,
             started,
             bundle: lab.hub.inside(|| Web::serve(BUNDLE_AT, bundle))?,
+            data,
             ca,
-            password,
-            login,
+            files,
         };
         operator.await_service()
     }
@@ -170,9 +209,17 @@ impl Operator {
     /// # Errors
     /// It is not within `limit`.
     pub fn await_devices(&self, value: u8, limit: Duration) -> Result<u8> {
+        self.await_devices_of(USER, value, limit)
+    }
+
+    /// The same for somebody's account.
+    ///
+    /// # Errors
+    /// As [`Operator::await_devices`].
+    pub fn await_devices_of(&self, user: &str, value: u8, limit: Duration) -> Result<u8> {
         let started = Instant::now();
         loop {
-            let devices = self.devices()?;
+            let devices = self.devices(user)?;
             if devices == value {
                 return Ok(devices);
             }
@@ -185,7 +232,7 @@ impl Operator {
     }
 
     /// The account's `devices`, as its owner may ask.
-    fn devices(&self) -> Result<u8> {
+    fn devices(&self, user: &str) -> Result<u8> {
         let resolve = format!("{ACCOUNTS_NAME}:{}:{OPERATOR}", ACCOUNTS.port());
         let url = format!("https://{ACCOUNTS_NAME}:{}/v1/account", ACCOUNTS.port());
         let words = [
@@ -201,7 +248,7 @@ impl Operator {
             .args(["--resolve", &resolve, &url, "--cacert"])
             .arg(&self.ca)
             .arg("--config")
-            .arg(&self.login);
+            .arg(login(&self.files, user));
         let record = process::output(&mut command, "curl", LIMIT)?;
         let record: serde_json::Value =
             serde_json::from_str(&record).context("the account record is no JSON")?;
@@ -212,37 +259,27 @@ impl Operator {
             .context("the account record has no devices")
     }
 
-    /// A token of the customer's account and the authority that vouches for nodes, in PEM, as
-    /// the account service gives them.
+    /// The process of the account service.
+    pub fn service(&self) -> u32 {
+        self.service.id()
+    }
+
+    /// The authority that vouches for the service and for nodes, in PEM.
     ///
     /// # Errors
-    /// It does not.
-    pub fn token(&self) -> Result<(String, String)> {
-        let resolve = format!("{ACCOUNTS_NAME}:{}:{OPERATOR}", ACCOUNTS.port());
-        let url = format!("https://{ACCOUNTS_NAME}:{}/v1/tokens", ACCOUNTS.port());
-        let mut command = self
-            .hub
-            .command(["curl", "--silent", "--fail", "--noproxy", "*"]);
-        command
-            .args([
-                "--resolve",
-                &resolve,
-                &url,
-                "--json",
-                "{\"anyway\": true}",
-                "--cacert",
-            ])
-            .arg(&self.ca)
-            .arg("--config")
-            .arg(&self.login);
-        let answer = process::output(&mut command, "curl", LIMIT)?;
-        let answer: serde_json::Value = serde_json::from_str(&answer)?;
-        let text = |name: &str| {
-            let text = answer.get(name).and_then(serde_json::Value::as_str);
-            text.map(str::to_owned)
-                .context("the token's answer is short")
-        };
-        Ok((text("token")?, text("ca")?))
+    /// The file is gone.
+    pub fn authority(&self) -> Result<String> {
+        fs::read_to_string(&self.ca).context("the account service has no ca.pem")
+    }
+
+    /// The password of a user.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn password(&self, user: &str) -> Result<String> {
+        let word = fs::read_to_string(password(&self.files, user))
+            .with_context(|| format!("{user} has no account"))?;
+        Ok(word.trim().to_owned())
     }
 
     /// What `mayfly enrol` needs, but for the file to write.
@@ -252,7 +289,7 @@ impl Operator {
             ("--accounts", format!("{ACCOUNTS_NAME}@{ACCOUNTS}")),
             ("--accounts-ca", file(&self.ca)),
             ("--user", USER.to_owned()),
-            ("--password-file", file(&self.password)),
+            ("--password-file", file(&password(&self.files, USER))),
             ("--node", format!("{NODE_NAME}@{NODE}:{ENROLMENT_PORT}")),
         ]
         .into_iter()
@@ -275,6 +312,15 @@ impl Operator {
             format!("curl http://{}/", super::lab::PAGE_AT),
         ]
     }
+}
+
+fn password(files: &Path, user: &str) -> PathBuf {
+    files.join(format!("{user}.password"))
+}
+
+/// What curl reads.
+fn login(files: &Path, user: &str) -> PathBuf {
+    files.join(format!("{user}.curl"))
 }
 
 fn sign(lab: &Lab, key: &BundleKey, settings: &Path) -> Result<Vec<u8>> {

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 
-use super::lab::{ACCOUNTS, ENROLMENT_PORT, HEALTHZ, NODE, WIREGUARD_PORT};
+use super::lab::{
+    ACCOUNTS, ENROLMENT_PORT, HEALTHZ, NODE, NODE_V6, OPERATOR_V6, RESOLVER, WIREGUARD_PORT,
+};
 
 /// The node's name, in its certificate.
 pub const NODE_NAME: &str = "node-1.example";
 /// The account service's.
 pub const ACCOUNTS_NAME: &str = "accounts.example";
 
-/// Settings of the account service, which keeps its files in `data`.
+/// Settings of the account service, which keeps its files in `data`. One customer plays many.
 pub fn accounts(data: &Path) -> String {
     format!(
-        "listen = \"{ACCOUNTS}\"\nnames = [\"{ACCOUNTS_NAME}\"]\ndata = \"{}\"\n",
+        "listen = \"{ACCOUNTS}\"\nnames = [\"{ACCOUNTS_NAME}\"]\ndata = \"{}\"\n\n\
+         [limits]\ntokens = 1000\n",
         data.display()
     )
 }
@@ -22,14 +25,16 @@ pub fn node(ca: &str, secret: &str, token_key: &str) -> String {
     format!(
         r#"name = "{NODE_NAME}"
 serial = 1
-dns = ["198.51.100.53"]
+dns = ["{RESOLVER}"]
 
 [uplink]
 interface = "eth0"
+addresses = ["{NODE_V6}/64"]
+gateways = ["{OPERATOR_V6}"]
 
 [wireguard]
 port = {WIREGUARD_PORT}
-addresses = ["{NODE}"]
+addresses = ["{NODE}", "{NODE_V6}"]
 mtu = 1420
 persistent_keepalive = 25
 
