@@ -33,6 +33,8 @@ pub enum Profile {
     Dev,
     /// What ships, but with an attacker in the node's place, for the write matrix.
     Attack,
+    /// What ships, but PID 1 has the daemon killed after a while, for the audit.
+    Mortal,
 }
 
 impl Profile {
@@ -42,21 +44,30 @@ impl Profile {
             Self::Sealed => "sealed",
             Self::Dev => "dev",
             Self::Attack => "attack",
+            Self::Mortal => "mortal",
         }
     }
 
     /// The fragment of kernel options that is this profile's own.
     fn kernel(self) -> &'static str {
         match self {
-            Self::Sealed | Self::Attack => "sealed",
+            Self::Sealed | Self::Attack | Self::Mortal => "sealed",
             Self::Dev => "dev",
+        }
+    }
+
+    /// The package and the program that are `/init`.
+    fn init(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Sealed | Self::Dev | Self::Attack => ("mayfly-init", "init"),
+            Self::Mortal => ("mayfly-mortal", "mortal"),
         }
     }
 
     /// The package and the program that are `/bin/mayfly-node`.
     fn node(self) -> (&'static str, &'static str) {
         match self {
-            Self::Sealed | Self::Dev => ("mayfly-node", "mayfly-node"),
+            Self::Sealed | Self::Dev | Self::Mortal => ("mayfly-node", "mayfly-node"),
             Self::Attack => ("mayfly-attack", "attack"),
         }
     }

@@ -19,7 +19,8 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 /// A machine that ends as soon as it has started does not hammer the boot network.
 const PAUSE: Duration = Duration::from_secs(5);
 
-fn main() -> ExitCode {
+/// A node's life. (Public for the audit's PID 1, which is this one and a process beside it.)
+pub fn main() -> ExitCode {
     // A message about a panic could carry what it was about.
     panic::set_hook(Box::new(|_| ()));
     let life = live();

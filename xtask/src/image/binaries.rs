@@ -29,6 +29,7 @@ pub struct Programs {
 /// # Errors
 /// They do not build, are not static, or hold a path of this machine or words for a log.
 pub fn build(profile: Profile) -> Result<Programs> {
+    let (init_package, init) = profile.init();
     let (package, node) = profile.node();
     let out = tree().join("target/image-build");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -44,13 +45,13 @@ pub fn build(profile: Profile) -> Result<Programs> {
             "--target",
             TARGET,
         ])
-        .args(["--package", "mayfly-init", "--package", package])
+        .args(["--package", init_package, "--package", package])
         .arg("--target-dir")
         .arg(&out)
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags().join("\x1f"))
         .env_remove("RUSTFLAGS")
         .env(format!("CFLAGS_{}", TARGET.replace('-', "_")), c_flags());
-    step(&format!("build init and {node}, static"), || {
+    step(&format!("build {init} and {node}, static"), || {
         run(&mut command)
     })?;
 
@@ -66,7 +67,7 @@ pub fn build(profile: Profile) -> Result<Programs> {
         Ok::<_, anyhow::Error>(bytes)
     };
     Ok(Programs {
-        init: program("init")?,
+        init: program(init)?,
         node: program(node)?,
     })
 }
