@@ -13,7 +13,7 @@
 
 mod chart;
 mod client;
-mod cpu;
+pub mod cpu;
 mod enrol;
 mod floor;
 mod handshakes;

@@ -54,6 +54,16 @@ pub const BENCH: &[Need] = &[
 /// To build libFuzzer.
 pub const FUZZ: &[Need] = &[("g++", "g++")];
 
+/// To give a guest a disk, and to look into the account service.
+pub const AUDIT: &[Need] = &[
+    ("mkfs.ext4", "e2fsprogs"),
+    ("sqlite3", "sqlite3"),
+    (
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+        "libfaketime",
+    ),
+];
+
 /// To boot the image.
 pub const QEMU: &[Need] = &[("qemu-system-x86_64", "qemu-system-x86")];
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use aho_corasick::AhoCorasick;
@@ -22,21 +23,59 @@ pub struct Hits {
     pub by_chance: usize,
 }
 
+impl Hits {
+    /// More often than chance has it.
+    pub fn is_found(&self) -> bool {
+        self.full > 0 || self.bare > self.by_chance
+    }
+}
+
 /// What one reading of RAM showed.
 pub struct Reading {
     /// Of each needle, in order.
     pub hits: Vec<Hits>,
     /// Where in RAM they were.
     pub map: Map,
+    /// Of each needle, in order, some places with what is around them.
+    pub around: Vec<Vec<String>>,
+}
+
+impl Reading {
+    /// Takes over another reading: its picture, and the most of both.
+    pub fn raise(&mut self, other: Self) {
+        self.map = other.map;
+        for (hits, other) in self.hits.iter_mut().zip(other.hits) {
+            hits.full = hits.full.max(other.full);
+            hits.bare = hits.bare.max(other.bare);
+            hits.by_chance = hits.by_chance.max(other.by_chance);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Reading {
+    /// Of a page of RAM with one needle.
+    pub fn of(hits: Hits) -> Self {
+        Self {
+            hits: vec![hits],
+            map: Map::of(&[1; 4096]),
+            around: vec![Vec::new()],
+        }
+    }
 }
 
 /// Addresses that nobody has: how often four bytes are found by chance.
 const CONTROLS: usize = 1_000;
 
+/// Bytes that are shown before and behind a place, and places that are shown.
+const AROUND: usize = 96;
+const MOST_PLACES: usize = 8;
+
 /// RAM in a file that QEMU shares.
 pub struct Dump {
     ram: PathBuf,
-    qmp: Qmp,
+    /// Of the guest.
+    pub qmp: Qmp,
 }
 
 impl Dump {
@@ -56,6 +95,14 @@ impl Dump {
         search(&ram?, needles)
     }
 
+    /// The same of a guest that stands still already.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn search_still(&self, needles: &[Needle]) -> Result<Reading> {
+        search(&self.read()?, needles)
+    }
+
     fn read(&self) -> Result<Vec<u8>> {
         let mut ram = Vec::new();
         File::open(&self.ram)
@@ -65,44 +112,103 @@ impl Dump {
     }
 }
 
-fn search(ram: &[u8], needles: &[Needle]) -> Result<Reading> {
-    let mut patterns: Vec<Vec<u8>> = Vec::new();
-    let mut meaning = Vec::new();
+/// Searches memory.
+///
+/// # Errors
+/// There are too many needles.
+pub fn search(ram: &[u8], needles: &[Needle]) -> Result<Reading> {
+    let used: Vec<_> = needles.iter().filter_map(|needle| needle.bare).collect();
+    let mut patterns = Patterns::default();
     for (number, needle) in needles.iter().enumerate() {
         for form in &needle.forms {
-            patterns.push(form.clone());
-            meaning.push((number, true));
+            patterns.add(form.clone(), Meaning::Full(number));
         }
         if let Some(bare) = needle.bare {
-            patterns.push(bare.to_vec());
-            meaning.push((number, false));
+            patterns.add(bare.octets().to_vec(), Meaning::Bare(number));
+            for control in controls(bare, &used) {
+                patterns.add(control.octets().to_vec(), Meaning::Control(number));
+            }
         }
     }
-    let known = patterns.len();
-    patterns.extend((0..CONTROLS).map(|number| control(number).to_vec()));
-    let places = places(ram, &patterns)?;
-    let controls = places.get(known..).unwrap_or_default();
-    let mut controls: Vec<_> = controls.iter().map(Vec::len).collect();
-    controls.sort_unstable();
-    let by_chance = controls.get(CONTROLS - 2).copied().unwrap_or_default();
-    let mut hits = vec![
-        Hits {
-            by_chance,
-            ..Hits::default()
-        };
-        needles.len()
-    ];
+    let places = places(ram, &patterns.bytes)?;
+    let mut found = vec![Found::default(); needles.len()];
     let mut map = Map::of(ram);
-    for ((number, full), places) in meaning.into_iter().zip(&places) {
-        let hits = &mut hits[number];
-        if full {
-            hits.full += places.len();
-            map.mark(needles[number].kind, places);
-        } else {
-            hits.bare += places.len();
+    for (meaning, places) in patterns.meaning.iter().zip(&places) {
+        match *meaning {
+            Meaning::Full(number) => {
+                found[number].full += places.len();
+                found[number].places.extend(places);
+                map.mark(needles[number].kind, places);
+            }
+            Meaning::Bare(number) => {
+                found[number].bare += places.len();
+                found[number].places.extend(places);
+            }
+            Meaning::Control(number) => found[number].controls.push(places.len()),
         }
     }
-    Ok(Reading { hits, map })
+    let around = found.iter().map(|found| found.around(ram)).collect();
+    let hits = found.into_iter().map(Found::judge).collect();
+    Ok(Reading { hits, map, around })
+}
+
+#[derive(Default)]
+struct Patterns {
+    bytes: Vec<Vec<u8>>,
+    meaning: Vec<Meaning>,
+}
+
+impl Patterns {
+    fn add(&mut self, bytes: Vec<u8>, meaning: Meaning) {
+        self.bytes.push(bytes);
+        self.meaning.push(meaning);
+    }
+}
+
+/// What a pattern is of the needle with that number.
+#[derive(Clone, Copy)]
+enum Meaning {
+    Full(usize),
+    Bare(usize),
+    Control(usize),
+}
+
+#[derive(Clone, Default)]
+struct Found {
+    full: usize,
+    bare: usize,
+    controls: Vec<usize>,
+    places: Vec<usize>,
+}
+
+impl Found {
+    /// For whoever wants to know what kept it: the bytes around some of the places.
+    fn around(&self, ram: &[u8]) -> Vec<String> {
+        let mut places = self.places.clone();
+        places.sort_unstable();
+        places.dedup();
+        let line = |at: &usize| {
+            let from = at.saturating_sub(AROUND) & !15;
+            let bytes = ram.get(from..(from + 2 * AROUND).min(ram.len()));
+            let words = bytes.unwrap_or_default().chunks(8);
+            let words = words.map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect());
+            format!(
+                "{at:#010x} in {from:#010x}: {}",
+                words.collect::<Vec<String>>().join(" ")
+            )
+        };
+        places.iter().take(MOST_PLACES).map(line).collect()
+    }
+
+    fn judge(mut self) -> Hits {
+        self.controls.sort_unstable();
+        let percentile = self.controls.len().saturating_sub(2);
+        Hits {
+            full: self.full,
+            bare: self.bare,
+            by_chance: self.controls.get(percentile).copied().unwrap_or(0),
+        }
+    }
 }
 
 /// Where each pattern is.
@@ -115,17 +221,38 @@ fn places(ram: &[u8], patterns: &[Vec<u8>]) -> Result<Vec<Vec<usize>>> {
     Ok(places)
 }
 
-/// An address in 11.0.0.0/8 that is as irregular as a real one.
-fn control(number: usize) -> [u8; 4] {
-    let mixed = (number as u32 + 1).wrapping_mul(0x9e37_79b1) >> 8;
-    let [_, a, b, c] = mixed.to_be_bytes();
-    [11, a | 1, b | 1, c | 1]
+/// The nearest addresses that nobody in the experiment has: bytes of the same kind, as likely
+/// in code and data as the needle's own.
+fn controls(address: Ipv4Addr, used: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+    let own = u32::from(address);
+    // Not the first of a prefix either, which are hosts' and routers'.
+    let is_free = |other: &Ipv4Addr| !used.contains(other) && other.octets()[3] > 15;
+    let around = (1..).flat_map(|far| [own.wrapping_add(far), own.wrapping_sub(far)]);
+    let around = around.map(Ipv4Addr::from).filter(is_free);
+    around.take(CONTROLS).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::enrolment::Ip;
     use super::super::needle::Kind;
     use super::*;
+
+    #[test]
+    fn what_chance_gives_is_what_999_of_1000_addresses_stay_within() {
+        let address = Ipv4Addr::new(10, 64, 3, 17);
+        let controls = controls(address, &[Ipv4Addr::new(10, 64, 3, 18), address]);
+        assert_eq!(controls.len(), CONTROLS);
+        assert!(!controls.contains(&Ipv4Addr::new(10, 64, 3, 18)));
+        let found = |most: usize| Found {
+            controls: (0..CONTROLS)
+                .map(|n| if n < most { 7 } else { 0 })
+                .collect(),
+            ..Found::default()
+        };
+        assert_eq!(found(1).judge().by_chance, 0);
+        assert_eq!(found(2).judge().by_chance, 7);
+    }
 
     #[test]
     fn what_is_there_is_found_as_often_as_it_is() {
@@ -135,8 +262,9 @@ mod tests {
         ram[9000..9004].copy_from_slice(&[203, 0, 113, 2]);
         let needle = |form: &[u8]| Needle {
             kind: Kind::Endpoint,
+            ip: Ip::V4,
             forms: vec![form.to_vec()],
-            bare: Some([203, 0, 113, 2]),
+            bare: Some([203, 0, 113, 2].into()),
         };
         let reading = search(&ram, &[needle(b"needle01"), needle(b"needle02")]).unwrap();
         let hits = reading.hits;

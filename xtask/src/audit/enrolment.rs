@@ -1,77 +1,144 @@
-//! An enrolment of which the experiment knows everything, made with curl and `wg`.
+//! An enrolment of which the experiment knows everything.
 
 use std::fs;
-use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::Value;
+use boringtun::x25519::{PublicKey, StaticSecret};
+use ring::signature::Ed25519KeyPair;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
 
+use super::https::{Held, Request, Server};
 use super::initiator::Parties;
-use crate::process;
-use crate::run::lab::{ENROLMENT_PORT, Lab, NODE};
+use crate::namespace::Namespace;
+use crate::run::lab::{ACCOUNTS, ENROLMENT_PORT, NODE, NODE_V6};
 use crate::run::operator::Operator;
+use crate::run::settings::{ACCOUNTS_NAME, NODE_NAME};
+use crate::run::web::random_page;
 
-/// The node's name, in its certificate.
-const NODE_NAME: &str = "node-1.example";
-const LIMIT: Duration = Duration::from_secs(30);
+const PEERS: &str = "/v1/peers";
+
+/// Over which of the two a customer comes, and sends inside the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ip {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Ip {
+    /// The version's number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        }
+    }
+
+    /// The node's address.
+    pub fn node(self) -> IpAddr {
+        match self {
+            Self::V4 => NODE.into(),
+            Self::V6 => NODE_V6.into(),
+        }
+    }
+}
+
+/// Whose device it is, and where.
+#[derive(Clone, Copy)]
+pub struct Home<'a> {
+    /// Where the device is.
+    pub namespace: &'a Namespace,
+    /// How it comes to the node.
+    pub ip: Ip,
+    /// Its address there.
+    pub address: IpAddr,
+    /// The account.
+    pub user: &'a str,
+    /// Who runs node and account service.
+    pub operator: &'a Operator,
+}
 
 /// What client, node and account service know of it, all together.
-pub struct Enrolment {
-    private_key: String,
+pub struct Enrolment<'a> {
+    home: Home<'a>,
+    private_key: [u8; 32],
     /// Base64.
     pub public_key: String,
     /// Base64.
     pub preshared_key: String,
     /// In JWS compact form.
-    pub token: String,
-    /// What is sealed in the token.
-    pub ticket: Vec<u8>,
-    /// The device's inner address.
-    pub inner: Ipv4Addr,
-    /// Secrets of the TLS sessions with the node (the key log format of NSS).
+    pub tokens: Vec<String>,
+    /// The device's address inside the tunnel, of the version that it comes over.
+    pub inner: IpAddr,
+    /// Where it asked from, each time.
+    pub asked_from: Vec<SocketAddr>,
+    /// Secrets of the TLS sessions with the node.
     pub secrets: Vec<Vec<u8>>,
     answer: Value,
 }
 
-impl Enrolment {
+impl<'a> Enrolment<'a> {
     /// Gets a token, makes a key, and enrols it.
     ///
     /// # Errors
     /// The account service or the node refuses.
-    pub fn make(lab: &Lab, operator: &Operator) -> Result<Self> {
-        let (token, ca) = operator.token()?;
-        fs::write(lab.file("nodes.pem"), ca)?;
-        let private_key = output(lab, &["wg", "genkey"])?;
-        fs::write(lab.file("device.key"), &private_key)?;
-        let path = lab.file("device.key").display().to_string();
-        let public_key = output(lab, &["sh", "-c", "wg pubkey < \"$0\"", &path])?;
-        let body = serde_json::json!({ "token": token, "public_key": public_key });
-        let said = ask(lab, "POST", &body, None)?;
-        let answer: Value = serde_json::from_str(&said).context("the node said no JSON")?;
-        let text = |pointer: &str| {
-            let text = answer.pointer(pointer).and_then(Value::as_str);
-            text.map(str::to_owned)
-                .context("the node's answer is short")
-        };
-        let inner = text("/addresses/0")?;
+    pub fn make(home: Home<'a>) -> Result<Self> {
+        let (token, from) = home.token()?;
+        Self::under(home, token, from)
+    }
+
+    /// The same under a token that ends in so many seconds, signed with the service's own key.
+    ///
+    /// # Errors
+    /// As [`Enrolment::make`].
+    pub fn make_short(home: Home<'a>, seconds: u64) -> Result<Self> {
+        let (token, from) = home.token()?;
+        Self::under(home, shortened(&token, home.operator, seconds)?, from)
+    }
+
+    fn under(home: Home<'a>, token: String, asked_from: SocketAddr) -> Result<Self> {
+        let seed: [u8; 32] = random_page(32)?
+            .try_into()
+            .map_err(|_| anyhow!("no randomness"))?;
+        let secret = StaticSecret::from(seed);
+        let public_key = STANDARD.encode(PublicKey::from(&secret).as_bytes());
+        let body = json!({ "token": token, "public_key": public_key });
+        let held = home.at_node("POST", body, None)?;
+        let (from, secrets) = (held.from, held.secrets.clone());
+        let answer: Value = serde_json::from_str(&held.finish()?)?;
         Ok(Self {
-            inner: inner
-                .split('/')
-                .next()
-                .unwrap_or_default()
-                .parse()
-                .context("no inner IPv4 address")?,
-            preshared_key: text("/preshared_key")?,
-            ticket: ticket(&token).context("the token is none")?,
-            secrets: logged_secrets(lab)?,
-            private_key,
+            home,
+            private_key: secret.to_bytes(),
             public_key,
-            token,
+            preshared_key: text(&answer, "/preshared_key")?,
+            tokens: vec![token],
+            inner: inner(&answer, home.ip)?,
+            asked_from: vec![asked_from, from],
+            secrets,
             answer,
         })
+    }
+
+    /// Begins to make it last longer, and stops before the last byte: what the node has of a
+    /// request while it comes is in its memory then.
+    ///
+    /// # Errors
+    /// The account service or the node refuses.
+    pub fn renew(&mut self) -> Result<Held> {
+        let (token, from) = self.home.token()?;
+        let body = json!({ "token": token, "public_key": self.public_key });
+        let held = self.home.at_node("POST", body, Some(self.bearer()))?;
+        self.tokens.push(token);
+        self.asked_from.extend([from, held.from]);
+        self.secrets.extend(held.secrets.iter().cloned());
+        Ok(held)
     }
 
     /// The text of a wg-quick file.
@@ -85,7 +152,7 @@ impl Enrolment {
         format!(
             "[Interface]\nPrivateKey = {}\nAddress = {}\nMTU = 1420\n\n[Peer]\nPublicKey = {}\n\
              PresharedKey = {}\nEndpoint = {}\nAllowedIPs = {}\nPersistentKeepalive = 25\n",
-            self.private_key,
+            STANDARD.encode(self.private_key),
             list("addresses"),
             text("public_key"),
             self.preshared_key,
@@ -99,12 +166,18 @@ impl Enrolment {
     /// # Errors
     /// A key is none.
     pub fn parties(&self) -> Result<Parties> {
-        let node = self.answer.get("public_key").and_then(Value::as_str);
         Ok(Parties {
-            own: key(&self.private_key)?,
-            node: key(node.context("the node's answer is short")?)?,
+            own: self.private_key,
+            node: key(&text(&self.answer, "/public_key")?)?,
             preshared: key(&self.preshared_key)?,
+            at: self.home.ip.node(),
         })
+    }
+
+    /// What is sealed in the tokens.
+    pub fn tickets(&self) -> Vec<Vec<u8>> {
+        let tickets = self.tokens.iter();
+        tickets.filter_map(|token| ticket(token)).collect()
     }
 
     /// A word that nothing else has in its name.
@@ -114,14 +187,94 @@ impl Enrolment {
         letters.take(24).collect()
     }
 
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.preshared_key)
+    }
+
+    /// Where it is, and whose.
+    pub fn home(&self) -> Home<'a> {
+        self.home
+    }
+
     /// Ends it.
     ///
     /// # Errors
     /// The node refuses.
-    pub fn release(&self, lab: &Lab) -> Result<()> {
-        let body = serde_json::json!({ "public_key": self.public_key });
-        ask(lab, "DELETE", &body, Some(&self.preshared_key)).map(|_| ())
+    pub fn release(&mut self) -> Result<()> {
+        let body = json!({ "public_key": self.public_key });
+        let held = self.home.at_node("DELETE", body, Some(self.bearer()))?;
+        self.asked_from.push(held.from);
+        self.secrets.extend(held.secrets.iter().cloned());
+        held.finish().map(|_| ())
     }
+}
+
+impl Home<'_> {
+    /// A token of the account, and where it was asked for from.
+    fn token(&self) -> Result<(String, SocketAddr)> {
+        let held = self.ask_for_token()?;
+        let from = held.from;
+        let answer = held.finish()?;
+        Ok((text(&serde_json::from_str(&answer)?, "/token")?, from))
+    }
+
+    /// Begins to ask the account service for a token.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn ask_for_token(&self) -> Result<Held> {
+        let server = Server {
+            at: ACCOUNTS,
+            name: ACCOUNTS_NAME,
+            authority: self.operator.authority()?,
+        };
+        let request = Request {
+            method: "POST",
+            path: "/v1/tokens",
+            authorization: Some(format!("Basic {}", self.login()?)),
+            body: json!({ "anyway": true, "client_version": "1.0-audit" }),
+        };
+        Held::open(self.namespace, &server, &request)
+    }
+
+    /// User and password as HTTP has them (RFC 7617).
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn login(&self) -> Result<String> {
+        let password = self.operator.password(self.user)?;
+        Ok(STANDARD.encode(format!("{}:{password}", self.user)))
+    }
+
+    fn at_node(&self, method: &str, body: Value, authorization: Option<String>) -> Result<Held> {
+        let server = Server {
+            at: SocketAddr::new(self.ip.node(), ENROLMENT_PORT),
+            name: NODE_NAME,
+            authority: self.operator.authority()?,
+        };
+        let request = Request {
+            method,
+            path: PEERS,
+            authorization,
+            body,
+        };
+        Held::open(self.namespace, &server, &request)
+    }
+}
+
+fn text(answer: &Value, pointer: &str) -> Result<String> {
+    let text = answer.pointer(pointer).and_then(Value::as_str);
+    text.map(str::to_owned)
+        .with_context(|| format!("an answer without {pointer}"))
+}
+
+fn inner(answer: &Value, ip: Ip) -> Result<IpAddr> {
+    let all = answer.get("addresses").and_then(Value::as_array);
+    let texts = all.into_iter().flatten().filter_map(Value::as_str);
+    let mut addresses = texts.filter_map(|text| text.split('/').next()?.parse().ok());
+    addresses
+        .find(|address: &IpAddr| address.is_ipv4() == (ip == Ip::V4))
+        .with_context(|| format!("no inner address of IPv{}", ip.number()))
 }
 
 fn key(base64: &str) -> Result<[u8; 32]> {
@@ -131,40 +284,9 @@ fn key(base64: &str) -> Result<[u8; 32]> {
         .context("no WireGuard key")
 }
 
-fn ask(lab: &Lab, method: &str, body: &Value, bearer: Option<&str>) -> Result<String> {
-    let resolve = format!("{NODE_NAME}:{ENROLMENT_PORT}:{NODE}");
-    let url = format!("https://{NODE_NAME}:{ENROLMENT_PORT}/v1/peers");
-    let words = [
-        "curl",
-        "--silent",
-        "--show-error",
-        "--fail-with-body",
-        "--noproxy",
-        "*",
-    ];
-    // Past a tunnel that is up, as a client that knows its own way would.
-    let mut command = lab.customer.command(words);
-    command
-        .args(["--interface", crate::run::lab::LINK, "--request", method])
-        .args([
-            "--resolve",
-            &resolve,
-            "--json",
-            &body.to_string(),
-            "--cacert",
-        ])
-        .arg(lab.file("nodes.pem"))
-        .env("SSLKEYLOGFILE", lab.file("tls.keys"));
-    if let Some(bearer) = bearer {
-        command.args(["--header", &format!("Authorization: Bearer {bearer}")]);
-    }
-    process::output(command.arg(&url), "curl", LIMIT)
-}
-
 /// The payload of the token has the ticket in base64url.
 fn ticket(token: &str) -> Option<Vec<u8>> {
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    let claims = claims(token)?;
     let ticket = claims.get("ticket")?.as_str()?;
     URL_SAFE_NO_PAD
         .decode(ticket)
@@ -172,28 +294,22 @@ fn ticket(token: &str) -> Option<Vec<u8>> {
         .ok()
 }
 
-/// `LABEL RANDOM SECRET`, in hexadecimal.
-fn logged_secrets(lab: &Lab) -> Result<Vec<Vec<u8>>> {
-    let log = fs::read_to_string(lab.file("tls.keys")).context("curl logged no TLS keys")?;
-    let secrets: Vec<_> = log
-        .lines()
-        .filter_map(|line| line.split(' ').nth(2))
-        .filter_map(unhex)
-        .collect();
-    ensure!(!secrets.is_empty(), "curl logged no TLS keys");
-    Ok(secrets)
+fn claims(token: &str) -> Option<Value> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&payload).ok()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
-}
-
-fn output(lab: &Lab, words: &[&str]) -> Result<String> {
-    let mut command = lab.customer.command(words.iter().copied());
-    Ok(process::output(&mut command, "wg", LIMIT)?
-        .trim()
-        .to_owned())
+/// The same token with an earlier end. Any back end that has the key can sign one (RFC 7515).
+fn shortened(token: &str, operator: &Operator, seconds: u64) -> Result<String> {
+    let mut claims = claims(token).context("the token is none")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    claims["exp"] = json!(now + seconds);
+    let pem = fs::read(operator.data.join("token.key")).context("no key for tokens")?;
+    let der = PrivateKeyDer::from_pem_slice(&pem)?;
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_der())
+        .map_err(|_| anyhow!("no key for tokens"))?;
+    let head = token.split('.').next().unwrap_or_default();
+    let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let signature = URL_SAFE_NO_PAD.encode(pair.sign(signed.as_bytes()));
+    Ok(format!("{signed}.{signature}"))
 }

@@ -3,31 +3,33 @@
 //! One file that loads nothing: the policy line by line, what was found when, and RAM at
 //! every reading with the needles in colour.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context as _, Result};
 
+use super::findings::{Load, Moment, Picture};
 use super::map::colour;
-use super::report::{Report, column};
+use super::needle::Kind;
+use super::report::Report;
 use crate::tree;
 
-const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-color:#17202a}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;\
-border-bottom:1px solid #ddd;vertical-align:top}td.n,th.n{text-align:right}.good{color:#0a6b45}\
-.bad{color:#b00020;font-weight:bold}.open{color:#777}svg{width:100%;display:block}\
-figure{margin:1.5rem 0}.key span{display:inline-block;margin-right:1rem}\
-.key i{display:inline-block;width:.8rem;height:.8rem;border-radius:50%;margin-right:.3rem}";
+const STYLE: &str = include_str!("page.css");
 
 /// What the reader has to know before the tables.
-const INTRODUCTION: &str = "<p>A VPN server was booted in a virtual machine, from the image that \
-ships. A customer whose every secret is known to this experiment enrolled, connected, looked up a \
-name and fetched a page. Then it left. The server's whole memory was read again and again, and \
+const INTRODUCTION: &str = "<p>Every VPN promises to keep no log. This page is about one that can \
+be checked: an experiment that anybody can repeat on a computer of their own, with the commands at \
+the end.</p>\
+<p>The server was booted in virtual machines, from the image that ships. Customers whose every \
+secret is known to this experiment enrolled, connected, looked up names and fetched pages, over \
+the older and the newer internet protocol (IPv4, IPv6). Then they left: with a good-bye, or \
+without, or because their server died. Again and again a machine was frozen, and its whole memory \
 searched for each secret: as it is, and as text, hexadecimal and base64.</p>\
-<p>While the customer is connected, its secrets have to be found: a search that finds nothing \
-then proves nothing later. A minute after it left, they have to be gone. After mere silence the \
-enrolment stays until its token ends (the key, the pre-shared key, the ticket, the inner \
-address), so that a phone that slept can come back.</p>";
+<p>While a customer is connected, the secrets have to be found, since a search that finds \
+nothing then would prove nothing later. A minute after it left they have to be gone. After \
+mere silence the enrolment stays until its token ends (its key, pre-shared key, ticket and inner \
+address; not when it was used, nor from where), so that a phone that slept can come back.</p>";
 
 /// Writes the file.
 ///
@@ -48,25 +50,48 @@ fn page(report: &Report) -> String {
     };
     let commit = escape(&report.commit);
     format!(
-        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Mayfly: does it \
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>Mayfly: does it \
          forget?</title>\n<style>{STYLE}</style>\n<h1>Does it forget?</h1>\n{INTRODUCTION}\n\
-         <p class=\"{class}\">{verdict}</p>\n{}\n{}\n{}\n{}\n{}\n<h2>Repeat it</h2>\
-         <p>On a Debian machine, as root, at commit <code>{commit}</code>: <code>cargo xtask \
-         writes</code>, then <code>cargo xtask audit</code>.</p></html>\n",
+         <p class=\"verdict {class}\">{verdict}</p>\n{}{}\n{}\n{}\n{}\n{}\n<h2>Repeat it</h2>\
+         <p>On a Debian machine with Rust, as root, at commit <code>{commit}</code>: <code>cargo \
+         xtask writes</code>, then <code>cargo xtask audit</code>. The same numbers for programs \
+         are in <code>target/audit.json</code>.</p></html>\n",
+        sums(report),
         failures(report),
         promises(report),
-        writes(report),
+        pictures(report),
         hits(report),
-        maps(report),
+        writes(report),
+    )
+}
+
+/// The whole in four numbers.
+fn sums(report: &Report) -> String {
+    let count = |holds| {
+        let promises = report.promises.iter();
+        promises.filter(|promise| promise.holds == holds).count()
+    };
+    let readings: usize = report.pictures.iter().map(|(_, all)| all.len()).sum();
+    format!(
+        "<p class=\"sums\"><span><b class=\"good\">{}</b>promises hold</span><span><b \
+         class=\"bad\">{}</b>do not hold</span><span><b class=\"open\">{}</b>were not \
+         shown</span><span><b>{readings}</b>readings of memory</span></p>",
+        count(Some(true)),
+        count(Some(false)),
+        count(None)
     )
 }
 
 fn failures(report: &Report) -> String {
+    if report.failures.is_empty() {
+        return String::new();
+    }
     let lines = report.failures.iter();
     let lines: String = lines
         .map(|line| format!("<li>{}</li>", escape(line)))
         .collect();
-    format!("<ul class=\"bad\">{lines}</ul>")
+    format!("<h3>What was wrong</h3><ul class=\"bad\">{lines}</ul>")
 }
 
 fn promises(report: &Report) -> String {
@@ -79,7 +104,7 @@ fn promises(report: &Report) -> String {
         };
         let _ = writeln!(
             rows,
-            "<tr><td>{}</td><td>{}</td><td class=\"{class}\">{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td class=\"result {class}\">{}</td></tr>",
             escape(promise.promise),
             escape(promise.experiment),
             promise.verdict()
@@ -102,51 +127,79 @@ fn writes(report: &Report) -> String {
         "More came through than the work needs"
     };
     let mut text = format!(
-        "<h2>Attempts to write</h2><p>{} attempts from inside the server's confinement. {verdict}: \
-         {}. With one layer of the confinement taken away:</p><ul>",
+        "<h2>Attempts to write</h2><p>{} ways to leave something behind were tried from inside the \
+         server's confinement. {verdict}: {}. To show that the attempts are good ones, one layer of \
+         the confinement was taken away at a time. So many came through then:</p>\
+         <table class=\"bars\">",
         writes.attempts,
         allowed.join(", ")
     );
     for (layer, back) in &writes.without {
+        let (count, percent) = (back.len(), back.len() * 85 / writes.attempts.max(1));
         let _ = write!(
             text,
-            "<li>without {}: {} come back</li>",
-            escape(layer),
-            back.len()
+            "<tr><td>without {}</td><td><i style=\"width:{percent}%\"></i>{count}</td></tr>",
+            escape(layer)
         );
     }
-    text + "</ul>"
+    text + "</table>"
 }
 
 fn hits(report: &Report) -> String {
-    let moments = report.moments();
-    let head: String = moments
-        .iter()
-        .map(|moment| format!("<th class=\"n\">{}</th>", column(*moment)))
-        .collect();
-    let mut rows = String::new();
-    for kind in report.kinds() {
-        let cells: String = moments
+    let mut text = "<h2>What was found in memory</h2><p>How often each secret was there. An IPv4 \
+        address is only four bytes, which turn up by chance: for those, behind the count, how \
+        often the bare four bytes were there, and what 999 of 1,000 addresses of the same kind \
+        that nobody has stay within.</p>"
+        .to_owned();
+    for (load, ip) in report.cases() {
+        let moments = report.moments(load);
+        let head: String = moments
             .iter()
-            .map(|moment| format!("<td class=\"n\">{}</td>", report.cell(*moment, kind)))
+            .map(|moment| format!("<th class=\"n\">{}</th>", moment.column()))
             .collect();
-        let _ = writeln!(rows, "<tr><td>{}</td>{cells}</tr>", kind.name());
+        let _ = write!(
+            text,
+            "<table><caption>{} node, customer over IPv{ip}</caption><tr><th></th>{head}</tr>",
+            load.name()
+        );
+        for kind in report.kinds(load, ip) {
+            let cells: String = moments
+                .iter()
+                .map(|moment| cell(report, load, ip, *moment, kind))
+                .collect();
+            let _ = writeln!(text, "<tr><td>{}</td>{cells}</tr>", kind.name());
+        }
+        text.push_str("</table>");
     }
-    format!(
-        "<h2>What was found in memory</h2><p>How often each secret was there. An IPv4 address is \
-         only four bytes, which turn up by chance: for those, behind the count, how often the bare \
-         four bytes were there, and what 999 of 1,000 addresses that nobody has stay \
-         within.</p><table><tr><th></th>{head}</tr>\n{rows}</table>"
-    )
+    text
 }
 
-fn maps(report: &Report) -> String {
+fn cell(report: &Report, load: Load, ip: u8, moment: Moment, kind: Kind) -> String {
+    let Some(seen) = report.worst(load, ip, moment, kind) else {
+        return "<td class=\"n\"></td>".to_owned();
+    };
+    let class = match (seen.is_remembered(), seen.is_found(), moment.is_late()) {
+        (true, _, _) => "n bad",
+        (_, true, true) => "n kept",
+        (_, true, false) => "n there",
+        _ => "n",
+    };
+    let bare = match (seen.bare_hits, seen.expected_by_chance) {
+        (Some(bare), Some(chance)) => format!("<small>{bare} / {chance}</small>"),
+        _ => String::new(),
+    };
+    format!("<td class=\"{class}\">{}{bare}</td>", seen.full_hits)
+}
+
+fn pictures(report: &Report) -> String {
     let mut text =
-        "<h2>Memory over time</h2><p>Each square is 32 KiB of the server's memory, dark \
-                    if anything is in it; each dot, a secret of the customer's.</p>\
+        "<h2>Memory over time</h2><p>Each picture is the whole memory of a server at one \
+                    moment. A square is 32 KiB, dark if anything is in it; each dot is a secret of \
+                    a customer's.</p>\
                     <p class=\"key\">"
             .to_owned();
-    for kind in report.kinds() {
+    let kinds: BTreeSet<_> = report.ram.iter().map(|seen| seen.needle).collect();
+    for kind in kinds {
         let (colour, name) = (colour(kind), kind.name());
         let _ = write!(
             text,
@@ -154,13 +207,19 @@ fn maps(report: &Report) -> String {
         );
     }
     text.push_str("</p>");
-    for (moment, map) in &report.maps {
-        let (moment, used) = (moment.name(), map.percent_used());
-        let _ = writeln!(
-            text,
-            "<figure><figcaption>{moment}: {used} % of memory in use</figcaption>{}</figure>",
-            map.draw()
-        );
+    for (load, pictures) in &report.pictures {
+        let _ = write!(text, "<h3>A {} node</h3><div class=\"time\">", load.name());
+        for Picture { title, map } in pictures {
+            let used = map.percent_used();
+            let _ = writeln!(
+                text,
+                "<figure><figcaption><b>{title}</b><span>{used} % of memory in use, {} secrets \
+                 found</span></figcaption>{}</figure>",
+                map.marks(),
+                map.draw()
+            );
+        }
+        text.push_str("</div>");
     }
     text
 }
@@ -174,15 +233,16 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dump::Hits;
-    use super::super::map::Map;
-    use super::super::needle::{Kind, Needle};
-    use super::super::report::Moment;
+    use super::super::dump::{Hits, Reading};
+    use super::super::enrolment::Ip;
+    use super::super::findings::Findings;
+    use super::super::needle::Needle;
     use super::*;
 
     fn report() -> Report {
         let needle = Needle {
             kind: Kind::Page,
+            ip: Ip::V4,
             forms: Vec::new(),
             bare: None,
         };
@@ -190,11 +250,12 @@ mod tests {
             full: 77,
             ..Hits::default()
         };
+        let mut reading = Reading::of(hits);
+        reading.map.mark(Kind::Page, &[0]);
+        let mut findings = Findings::new(Load::Quiet);
+        findings.add(Moment::ReleasedAndAMinute, &[needle], reading);
         let mut report = Report::new().unwrap();
-        report.add(Moment::ReleasedAndAMinute, &[needle], &[hits]);
-        let mut map = Map::of(&[1; 4096]);
-        map.mark(Kind::Page, &[0]);
-        report.map(Moment::ReleasedAndAMinute, map);
+        report.add(findings);
         report.judge();
         report
     }

@@ -3,7 +3,7 @@
 //! It shakes hands once and sends one keepalive, with which the session counts. It has no
 //! timers and carries no packets.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +12,7 @@ use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _};
 use snow::{Builder, HandshakeState};
 
-use crate::run::lab::{NODE, WIREGUARD_PORT};
+use crate::run::lab::WIREGUARD_PORT;
 
 // WireGuard paper, section 5.4.
 const PATTERN: &str = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
@@ -37,12 +37,16 @@ pub struct Parties {
     pub node: [u8; 32],
     /// The key that both have.
     pub preshared: [u8; 32],
+    /// Where the node is.
+    pub at: IpAddr,
 }
 
 /// A session that has begun to count.
 pub struct Session {
     /// Of what this side sends, of what the node sends.
     pub keys: [[u8; 32]; 2],
+    /// Where it comes from.
+    pub port: u16,
 }
 
 impl Session {
@@ -51,9 +55,14 @@ impl Session {
     /// # Errors
     /// The node does not answer, or not so.
     pub fn start(parties: &Parties) -> Result<Self> {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        let any = if parties.at.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        };
+        let socket = UdpSocket::bind(any)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        socket.connect((NODE, WIREGUARD_PORT))?;
+        socket.connect((parties.at, WIREGUARD_PORT))?;
         let (mut noise, initiation) = initiate(parties)?;
         socket.send(&initiation)?;
         let mut response = [0; 2048];
@@ -64,7 +73,8 @@ impl Session {
         let receiver = conclude(&mut noise, response)?;
         let (keys, keepalive) = begin(noise, receiver)?;
         socket.send(&keepalive)?;
-        Ok(Self { keys })
+        let port = socket.local_addr()?.port();
+        Ok(Self { keys, port })
     }
 }
 
@@ -158,6 +168,7 @@ mod tests {
             own: [9; 32],
             node: PublicKey::from(&node).to_bytes(),
             preshared: [5; 32],
+            at: [127, 0, 0, 1].into(),
         };
         let client = PublicKey::from(&own);
         let mut tunn = Tunn::new(node, client, Some([5; 32]), None, 1, None);

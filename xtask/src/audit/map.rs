@@ -43,6 +43,11 @@ impl Map {
         used * 100 / self.used.len().max(1)
     }
 
+    /// How many needles were found.
+    pub fn marks(&self) -> usize {
+        self.marks.values().sum()
+    }
+
     /// Draws it as SVG, one unit a square, needles in the colours of [`colour`].
     pub fn draw(&self) -> String {
         let height = self.used.len().div_ceil(COLUMNS) + 2 * MARGIN;
@@ -88,6 +93,7 @@ pub fn colour(kind: Kind) -> &'static str {
         Kind::Ticket => "#1b7f79",
         Kind::Token => "#5e7c16",
         Kind::InnerAddress => "#17202a",
+        Kind::Typed => "#ff5da2",
     }
 }
 

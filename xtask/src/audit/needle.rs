@@ -1,13 +1,13 @@
 //! What is searched for, in the forms in which it would lie in memory.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde::Serialize;
 
-use super::enrolment::Enrolment;
-use crate::run::lab::{CUSTOMER, NODE, PAGE_AT};
+use super::enrolment::{Enrolment, Home, Ip};
+use super::keyboard;
 
 /// What a needle is, and when it has to be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -37,6 +37,8 @@ pub enum Kind {
     Token,
     /// Its inner address.
     InnerAddress,
+    /// What was typed on a keyboard.
+    Typed,
 }
 
 impl Kind {
@@ -55,6 +57,7 @@ impl Kind {
             Self::Ticket => "ticket",
             Self::Token => "token",
             Self::InnerAddress => "inner address",
+            Self::Typed => "what was typed on a keyboard",
         }
     }
 
@@ -66,18 +69,10 @@ impl Kind {
         )
     }
 
-    /// Whether it has to be found while the device is connected, or the search is worth nothing.
-    pub fn has_to_be_found(self) -> bool {
-        matches!(
-            self,
-            Self::Endpoint
-                | Self::Connection
-                | Self::SessionKeys
-                | Self::PublicKey
-                | Self::PresharedKey
-                | Self::Ticket
-                | Self::InnerAddress
-        )
+    /// Whether it can be found while the device is connected, as it has to be, or the search is
+    /// worth nothing. A keyboard's words are nowhere at any time.
+    pub fn can_be_found(self) -> bool {
+        self != Self::Typed
     }
 }
 
@@ -86,95 +81,171 @@ impl Kind {
 pub struct Needle {
     /// What it is.
     pub kind: Kind,
+    /// Of a customer that comes over this.
+    pub ip: Ip,
     /// Bytes that nothing else has.
     pub forms: Vec<Vec<u8>>,
     /// An IPv4 address alone, which four bytes can be by chance.
-    pub bare: Option<[u8; 4]>,
+    pub bare: Option<Ipv4Addr>,
 }
 
-/// Everything that is known of a device.
-pub fn all(enrolment: &Enrolment, port: u16, name: &str, page: &[u8]) -> Vec<Needle> {
-    let inner = enrolment.inner;
-    let std::net::IpAddr::V4(visited) = PAGE_AT.ip() else {
-        return Vec::new();
-    };
-    let known = |kind, forms, bare: Option<Ipv4Addr>| Needle {
-        kind,
-        forms,
-        bare: bare.map(|address| address.octets()),
-    };
-    vec![
-        known(Kind::Endpoint, endpoint(port), Some(CUSTOMER)),
-        known(
-            Kind::Tls,
-            enrolment
-                .secrets
-                .iter()
-                .flat_map(|secret| secrets(secret))
-                .collect(),
-            None,
-        ),
-        known(Kind::Connection, connection(inner, visited), None),
-        known(Kind::Visited, host(visited), Some(visited)),
+/// A place in the internet that a customer goes to, and what it gets there.
+pub struct Visit {
+    /// The web server.
+    pub host: SocketAddr,
+    /// The page.
+    pub page: Vec<u8>,
+    /// The name that is looked up.
+    pub name: String,
+    /// Where the page goes to inside the tunnel, once it does.
+    pub inner: Option<SocketAddr>,
+}
+
+/// Everything that is known of a device that sends from the UDP `port`, and of where it goes.
+pub fn all(enrolment: &Enrolment<'_>, port: u16, visit: &Visit) -> Vec<Needle> {
+    let mut needles = of_device(enrolment, port);
+    let (inner, host) = (enrolment.inner, visit.host.ip());
+    let ip = enrolment.home().ip;
+    let known = |kind, forms, bare| needle(kind, ip, forms, bare);
+    needles.extend([
+        known(Kind::Connection, connection(inner, visit), None),
+        known(Kind::Visited, address(host, ip), v4(host)),
         known(
             Kind::Name,
-            vec![dns_name(name), name.as_bytes().to_vec()],
+            vec![dns_name(&visit.name), visit.name.as_bytes().to_vec()],
             None,
         ),
-        known(Kind::Page, pieces(page), None),
+        known(Kind::Page, pieces(&visit.page), None),
+    ]);
+    needles
+}
+
+/// Everything that is known of a device that goes nowhere.
+pub fn of_device(enrolment: &Enrolment<'_>, port: u16) -> Vec<Needle> {
+    let home = enrolment.home();
+    let known = |kind, forms, bare| needle(kind, home.ip, forms, bare);
+    let each =
+        |secrets_of: &[Vec<u8>]| secrets_of.iter().flat_map(|bytes| secrets(bytes)).collect();
+    let tokens = enrolment.tokens.iter().map(|token| token.clone().into());
+    let ports = enrolment.asked_from.iter().map(SocketAddr::port);
+    vec![
+        known(
+            Kind::Endpoint,
+            endpoint(home, ports.chain([port])),
+            v4(home.address),
+        ),
+        known(Kind::Tls, each(&enrolment.secrets), None),
         known(Kind::PublicKey, keys(&enrolment.public_key), None),
         known(Kind::PresharedKey, keys(&enrolment.preshared_key), None),
-        known(Kind::Ticket, secrets(&enrolment.ticket), None),
-        known(Kind::Token, vec![enrolment.token.as_bytes().to_vec()], None),
-        known(Kind::InnerAddress, host(inner), Some(inner)),
+        known(Kind::Ticket, each(&enrolment.tickets()), None),
+        known(Kind::Token, tokens.collect(), None),
+        known(
+            Kind::InnerAddress,
+            address(enrolment.inner, home.ip),
+            v4(enrolment.inner),
+        ),
     ]
 }
 
 /// The keys of a session, one for each way.
-pub fn session_keys(ways: &[[u8; 32]; 2]) -> Needle {
+pub fn session_keys(ip: Ip, ways: &[[u8; 32]; 2]) -> Needle {
+    let forms = ways.iter().flat_map(|key| secrets(key)).collect();
+    needle(Kind::SessionKeys, ip, forms, None)
+}
+
+/// What was typed on a keyboard.
+pub fn typed(word: &str) -> Needle {
+    needle(Kind::Typed, Ip::V4, keyboard::forms(word), None)
+}
+
+/// What the account service was told by a client that asks for a token.
+pub fn login(home: Home<'_>, login: &str) -> Needle {
+    needle(Kind::Token, home.ip, vec![login.as_bytes().to_vec()], None)
+}
+
+fn needle(kind: Kind, ip: Ip, forms: Vec<Vec<u8>>, bare: Option<Ipv4Addr>) -> Needle {
+    let mut forms = forms;
+    forms.sort_unstable();
+    forms.dedup();
     Needle {
-        kind: Kind::SessionKeys,
-        forms: ways.iter().flat_map(|key| secrets(key)).collect(),
-        bare: None,
+        kind,
+        ip,
+        forms,
+        bare,
     }
 }
 
-/// As socket addresses (C's, its mapped form, Rust's), in IP headers with the node's, as text.
-fn endpoint(port: u16) -> Vec<Vec<u8>> {
-    let (own, node) = (CUSTOMER.octets(), NODE.octets());
-    let (big, little) = (port.to_be_bytes(), port.to_le_bytes());
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// An address together with each of its ports (C's socket address, its mapped form, Rust's, a
+/// tuple of connection tracking) and with the node's (an IP header, a TCP socket); as text. An
+/// IPv6 address is enough alone.
+fn endpoint(home: Home<'_>, ports: impl Iterator<Item = u16>) -> Vec<Vec<u8>> {
+    let mut forms = address(home.address, home.ip);
+    let IpAddr::V4(own) = home.address else {
+        return forms;
+    };
+    let own = own.octets();
+    for port in ports {
+        let (big, little) = (port.to_be_bytes(), port.to_le_bytes());
+        forms.extend([
+            [&[2, 0], &big[..], &own].concat(),
+            [&own[..], &little].concat(),
+            [&own[..], &big].concat(),
+            [&own[..], &[0; 12], &big].concat(),
+        ]);
+    }
+    forms
+}
+
+/// Two addresses in an IP header, and in a tuple of connection tracking, which has room for
+/// IPv6 and the port (`struct nf_conntrack_tuple`).
+fn connection(inner: IpAddr, visit: &Visit) -> Vec<Vec<u8>> {
+    let host = visit.host.ip();
+    let (from, to) = (octets(inner), octets(host));
+    let mut forms = vec![[&from[..], &to].concat(), [&to[..], &from].concat()];
+    if let Some(at) = visit.inner {
+        forms.push([&wide(inner)[..], &at.port().to_be_bytes()].concat());
+        forms.push([&wide(host)[..], &visit.host.port().to_be_bytes()].concat());
+    }
+    forms
+}
+
+/// As text; of IPv4 mapped into IPv6, alone in the room for IPv6 that connection tracking has, and
+/// in an IP header with the node's.
+fn address(address: IpAddr, ip: Ip) -> Vec<Vec<u8>> {
+    let own = octets(address);
+    let text = address.to_string().into_bytes();
+    if address.is_ipv6() {
+        return vec![text, own];
+    }
+    let node = octets(ip.node());
     vec![
-        [&[2, 0], &big[..], &own].concat(),
-        [&[10, 0], &big[..], &[0; 14], &[0xff, 0xff], &own].concat(),
-        [&own[..], &little].concat(),
-        [&own[..], &big].concat(),
+        text,
+        [&[0; 10][..], &[0xff, 0xff], &own].concat(),
+        wide(address),
         [&own[..], &node].concat(),
         [&node[..], &own].concat(),
-        CUSTOMER.to_string().into_bytes(),
-        [&[0; 10], &[0xff, 0xff][..], &own].concat(),
     ]
 }
 
-/// In IP headers with each other; in a tuple of connection tracking, which has room for IPv6.
-fn connection(inner: Ipv4Addr, visited: Ipv4Addr) -> Vec<Vec<u8>> {
-    let (inner, visited) = (inner.octets(), visited.octets());
-    vec![
-        [&inner[..], &visited].concat(),
-        [&visited[..], &inner].concat(),
-        [&inner[..], &[0; 12]].concat(),
-        [&visited[..], &[0; 12]].concat(),
-    ]
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
-/// As text, as C's socket address without port, mapped into IPv6.
-fn host(address: Ipv4Addr) -> Vec<Vec<u8>> {
-    let own = address.octets();
-    vec![
-        address.to_string().into_bytes(),
-        [&[0; 10], &[0xff, 0xff][..], &own].concat(),
-        [&own[..], &NODE.octets()].concat(),
-        [&NODE.octets()[..], &own].concat(),
-    ]
+/// In the 16 bytes that connection tracking has for either.
+fn wide(address: IpAddr) -> Vec<u8> {
+    let mut wide = octets(address);
+    wide.resize(16, 0);
+    wide
 }
 
 /// A name in a query: each label behind its length (RFC 1035 section 3.1).
@@ -230,6 +301,28 @@ mod tests {
     #[test]
     fn a_name_is_written_as_a_query_has_it() {
         assert_eq!(dns_name("a.bc"), [1, b'a', 2, b'b', b'c', 0]);
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_a_form_of_its_own_and_one_of_ipv4_is_not() {
+        let inner: IpAddr = "fd00:64::17".parse().unwrap();
+        assert!(address(inner, Ip::V6).contains(&octets(inner)));
+        let inner: IpAddr = "10.64.3.17".parse().unwrap();
+        assert!(address(inner, Ip::V4).iter().all(|form| form.len() > 4));
+    }
+
+    #[test]
+    fn a_connection_is_searched_for_as_the_kernel_has_it() {
+        let visit = Visit {
+            host: "198.51.100.2:80".parse().unwrap(),
+            page: Vec::new(),
+            name: String::new(),
+            inner: Some("10.64.3.17:40000".parse().unwrap()),
+        };
+        let forms = connection("10.64.3.17".parse().unwrap(), &visit);
+        let tuple = [&[10, 64, 3, 17], &[0; 12][..], &[0x9c, 0x40]].concat();
+        assert!(forms.contains(&tuple));
+        assert!(forms.contains(&vec![10, 64, 3, 17, 198, 51, 100, 2]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::findings::Load;
 use super::needle::Kind;
 use super::report::Report;
 
@@ -31,6 +32,23 @@ impl Promise {
 const RAM: &str = "RAM of the sealed image, searched a minute after";
 const NOT_BUILT: &str = "not built yet";
 
+const SESSION: [Kind; 8] = [
+    Kind::Endpoint,
+    Kind::InnerAddress,
+    Kind::SessionKeys,
+    Kind::Connection,
+    Kind::Visited,
+    Kind::Name,
+    Kind::Page,
+    Kind::Tls,
+];
+const ENROLMENT: [Kind; 4] = [
+    Kind::PublicKey,
+    Kind::PresharedKey,
+    Kind::Ticket,
+    Kind::Token,
+];
+
 /// What the findings say about each line.
 pub fn of(report: &Report) -> Vec<Promise> {
     let line = |id, promise, experiment, holds| Promise {
@@ -39,23 +57,22 @@ pub fn of(report: &Report) -> Vec<Promise> {
         experiment,
         holds,
     };
-    let forgotten = |id, promise, kinds: &[Kind]| line(id, promise, RAM, report.forgot(kinds));
+    let forgotten =
+        |id, promise, kinds: &[Kind]| line(id, promise, RAM, report.forgot(kinds, |_| true));
+    let tried = |id, promise, experiment| line(id, promise, experiment, report.held(id));
     let not_built = |id, promise| line(id, promise, NOT_BUILT, None);
-    let traffic = [Kind::Page, Kind::Connection, Kind::Visited];
-    let addresses = [Kind::Endpoint, Kind::InnerAddress];
-    let enrolment = [
-        Kind::PublicKey,
-        Kind::PresharedKey,
-        Kind::Ticket,
-        Kind::Token,
-    ];
+    let everything = [&SESSION[..], &ENROLMENT].concat();
     vec![
-        forgotten("traffic", "no traffic is kept", &traffic),
+        forgotten(
+            "traffic",
+            "no traffic is kept",
+            &[Kind::Page, Kind::Connection, Kind::Visited],
+        ),
         forgotten("dns", "no DNS look-up is kept", &[Kind::Name]),
         forgotten(
             "addresses",
             "no address is kept, given or connecting from",
-            &addresses,
+            &[Kind::Endpoint, Kind::InnerAddress],
         ),
         forgotten(
             "session-keys",
@@ -66,7 +83,19 @@ pub fn of(report: &Report) -> Vec<Promise> {
         forgotten(
             "keys",
             "no key or ticket outlives the enrolment",
-            &enrolment,
+            &ENROLMENT,
+        ),
+        line(
+            "busy",
+            "a busy node forgets as a quiet one does",
+            "the same while another customer's traffic goes on",
+            report.forgot(&everything, |seen| seen.traffic == Load::Busy),
+        ),
+        line(
+            "ipv6",
+            "all of this holds over IPv6 too",
+            "a device that comes over IPv6 and sends IPv6 inside",
+            report.forgot(&everything, |seen| seen.ip == 6),
         ),
         line(
             "writes",
@@ -80,20 +109,61 @@ pub fn of(report: &Report) -> Vec<Promise> {
             "the shipped programs, searched for them",
             report.is_silent(),
         ),
-        line(
+        tried(
             "devices",
             "devices is +1 on connect, -1 on disconnect",
-            "two devices come and go: 1, 2, 0",
-            report.counted,
+            "four devices come and go: 4, 0",
         ),
-        not_built("busy", "a busy node forgets as a quiet one does"),
-        not_built("ipv6", "all of this holds over IPv6 too"),
-        not_built("killed", "a daemon that was killed leaves nothing"),
-        not_built("panic", "a kernel that panicked leaves nothing"),
-        not_built("reboot", "a warm reboot leaves nothing"),
-        not_built("disk", "a disk is not touched"),
-        not_built("keyboard", "a keyboard is not listened to"),
-        not_built("account-store", "nothing moves in the store on a connect"),
+        tried(
+            "returns",
+            "a phone that slept comes back, and counts",
+            "after 180 s of silence and a minute it sends again: 0, 2",
+        ),
+        tried(
+            "token-end",
+            "what ends with its token is forgotten as well",
+            "a token ends 100 s after it was given; RAM, more than a minute after that",
+        ),
+        tried(
+            "killed",
+            "a daemon that was killed leaves nothing",
+            "a build whose PID 1 has it killed under two customers; RAM, when it is up again",
+        ),
+        tried(
+            "panic",
+            "a kernel that panicked leaves nothing",
+            "an NMI under two customers; RAM, which a reset leaves as it is, when it is up again",
+        ),
+        tried(
+            "reboot",
+            "a warm reboot leaves nothing",
+            "the reset line, with the same readings",
+        ),
+        tried(
+            "disk",
+            "a disk is not touched",
+            "a formatted disk is attached: no write, the same hash afterwards",
+        ),
+        tried(
+            "keyboard",
+            "a keyboard is not listened to",
+            "one on USB types a word: it gets no address, and the word is nowhere in RAM",
+        ),
+        tried(
+            "account-store",
+            "nothing moves in the account store on a connect",
+            "hash and time of its every file around it, and all that it printed",
+        ),
+        tried(
+            "account-memory",
+            "the account service keeps nothing of a connect",
+            "all of its memory, searched for keys, addresses and what was visited",
+        ),
+        tried(
+            "daily-write",
+            "marks are written once a day, and updated_at never",
+            "its clock is moved to the hour, twice: every column compared",
+        ),
         not_built("court", "a court gets the account record, nothing else"),
         not_built("rights", "rectified, erased and copied at once"),
     ]

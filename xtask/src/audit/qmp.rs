@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,15 +32,23 @@ impl Qmp {
     /// # Errors
     /// QEMU refuses, or says nothing.
     pub fn command(&self, name: &str) -> Result<()> {
+        self.ask(name, json!({})).map(|_| ())
+    }
+
+    /// The same with words, and with what QEMU returns.
+    ///
+    /// # Errors
+    /// As [`Qmp::command`].
+    pub fn ask(&self, name: &str, arguments: Value) -> Result<Value> {
         let mut stream = self.0.lock().map_err(|_| anyhow!("a panic before"))?;
-        let command = serde_json::json!({ "execute": name });
+        let command = json!({ "execute": name, "arguments": arguments });
         writeln!(stream.get_mut(), "{command}")?;
         // Greeting and events come in between.
         let mut line = String::new();
         while stream.read_line(&mut line)? > 0 {
-            let answer: Value = serde_json::from_str(&line)?;
-            if answer.get("return").is_some() {
-                return Ok(());
+            let mut answer: Value = serde_json::from_str(&line)?;
+            if let Some(returned) = answer.get_mut("return") {
+                return Ok(returned.take());
             }
             if let Some(error) = answer.get("error") {
                 bail!("QEMU refuses {name}: {error}");

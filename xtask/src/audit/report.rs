@@ -1,68 +1,17 @@
 //! `target/audit.json`, and the table.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::dump::Hits;
-use super::map::Map;
-use super::needle::{Kind, Needle};
+use super::findings::{Findings, Load, Moment, Picture, Seen};
+use super::needle::Kind;
 use super::promises::{self, Promise};
 use super::writes::Writes;
 use crate::progress::say;
 use crate::tree;
-
-/// When RAM was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Moment {
-    /// Before the customer sent or fetched anything.
-    #[serde(rename = "before")]
-    Before,
-    /// While it is connected.
-    #[serde(rename = "connected")]
-    Connected,
-    /// Just after it released its enrolment.
-    #[serde(rename = "released")]
-    Released,
-    /// 60 s after that.
-    #[serde(rename = "released+60")]
-    ReleasedAndAMinute,
-    /// Just after silence ended its session.
-    #[serde(rename = "silence")]
-    Silence,
-    /// 60 s after that.
-    #[serde(rename = "silence+60")]
-    SilenceAndAMinute,
-}
-
-impl Moment {
-    /// For a person.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Before => "before",
-            Self::Connected => "connected",
-            Self::Released => "released",
-            Self::ReleasedAndAMinute => "released, and a minute",
-            Self::Silence => "silent for 180 s",
-            Self::SilenceAndAMinute => "silent for 180 s, and a minute",
-        }
-    }
-
-    /// Whether what has to be forgotten has to be by then.
-    fn is_late(self) -> bool {
-        matches!(self, Self::ReleasedAndAMinute | Self::SilenceAndAMinute)
-    }
-
-    /// Whether a needle may be there.
-    fn allows(self, kind: Kind) -> bool {
-        match self {
-            Self::Before | Self::ReleasedAndAMinute => false,
-            Self::Connected | Self::Released | Self::Silence => true,
-            Self::SilenceAndAMinute => kind.stays_with_the_enrolment(),
-        }
-    }
-}
 
 /// The whole file.
 #[derive(Debug, Serialize)]
@@ -76,35 +25,23 @@ pub struct Report {
     pub failures: Vec<String>,
     /// The policy, line by line.
     pub promises: Vec<Promise>,
-    ram: Vec<Seen>,
+    /// What was found in each reading of RAM.
+    pub ram: Vec<Seen>,
     /// Null: `cargo xtask writes` has not been run on this commit.
     pub writes: Option<Writes>,
     syscalls_allowed: Option<usize>,
     log_strings: Option<Vec<String>>,
-    /// `devices` went 1, 2, 0 with the devices that came and went.
+    /// What it costs to overwrite a GiB of free RAM at boot: seconds of a core.
+    memtest_seconds_per_gib: Option<f64>,
+    /// Where what was remembered lies.
     #[serde(skip)]
-    pub counted: Option<bool>,
-    /// Each reading of RAM as a picture, in order.
+    places: Vec<String>,
+    /// Other things that were tried, by the name of the promise.
     #[serde(skip)]
-    pub maps: Vec<(Moment, Map)>,
-}
-
-#[derive(Debug, Serialize)]
-struct Seen {
-    moment: Moment,
-    traffic: &'static str,
-    ip: u8,
-    needle: Kind,
-    full_hits: usize,
-    bare_hits: Option<usize>,
-    expected_by_chance: Option<usize>,
-}
-
-impl Seen {
-    fn is_found(&self) -> bool {
-        let by_chance = self.expected_by_chance.unwrap_or(0);
-        self.full_hits > 0 || self.bare_hits.is_some_and(|bare| bare > by_chance)
-    }
+    claims: BTreeMap<&'static str, bool>,
+    /// Each reading of RAM as a picture, for each guest in order.
+    #[serde(skip)]
+    pub pictures: Vec<(Load, Vec<Picture>)>,
 }
 
 impl Report {
@@ -123,8 +60,10 @@ impl Report {
             writes: None,
             syscalls_allowed: None,
             log_strings: None,
-            counted: None,
-            maps: Vec::new(),
+            memtest_seconds_per_gib: None,
+            places: Vec::new(),
+            claims: BTreeMap::new(),
+            pictures: Vec::new(),
         })
     }
 
@@ -141,39 +80,30 @@ impl Report {
         Ok(())
     }
 
-    /// Keeps the picture of one reading.
-    pub fn map(&mut self, moment: Moment, map: Map) {
-        self.maps.push((moment, map));
+    /// Takes up what was found in one guest.
+    pub fn add(&mut self, findings: Findings) {
+        self.ram.extend(findings.seen);
+        self.places.extend(findings.places);
+        for (promise, held) in findings.claims {
+            *self.claims.entry(promise).or_insert(true) &= held;
+        }
+        self.pictures.push((findings.load, findings.pictures));
     }
 
-    /// What one reading of RAM showed.
-    pub fn add(&mut self, moment: Moment, needles: &[Needle], hits: &[Hits]) {
-        for (needle, hits) in needles.iter().zip(hits) {
-            self.ram.push(Seen {
-                moment,
-                traffic: "quiet",
-                ip: 4,
-                needle: needle.kind,
-                full_hits: hits.full,
-                bare_hits: needle.bare.map(|_| hits.bare),
-                expected_by_chance: needle.bare.map(|_| hits.by_chance),
-            });
-        }
+    /// What it costs to overwrite RAM at boot.
+    pub fn memtest(&mut self, seconds_per_gib: f64) {
+        self.memtest_seconds_per_gib = Some(seconds_per_gib);
     }
 
     /// Comes to a verdict on what was seen.
     pub fn judge(&mut self) {
-        for seen in &self.ram {
-            let what = format!("{:?}, {}", seen.needle, seen.moment.name());
-            if seen.is_found() && !seen.moment.allows(seen.needle) {
-                self.failures.push(format!("remembered: {what}"));
-            }
-            let has_to_be = seen.moment == Moment::Connected && seen.needle.has_to_be_found();
-            if has_to_be && !seen.is_found() {
-                self.failures
-                    .push(format!("the search finds nothing: {what}"));
-            }
-        }
+        let remembered = self.ram.iter().filter(|seen| seen.is_remembered());
+        self.failures
+            .extend(remembered.map(|seen| format!("remembered: {}", seen.describe())));
+        self.failures.extend(self.never_found());
+        let broken = self.claims.iter().filter(|(_, held)| !**held);
+        self.failures
+            .extend(broken.map(|(promise, _)| format!("does not hold: {promise}")));
         if self.writes.as_ref().is_some_and(|writes| !writes.ok) {
             self.failures
                 .push("the write matrix did not hold: see target/audit/writes.json".to_owned());
@@ -182,20 +112,48 @@ impl Report {
         self.promises = promises::of(self);
     }
 
-    /// Whether all of these were forgotten when they had to be. Nothing if one was never found
-    /// while it could be there: its absence later shows nothing.
-    pub fn forgot(&self, kinds: &[Kind]) -> Option<bool> {
-        let of_these = self.ram.iter().filter(|seen| kinds.contains(&seen.needle));
-        let mut found = of_these.filter(|seen| seen.is_found());
-        if found.any(|seen| !seen.moment.allows(seen.needle)) {
+    /// What the search should have found while the customer was connected, and did not.
+    fn never_found(&self) -> Vec<String> {
+        let connected =
+            |seen: &&Seen| seen.moment == Moment::Connected && seen.needle.can_be_found();
+        let mut best: BTreeMap<_, (bool, &Seen)> = BTreeMap::new();
+        for seen in self.ram.iter().filter(connected) {
+            let key = (seen.traffic, seen.ip, seen.needle);
+            best.entry(key).or_insert((false, seen)).0 |= seen.is_found();
+        }
+        let missed = best.into_values().filter(|(found, _)| !found);
+        missed
+            .map(|(_, seen)| format!("the search finds nothing: {}", seen.describe()))
+            .collect()
+    }
+
+    /// Whether all of these were forgotten when they had to be, in every case that `of` names.
+    /// Nothing if one was never found while it could be there: its absence later shows nothing.
+    pub fn forgot(&self, kinds: &[Kind], of: impl Fn(&Seen) -> bool) -> Option<bool> {
+        let of_these = |seen: &&Seen| kinds.contains(&seen.needle) && of(seen);
+        if self.ram.iter().filter(of_these).any(Seen::is_remembered) {
             return Some(false);
         }
-        let was_there = |kind: &Kind| {
-            let mut seen = self.ram.iter().filter(|seen| seen.needle == *kind);
-            seen.any(|seen| seen.is_found() && seen.moment.allows(*kind))
+        let seen = || self.ram.iter().filter(of_these);
+        let was_there = |late: &Seen| {
+            let like = |seen: &&Seen| {
+                (seen.traffic, seen.ip, seen.needle) == (late.traffic, late.ip, late.needle)
+            };
+            seen()
+                .filter(like)
+                .any(|seen| seen.is_found() && seen.moment.allows(seen.needle))
         };
-        let was_looked_for = self.ram.iter().any(|seen| seen.moment.is_late());
-        (was_looked_for && kinds.iter().all(was_there)).then_some(true)
+        let late = |kind: &Kind| {
+            let kind = *kind;
+            seen().filter(move |seen| seen.needle == kind && seen.moment.is_late())
+        };
+        let is_shown = |kind: &Kind| late(kind).next().is_some() && late(kind).all(was_there);
+        kinds.iter().all(is_shown).then_some(true)
+    }
+
+    /// Whether something else that was tried held; nothing if it was not.
+    pub fn held(&self, promise: &str) -> Option<bool> {
+        self.claims.get(promise).copied()
     }
 
     /// Whether the shipped programs hold no words for a log; nothing if nobody looked.
@@ -203,64 +161,82 @@ impl Report {
         self.log_strings.as_ref().map(Vec::is_empty)
     }
 
-    /// Writes the file.
+    /// Writes the file, and beside it where what was remembered lies.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn write(&self) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
+        let places = self.places.join("\n");
+        fs::create_dir_all(tree().join("target/audit"))?;
+        fs::write(tree().join("target/audit/remembered.txt"), places)?;
         fs::write(tree().join("target/audit.json"), text + "\n").context("cannot write audit.json")
     }
 
     /// Prints what was seen, and the promises.
     pub fn print(&self) {
-        let (moments, kinds) = (self.moments(), self.kinds());
-        say("\nhits in RAM (bare addresses, and what chance gives, behind a slash)");
-        let head: String = moments
-            .iter()
-            .map(|moment| format!("{:>16}", column(*moment)))
-            .collect();
-        say(&format!("{:<15}{head}", ""));
-        for kind in kinds {
-            let cells: String = moments
-                .iter()
-                .map(|moment| format!("{:>16}", self.cell(*moment, kind)))
-                .collect();
-            say(&format!("{:<15}{cells}", format!("{kind:?}")));
+        for (load, ip) in self.cases() {
+            say(&format!(
+                "\n{} node, IPv{ip}: hits in RAM (bare addresses / what chance gives)",
+                load.name()
+            ));
+            let moments = self.moments(load);
+            let head = moments.iter().map(|moment| moment.column());
+            say(&row("", head.map(str::to_owned)));
+            for kind in self.kinds(load, ip) {
+                let cells = moments.iter().map(|at| self.cell(load, ip, *at, kind));
+                say(&row(kind.name(), cells));
+            }
         }
         say("");
         for promise in &self.promises {
             let verdict = promise.verdict();
-            say(&format!("{:<50} {verdict}", promise.promise));
+            say(&format!("{:<58} {verdict}", promise.promise));
         }
     }
 
-    /// When RAM was read, in order.
-    pub fn moments(&self) -> Vec<Moment> {
-        let mut moments = Vec::new();
-        for seen in &self.ram {
-            if !moments.contains(&seen.moment) {
-                moments.push(seen.moment);
-            }
-        }
+    /// Guests, each with the kinds of customer that it had.
+    pub fn cases(&self) -> Vec<(Load, u8)> {
+        let mut cases: Vec<_> = self
+            .ram
+            .iter()
+            .map(|seen| (seen.traffic, seen.ip))
+            .collect();
+        cases.sort_unstable();
+        cases.dedup();
+        cases
+    }
+
+    /// When a guest's RAM was read, in order.
+    pub fn moments(&self, load: Load) -> Vec<Moment> {
+        let of_it = self.ram.iter().filter(|seen| seen.traffic == load);
+        let mut moments: Vec<_> = of_it.map(|seen| seen.moment).collect();
+        moments.sort_unstable();
+        moments.dedup();
         moments
     }
 
     /// What was searched for.
-    pub fn kinds(&self) -> Vec<Kind> {
-        let mut kinds: Vec<_> = self.ram.iter().map(|seen| seen.needle).collect();
+    pub fn kinds(&self, load: Load, ip: u8) -> Vec<Kind> {
+        let of_it = self.ram.iter();
+        let of_it = of_it.filter(|seen| (seen.traffic, seen.ip) == (load, ip));
+        let mut kinds: Vec<_> = of_it.map(|seen| seen.needle).collect();
         kinds.sort_unstable();
         kinds.dedup();
         kinds
     }
 
-    /// The most that any reading at that moment showed.
-    pub fn cell(&self, moment: Moment, kind: Kind) -> String {
-        let seen = self
-            .ram
-            .iter()
-            .filter(|seen| seen.moment == moment && seen.needle == kind);
-        seen.max_by_key(|seen| seen.full_hits).map_or_else(
+    /// The worst of what the readings at that moment showed.
+    pub fn worst(&self, load: Load, ip: u8, moment: Moment, kind: Kind) -> Option<&Seen> {
+        let of_it = self.ram.iter().filter(|seen| {
+            (seen.traffic, seen.ip, seen.moment, seen.needle) == (load, ip, moment, kind)
+        });
+        of_it.max_by_key(|seen| (seen.is_remembered(), seen.full_hits, seen.bare_hits))
+    }
+
+    /// That as text.
+    pub fn cell(&self, load: Load, ip: u8, moment: Moment, kind: Kind) -> String {
+        self.worst(load, ip, moment, kind).map_or_else(
             || "-".to_owned(),
             |seen| match (seen.bare_hits, seen.expected_by_chance) {
                 (Some(bare), Some(chance)) => format!("{} {bare}/{chance}", seen.full_hits),
@@ -270,62 +246,80 @@ impl Report {
     }
 }
 
-/// For the head of a column.
-pub fn column(moment: Moment) -> &'static str {
-    match moment {
-        Moment::Before => "before",
-        Moment::Connected => "connected",
-        Moment::Released => "released",
-        Moment::ReleasedAndAMinute => "released+60",
-        Moment::Silence => "silence",
-        Moment::SilenceAndAMinute => "silence+60",
-    }
+fn row(head: &str, cells: impl Iterator<Item = String>) -> String {
+    let cells: String = cells.map(|cell| format!("{cell:>13}")).collect();
+    format!("{head:<31}{cells}")
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::dump::{Hits, Reading};
+    use super::super::enrolment::Ip;
+    use super::super::needle::Needle;
     use super::*;
 
-    fn report(moment: Moment, kind: Kind, full: usize) -> Report {
-        let needle = Needle {
-            kind,
-            forms: Vec::new(),
-            bare: None,
-        };
+    fn report(moments: &[(Moment, Kind, usize)]) -> Report {
+        let mut findings = Findings::new(Load::Quiet);
+        for (moment, kind, full) in moments {
+            let needle = Needle {
+                kind: *kind,
+                ip: Ip::V4,
+                forms: Vec::new(),
+                bare: None,
+            };
+            let hits = Hits {
+                full: *full,
+                ..Hits::default()
+            };
+            findings.count(*moment, &[needle], &Reading::of(hits));
+        }
         let mut report = Report::new().unwrap();
-        let hits = Hits {
-            full,
-            ..Hits::default()
-        };
-        report.add(moment, &[needle], &[hits]);
+        report.add(findings);
         report.judge();
         report
     }
 
     #[test]
     fn what_is_found_a_minute_after_the_release_was_remembered() {
-        assert!(!report(Moment::ReleasedAndAMinute, Kind::PublicKey, 1).ok);
-        assert!(report(Moment::ReleasedAndAMinute, Kind::PublicKey, 0).ok);
+        let late = |full| report(&[(Moment::ReleasedAndAMinute, Kind::PublicKey, full)]);
+        assert!(!late(1).ok);
+        assert!(late(0).ok);
     }
 
     #[test]
     fn what_was_never_found_cannot_be_shown_to_be_forgotten() {
-        let late = report(Moment::ReleasedAndAMinute, Kind::Name, 0);
-        assert_eq!(late.forgot(&[Kind::Name]), None);
-        let mut both = report(Moment::Connected, Kind::Name, 1);
-        both.ram.extend(late.ram);
-        assert_eq!(both.forgot(&[Kind::Name]), Some(true));
-        assert_eq!(both.forgot(&[Kind::Name, Kind::Page]), None);
+        let late = (Moment::ReleasedAndAMinute, Kind::Name, 0);
+        let forgot = |moments: &[_], kinds: &[Kind]| report(moments).forgot(kinds, |_| true);
+        assert_eq!(forgot(&[late], &[Kind::Name]), None);
+        let both = [(Moment::Connected, Kind::Name, 1), late];
+        assert_eq!(forgot(&both, &[Kind::Name]), Some(true));
+        assert_eq!(forgot(&both, &[Kind::Name, Kind::Page]), None);
+        assert_eq!(
+            report(&both).forgot(&[Kind::Name], |seen| seen.ip == 6),
+            None
+        );
     }
 
     #[test]
     fn silence_ends_the_session_and_not_the_enrolment() {
-        assert!(report(Moment::SilenceAndAMinute, Kind::PublicKey, 1).ok);
-        assert!(!report(Moment::SilenceAndAMinute, Kind::Endpoint, 1).ok);
+        let silent = |kind| report(&[(Moment::SilenceAndAMinute, kind, 1)]);
+        assert!(silent(Kind::PublicKey).ok);
+        assert!(!silent(Kind::Endpoint).ok);
     }
 
     #[test]
     fn a_search_that_finds_nothing_while_connected_is_no_proof() {
-        assert!(!report(Moment::Connected, Kind::Endpoint, 0).ok);
+        assert!(!report(&[(Moment::Connected, Kind::Page, 0)]).ok);
+        let twice = [
+            (Moment::Connected, Kind::Page, 0),
+            (Moment::Connected, Kind::Page, 3),
+        ];
+        assert!(report(&twice).ok);
+    }
+
+    #[test]
+    fn what_is_typed_is_nowhere_at_any_time() {
+        assert!(!report(&[(Moment::Connected, Kind::Typed, 1)]).ok);
+        assert!(report(&[(Moment::Connected, Kind::Typed, 0)]).ok);
     }
 }

@@ -1,0 +1,137 @@
+//! A node that dies with customers in its memory, and what of them is there when it is up again.
+//!
+//! A reset leaves RAM as it is: here too, where RAM is a file that QEMU does not touch. So it is
+//! read twice, when the machine stands still and after the kernel, whose first work is to
+//! overwrite what is free, has come up again.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::findings::Moment;
+use super::needle::Needle;
+use super::qmp::Qmp;
+use super::scene::Scene;
+use crate::run::guest::Guest;
+use crate::signals;
+
+/// How long a death may take, and a boot after it.
+const PATIENCE: Duration = Duration::from_secs(180);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a node dies of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// An NMI, as an operator's board sends it: the kernel panics, and restarts the machine.
+    Panic,
+    /// The machine's reset line.
+    Reset,
+    /// The daemon is killed by a timer of its own: PID 1 reaps it and restarts the machine.
+    Killed,
+}
+
+impl Death {
+    /// The promise that it is about.
+    fn promise(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Reset => "reboot",
+            Self::Killed => "killed",
+        }
+    }
+
+    fn moment(self) -> Moment {
+        match self {
+            Self::Panic => Moment::Panic,
+            Self::Reset | Self::Killed => Moment::Reboot,
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// Devices connect, the node dies under them, and comes up again.
+    ///
+    /// # Errors
+    /// The experiment could not be made.
+    pub fn die(&self, death: Death, guest: &mut Guest) -> Result<()> {
+        let party = self.connect()?;
+        self.strand.step("the node dies", || {
+            if death != Death::Killed {
+                self.unplug()?;
+            }
+            die(death, &self.dump.qmp)?;
+            self.unplug()
+        })?;
+        let needles = party.needles();
+        let still = self.dump.search_still(&needles)?;
+        let survives = still.hits.iter().any(|hits| hits.full > 0);
+        let title = format!("{}: before the restart", death.promise());
+        self.findings.borrow_mut().picture(title, still.map);
+        self.strand.step("start again", || {
+            let before = self.operator.bundle_requests();
+            restart(&self.dump.qmp)?;
+            self.await_request(before)?;
+            guest.await_clients(self.lab)
+        })?;
+        self.look_after(death, &needles, survives)
+    }
+
+    fn look_after(&self, death: Death, needles: &[Needle], survives: bool) -> Result<()> {
+        self.look(death.moment(), needles)?;
+        let mut findings = self.findings.borrow_mut();
+        let of_it = findings.seen.iter().rev().take(needles.len());
+        let forgotten = !of_it.clone().any(|seen| seen.is_remembered());
+        // What a killed daemon had is gone before the restart.
+        if survives || death == Death::Killed {
+            findings.claim(death.promise(), forgotten);
+        }
+        Ok(())
+    }
+
+    /// Takes everybody's link from the hub but the node's, so that nobody tells the node again
+    /// what it should have forgotten.
+    fn unplug(&self) -> Result<()> {
+        for link in ["cust0", "inet0", "six", "known"] {
+            self.lab.hub.ip(&format!("link set {link} down"))?;
+        }
+        Ok(())
+    }
+
+    fn await_request(&self, before: usize) -> Result<()> {
+        let started = Instant::now();
+        while self.operator.bundle_requests() == before {
+            signals::check()?;
+            ensure!(started.elapsed() < PATIENCE, "the node stays down");
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+/// Returns when the machine stands still.
+fn die(death: Death, qmp: &Qmp) -> Result<()> {
+    match death {
+        Death::Reset => return qmp.command("stop"),
+        Death::Panic => qmp.command("inject-nmi")?,
+        Death::Killed => {}
+    }
+    let started = Instant::now();
+    while qmp.ask("query-status", json!({}))?["status"] == "running" {
+        signals::check()?;
+        ensure!(started.elapsed() < PATIENCE, "the node does not die");
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Pulls the reset line, and lets the machine run.
+fn restart(qmp: &Qmp) -> Result<()> {
+    qmp.ask("set-action", json!({ "reboot": "reset" }))?;
+    qmp.command("system_reset")?;
+    qmp.command("cont")?;
+    // The next death stops it again.
+    qmp.ask("set-action", json!({ "reboot": "shutdown" }))
+        .map(|_| ())
+}

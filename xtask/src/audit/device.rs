@@ -1,0 +1,167 @@
+//! A customer's device with a stock client, and what it does in the internet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::enrolment::{Enrolment, Home, Ip};
+use super::https::Held;
+use super::needle::{self, Kind, Needle, Visit};
+use super::traffic::{Host, Traffic};
+use crate::process;
+use crate::run::customer::Customer;
+use crate::run::lab::{LINK, Lab};
+use crate::run::web;
+use crate::signals;
+
+/// Size of the page that comes through the tunnel, in bytes.
+const PAGE: usize = 128 * 1024;
+/// How long a server may take to notice that its visitor left.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A host of the internet by its last number, with a resolver beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct Address {
+    web: SocketAddr,
+    resolver: SocketAddr,
+}
+
+impl Address {
+    /// Gives the internet that host.
+    ///
+    /// # Errors
+    /// iproute2 refuses.
+    pub fn add(lab: &Lab, ip: Ip, number: u8) -> Result<Self> {
+        let address: IpAddr = match ip {
+            Ip::V4 => Ipv4Addr::new(198, 51, 100, number).into(),
+            Ip::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, number.into()).into(),
+        };
+        let (prefix, flags) = match ip {
+            Ip::V4 => (24, ""),
+            Ip::V6 => (64, " nodad"),
+        };
+        lab.internet
+            .ip(&format!("address add {address}/{prefix} dev {LINK}{flags}"))?;
+        Ok(Self {
+            web: SocketAddr::new(address, 80),
+            resolver: SocketAddr::new(address, 53),
+        })
+    }
+}
+
+/// The device.
+pub struct Device<'a> {
+    /// What it enrolled with.
+    pub enrolment: Enrolment<'a>,
+    client: Customer<'a>,
+    host: Host,
+    at: Address,
+    visit: Visit,
+    port: u16,
+    traffic: Option<Traffic>,
+}
+
+impl<'a> Device<'a> {
+    /// Enrols. `word` tells the device's interface from others of the lab.
+    ///
+    /// # Errors
+    /// A program or the node refuses.
+    pub fn enrol(lab: &'a Lab, home: Home<'a>, word: &str, at: Address) -> Result<Self> {
+        let enrolment = Enrolment::make(home)?;
+        let client = Customer::elsewhere(lab, home.operator, home.namespace, word)?;
+        client.take(&enrolment.config())?;
+        let page = web::random_page(PAGE)?;
+        Ok(Self {
+            client,
+            host: Host::serve(&lab.internet, at.web, at.resolver, page.clone())?,
+            at,
+            visit: Visit {
+                host: at.web,
+                page,
+                name: format!("{}.example", enrolment.label()),
+                inner: None,
+            },
+            port: 0,
+            traffic: None,
+            enrolment,
+        })
+    }
+
+    /// Brings up the tunnel, and goes to the internet until it is told to stop. `pause` is
+    /// between two reads of the page.
+    ///
+    /// # Errors
+    /// Nothing comes.
+    pub fn connect(&mut self, pause: Duration) -> Result<()> {
+        self.client.up()?;
+        self.port = self.listen_port()?;
+        let mut question = vec![0x4d, 0x46, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        question.extend(needle::dns_name(&self.visit.name));
+        // A, IN (RFC 1035 section 4.1.2).
+        question.extend([0, 1, 0, 1]);
+        let home = self.enrolment.home();
+        let (web, resolver) = (self.at.web, self.at.resolver);
+        let traffic = Traffic::start(home.namespace, web, resolver, question, pause)?;
+        self.visit.inner = Some(traffic.inner);
+        self.traffic = Some(traffic);
+        Ok(())
+    }
+
+    /// Begins to renew the enrolment; the request hangs until it is finished.
+    ///
+    /// # Errors
+    /// As [`Enrolment::renew`].
+    pub fn renew(&mut self) -> Result<Held> {
+        self.enrolment.renew()
+    }
+
+    /// Goes nowhere any more.
+    ///
+    /// # Errors
+    /// The server does not notice.
+    pub fn rest(&mut self) -> Result<()> {
+        self.traffic = None;
+        let started = Instant::now();
+        while self.host.has_visitors() {
+            signals::check()?;
+            ensure!(started.elapsed() < PATIENCE, "a visitor does not leave");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The client dies.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn vanish(&mut self) -> Result<()> {
+        self.client.vanish()?;
+        self.traffic = None;
+        Ok(())
+    }
+
+    /// What is to be searched for.
+    pub fn needles(&self) -> Vec<Needle> {
+        needle::all(&self.enrolment, self.port, &self.visit)
+    }
+
+    /// The part of that which is nowhere before the device connects.
+    pub fn unspoken(&self) -> Vec<Needle> {
+        let mut needles = self.needles();
+        needles.retain(|needle| {
+            matches!(
+                needle.kind,
+                Kind::Page | Kind::Name | Kind::Visited | Kind::Connection
+            )
+        });
+        needles
+    }
+
+    fn listen_port(&self) -> Result<u16> {
+        let words = ["wg", "show", self.client.interface(), "listen-port"];
+        let mut command = self.enrolment.home().namespace.command(words);
+        let port = process::output(&mut command, "wg", Duration::from_secs(10))?;
+        port.trim().parse().context("wg shows no port")
+    }
+}

@@ -1,0 +1,126 @@
+//! The guest of an experiment: its RAM a file, a monitor to hold it still, and beside what a
+//! node has a disk and a place for a keyboard, which a sealed kernel has no driver for.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::dump::Dump;
+use super::qmp::Qmp;
+use crate::image::{Image, Profile};
+use crate::process;
+use crate::progress::Strand;
+use crate::run::guest::{Extra, Guest};
+use crate::run::lab::{GUEST_MIB, Lab};
+use crate::run::operator::Operator;
+
+/// Size of the disk.
+const DISK: u64 = 16 << 20;
+
+/// A disk with a file system, and what is on it.
+pub struct Disk {
+    file: PathBuf,
+    hash: [u8; 32],
+}
+
+impl Disk {
+    /// Makes and formats one.
+    ///
+    /// # Errors
+    /// mkfs.ext4 fails.
+    pub fn make(lab: &Lab) -> Result<Self> {
+        let file = lab.file("disk");
+        File::create(&file)
+            .and_then(|disk| disk.set_len(DISK))
+            .context("cannot make a disk")?;
+        let mut command = process::command(["mkfs.ext4", "-q", "-L", "mayfly"]);
+        process::output(command.arg(&file), "mkfs.ext4", Duration::from_secs(60))?;
+        Ok(Self {
+            hash: hash(&file)?,
+            file,
+        })
+    }
+
+    /// Whether nobody wrote to it: by its bytes, and by what QEMU counted.
+    ///
+    /// # Errors
+    /// It cannot be read, or QEMU does not say.
+    pub fn is_untouched(&self, qmp: &Qmp) -> Result<bool> {
+        let counted = qmp.ask("query-blockstats", json!({}))?;
+        let all = counted.as_array().into_iter().flatten();
+        let writes = all.filter_map(|disk| disk.pointer("/stats/wr_operations")?.as_u64());
+        Ok(writes.sum::<u64>() == 0 && hash(&self.file)? == self.hash)
+    }
+}
+
+fn hash(file: &Path) -> Result<[u8; 32]> {
+    let bytes = fs::read(file).context("cannot read the disk")?;
+    Ok(Sha256::digest(bytes).into())
+}
+
+/// Boots the image, and waits until a new customer is counted.
+///
+/// # Errors
+/// It does not come up.
+pub fn boot(
+    strand: Strand,
+    lab: &Lab,
+    operator: &Operator,
+    image: &Image,
+    profile: Profile,
+    disk: &Disk,
+) -> Result<(Guest, Dump)> {
+    let (ram, socket) = (lab.file("ram"), lab.file("qmp"));
+    let qemu = [
+        "-object".to_owned(),
+        format!(
+            "memory-backend-file,id=ram,size={GUEST_MIB}M,share=on,mem-path={}",
+            ram.display()
+        ),
+        "-machine".to_owned(),
+        "memory-backend=ram".to_owned(),
+        "-qmp".to_owned(),
+        format!("unix:{},server=on,wait=off", socket.display()),
+        "-drive".to_owned(),
+        format!("file={},if=none,id=disk,format=raw", disk.file.display()),
+        "-device".to_owned(),
+        "virtio-blk-pci,drive=disk".to_owned(),
+        "-device".to_owned(),
+        "qemu-xhci,id=usb".to_owned(),
+    ];
+    let extra = Extra {
+        qemu: &qemu,
+        kernel: "",
+    };
+    let mut guest = strand.step("boot the image", || {
+        Guest::boot(lab, operator, image, profile, &extra)
+    })?;
+    strand.step("wait until the node takes clients", || {
+        guest.await_clients(lab)
+    })?;
+    strand.step("wait until the account service counts anew", || {
+        operator.await_counting()
+    })?;
+    let qmp = Qmp::connect(&socket)?;
+    // Whoever restarts the machine from inside holds it still.
+    qmp.ask("set-action", json!({ "shutdown": "pause" }))?;
+    Ok((guest, Dump::new(ram, qmp)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_with_another_byte_is_another() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), [0; 512]).unwrap();
+        let before = hash(file.path()).unwrap();
+        fs::write(file.path(), [1; 512]).unwrap();
+        assert_ne!(hash(file.path()).unwrap(), before);
+    }
+}

@@ -1,0 +1,52 @@
+//! What it costs that the kernel overwrites free RAM at boot.
+
+use anyhow::Result;
+
+use crate::bench::cpu;
+use crate::image::{Image, Profile};
+use crate::progress::Strand;
+use crate::run::guest::{Extra, Guest};
+use crate::run::lab::Lab;
+use crate::run::operator::Operator;
+
+/// Memory of a guest with much of it, in MiB.
+const MUCH: u32 = 2048;
+
+/// Seconds of a core for a GiB of RAM, under the accelerator that there is: what a guest takes
+/// with that work until it asks for its settings, less what it takes without.
+///
+/// # Errors
+/// A guest does not come up.
+pub fn seconds_per_gib(
+    strand: Strand,
+    lab: &Lab,
+    operator: &Operator,
+    image: &Image,
+) -> Result<f64> {
+    let [with, without] = ["memtest=1", "memtest=0"].map(|kernel| {
+        strand.step(&format!("boot with {MUCH} MiB, {kernel}"), || {
+            boot(lab, operator, image, kernel)
+        })
+    });
+    let spent = (with? - without?).max(0.0);
+    Ok(spent * 1024.0 / f64::from(MUCH))
+}
+
+/// Seconds of CPU that QEMU has used when the guest asks for its settings.
+fn boot(lab: &Lab, operator: &Operator, image: &Image, kernel: &str) -> Result<f64> {
+    // Already there, or the host's work to find it would count.
+    let qemu = [
+        "-m".to_owned(),
+        format!("{MUCH}"),
+        "-object".to_owned(),
+        format!("memory-backend-ram,id=much,size={MUCH}M,prealloc=on"),
+        "-machine".to_owned(),
+        "memory-backend=much".to_owned(),
+    ];
+    let extra = Extra {
+        qemu: &qemu,
+        kernel,
+    };
+    let guest = Guest::boot(lab, operator, image, Profile::Sealed, &extra)?;
+    Ok(cpu::of_process(guest.id()))
+}

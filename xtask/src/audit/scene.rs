@@ -1,0 +1,404 @@
+//! One guest, and the parties around it: what they do, and what is found in its RAM then.
+//!
+//! ```text
+//!   customer   203.0.113.2, wireguard-go        --+          +-- internet: for each of them a
+//!   six        2001:db8:72::2, wireguard-go     --+-- node --+   page without end, and a resolver
+//!   known      an initiator on snow, both ways  --+
+//!   other      somebody else's, where a node is busy
+//! ```
+//!
+//! One account has the first four devices. What stock clients do not tell, the keys of their
+//! sessions, the third party does.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::device::{Address, Device};
+use super::dump::{Dump, Hits};
+use super::enrolment::{Enrolment, Home, Ip};
+use super::findings::{Findings, Load, Moment};
+use super::initiator::Session;
+use super::keyboard;
+use super::machine::Disk;
+use super::needle::{self, Kind, Needle};
+use super::store::{Files, Store};
+use crate::namespace::Namespace;
+use crate::progress::Strand;
+use crate::run::lab::{CUSTOMER, Lab};
+use crate::run::operator::{Operator, USER};
+use crate::signals;
+
+/// Until everything that is forgotten at all is forgotten.
+const A_MINUTE: Duration = Duration::from_secs(60);
+/// How long the counter may take to follow a client.
+const COUNTED: Duration = Duration::from_secs(20);
+/// The longest that a session may outlive its client, and a little for looking.
+const SILENCE: Duration = Duration::from_secs(180 + 45);
+/// Readings of RAM until everything has been seen that is on its way through.
+const READINGS: usize = 6;
+/// Life of the token that ends before its device has been silent for long, in seconds.
+const SHORT: u64 = 100;
+/// Between two reads of a page by somebody who is only there to keep the node busy.
+const LEISURE: Duration = Duration::from_millis(100);
+
+/// Who has an account: the customer, somebody else, and whose token ends.
+pub const USERS: [&str; 3] = [USER, "bob", "eve"];
+
+/// Where the customer's devices with IPv6 and with known keys are.
+const SIX: &str = "2001:db8:72::2";
+const KNOWN: [&str; 2] = ["10.7.0.2", "2001:db8:73::2"];
+/// Where somebody else is.
+const OTHER: &str = "10.8.0.2";
+
+/// Where the experiment is made.
+pub struct Scene<'a> {
+    pub(super) strand: Strand,
+    pub(super) lab: &'a Lab,
+    pub(super) operator: &'a Operator,
+    pub(super) dump: Dump,
+    six: Namespace,
+    known: Namespace,
+    other: Namespace,
+    addresses: [Address; 2],
+    pub(super) findings: RefCell<Findings>,
+    typed: RefCell<Option<Needle>>,
+    /// Between two reads of a page.
+    pace: Duration,
+    /// The account service's, before anybody connected.
+    pub(super) files: Files,
+}
+
+/// The customer's devices, all connected.
+pub(super) struct Party<'a> {
+    pub(super) stock: [Device<'a>; 2],
+    known: Vec<Known<'a>>,
+}
+
+/// A device whose session's keys are known.
+struct Known<'a> {
+    enrolment: Enrolment<'a>,
+    session: Session,
+}
+
+impl<'a> Scene<'a> {
+    /// Makes the parties that the lab has not got.
+    ///
+    /// # Errors
+    /// The kernel or iproute2 refuses.
+    pub fn new(
+        strand: Strand,
+        load: Load,
+        lab: &'a Lab,
+        operator: &'a Operator,
+        dump: Dump,
+    ) -> Result<Self> {
+        Ok(Self {
+            strand,
+            lab,
+            operator,
+            dump,
+            six: lab.join("six", "10.6.0", "2001:db8:72")?,
+            known: lab.join("known", "10.7.0", "2001:db8:73")?,
+            other: lab.join("other", "10.8.0", "2001:db8:74")?,
+            addresses: [
+                Address::add(lab, Ip::V4, 80)?,
+                Address::add(lab, Ip::V6, 80)?,
+            ],
+            findings: RefCell::new(Findings::new(load)),
+            typed: RefCell::new(None),
+            pace: Duration::ZERO,
+            files: Store::of(lab, operator).files()?,
+        })
+    }
+
+    /// The same with customers who have time, and leave the machine to others.
+    pub fn at_leisure(self) -> Self {
+        Self {
+            pace: LEISURE,
+            ..self
+        }
+    }
+
+    /// What was found.
+    pub fn findings(self) -> Findings {
+        self.findings.into_inner()
+    }
+
+    /// Somebody else comes, who stays: what the node is busy with.
+    ///
+    /// # Errors
+    /// As [`Scene::release`].
+    pub fn busy(&self) -> Result<Device<'_>> {
+        self.strand.step("somebody else connects", || {
+            let home = Home {
+                user: USERS[1],
+                ..self.home(&self.other, Ip::V4, OTHER.parse()?)
+            };
+            let at = Address::add(self.lab, Ip::V4, 77)?;
+            let mut other = Device::enrol(self.lab, home, "o", at)?;
+            other.connect(LEISURE)?;
+            self.operator.await_devices_of(USERS[1], 1, COUNTED)?;
+            Ok(other)
+        })
+    }
+
+    /// Types a word on a keyboard, which nothing should ever find.
+    ///
+    /// # Errors
+    /// QEMU refuses.
+    pub fn type_on_a_keyboard(&self) -> Result<()> {
+        self.strand.step("plug in a keyboard and type", || {
+            let word = keyboard::word()?;
+            keyboard::type_on(&self.dump.qmp, &word)?;
+            *self.typed.borrow_mut() = Some(needle::typed(&word));
+            Ok(())
+        })
+    }
+
+    /// Devices come, release their enrolments, and go.
+    ///
+    /// # Errors
+    /// The experiment could not be made.
+    pub fn release(&self) -> Result<()> {
+        let mut party = self.connect()?;
+        self.strand.step("release the enrolments", || {
+            for device in &mut party.stock {
+                device.rest()?;
+            }
+            party.leave()?;
+            self.operator.await_devices(0, COUNTED)
+        })?;
+        self.findings.borrow_mut().claim("devices", true);
+        self.look(Moment::Released, &party.needles())?;
+        self.wait("a minute", A_MINUTE)?;
+        self.look(Moment::ReleasedAndAMinute, &party.needles())?;
+        self.search_account_service(&party)
+    }
+
+    /// Devices come, and die without a word; the stock ones come back. One more has a token that
+    /// ends meanwhile.
+    ///
+    /// # Errors
+    /// As [`Scene::release`].
+    pub fn silence(&self) -> Result<()> {
+        let mut party = self.connect()?;
+        let ending = self.ending()?;
+        for device in &mut party.stock {
+            device.rest()?;
+            device.vanish()?;
+        }
+        self.strand
+            .step("wait until a token's end ends a session", || {
+                let limit = Duration::from_secs(SHORT) + COUNTED;
+                self.operator.await_devices_of(USERS[2], 0, limit)
+            })?;
+        self.strand
+            .step("wait until 180 s of silence end the sessions", || {
+                self.operator.await_devices(0, SILENCE)
+            })?;
+        self.look(Moment::Silence, &party.needles())?;
+        self.wait("a minute", A_MINUTE)?;
+        self.look_after_the_end(&ending)?;
+        self.look(Moment::SilenceAndAMinute, &party.needles())?;
+        self.come_back(&mut party)
+    }
+
+    /// A device whose token ends soon; seen while it is connected.
+    fn ending(&self) -> Result<Known<'_>> {
+        self.strand
+            .step("connect a device whose token ends soon", || {
+                let home = Home {
+                    user: USERS[2],
+                    ..self.home(&self.known, Ip::V4, KNOWN[0].parse()?)
+                };
+                let ending = self.begin(Enrolment::make_short(home, SHORT)?)?;
+                self.operator.await_devices_of(USERS[2], 1, COUNTED)?;
+                let needles = ending.needles();
+                let reading = self.dump.search(&needles)?;
+                let mut findings = self.findings.borrow_mut();
+                findings.count(Moment::Connected, &needles, &reading);
+                Ok(ending)
+            })
+    }
+
+    /// More than a minute after its token's end.
+    fn look_after_the_end(&self, ending: &Known<'_>) -> Result<()> {
+        let needles = ending.needles();
+        let reading = self.dump.search(&needles)?;
+        let mut findings = self.findings.borrow_mut();
+        findings.count(Moment::ReleasedAndAMinute, &needles, &reading);
+        let of_it = findings.seen.iter().rev().take(needles.len());
+        let forgotten = !of_it.clone().any(|seen| seen.is_remembered());
+        findings.claim("token-end", forgotten);
+        Ok(())
+    }
+
+    fn come_back(&self, party: &mut Party<'_>) -> Result<()> {
+        self.strand.step("come back and be counted", || {
+            for device in &mut party.stock {
+                device.connect(self.pace)?;
+            }
+            self.operator.await_devices(2, COUNTED)?;
+            for device in &mut party.stock {
+                device.rest()?;
+            }
+            party.leave()?;
+            self.operator.await_devices(0, COUNTED)
+        })?;
+        self.findings.borrow_mut().claim("returns", true);
+        Ok(())
+    }
+
+    /// What became of the disk and of the keyboard.
+    ///
+    /// # Errors
+    /// QEMU does not say.
+    pub fn look_at_devices(&self, disk: &Disk) -> Result<()> {
+        let qmp = &self.dump.qmp;
+        let mut findings = self.findings.borrow_mut();
+        findings.claim("disk", disk.is_untouched(qmp)?);
+        if self.typed.borrow().is_some() {
+            let typed = findings
+                .seen
+                .iter()
+                .filter(|seen| seen.needle == Kind::Typed);
+            let unheard = typed.map(|seen| seen.full_hits).sum::<usize>() == 0;
+            findings.claim("keyboard", unheard && keyboard::is_unbound(qmp)?);
+        }
+        Ok(())
+    }
+
+    /// Everybody enrols and connects; looked at before anybody has spoken, and while pages and
+    /// answers come and requests to the node are under way.
+    pub(super) fn connect(&self) -> Result<Party<'_>> {
+        let mut stock = self.strand.step("enrol two devices", || {
+            Ok([self.stock(Ip::V4)?, self.stock(Ip::V6)?])
+        })?;
+        let unspoken: Vec<_> = stock.iter().flat_map(Device::unspoken).collect();
+        self.look(Moment::Before, &unspoken)?;
+        let known = self.strand.step("connect four devices", || {
+            for device in &mut stock {
+                device.connect(self.pace)?;
+            }
+            let known = vec![self.known(Ip::V4)?, self.known(Ip::V6)?];
+            self.operator.await_devices(4, COUNTED)?;
+            Ok(known)
+        })?;
+        let mut party = Party { stock, known };
+        let renewals = party.stock.iter_mut().map(Device::renew);
+        let renewals: Vec<_> = renewals.collect::<Result<_>>()?;
+        self.look_for_all(&party.needles())?;
+        for renewal in renewals {
+            renewal.finish()?;
+        }
+        Ok(party)
+    }
+
+    fn stock(&self, ip: Ip) -> Result<Device<'_>> {
+        let (namespace, address, word, at) = match ip {
+            Ip::V4 => (&self.lab.customer, CUSTOMER.into(), "4", self.addresses[0]),
+            Ip::V6 => (&self.six, SIX.parse()?, "6", self.addresses[1]),
+        };
+        Device::enrol(self.lab, self.home(namespace, ip, address), word, at)
+    }
+
+    fn known(&self, ip: Ip) -> Result<Known<'_>> {
+        let address = KNOWN[usize::from(ip == Ip::V6)].parse()?;
+        self.begin(Enrolment::make(self.home(&self.known, ip, address))?)
+    }
+
+    fn begin<'b>(&self, enrolment: Enrolment<'b>) -> Result<Known<'b>> {
+        let parties = enrolment.parties()?;
+        let session = self.known.inside(|| Session::start(&parties))?;
+        Ok(Known { enrolment, session })
+    }
+
+    fn home<'b>(&'b self, namespace: &'b Namespace, ip: Ip, address: IpAddr) -> Home<'b> {
+        Home {
+            namespace,
+            ip,
+            address,
+            user: USER,
+            operator: self.operator,
+        }
+    }
+
+    /// Reads RAM until each needle was found, and counts each at its best.
+    fn look_for_all(&self, needles: &[Needle]) -> Result<()> {
+        let what = format!("search RAM: {}", Moment::Connected.name());
+        let reading = self.strand.step(&what, || {
+            let mut reading = self.dump.search(needles)?;
+            for _ in 1..READINGS {
+                if reading.hits.iter().all(Hits::is_found) {
+                    break;
+                }
+                reading.raise(self.dump.search(needles)?);
+            }
+            Ok(reading)
+        })?;
+        let mut findings = self.findings.borrow_mut();
+        findings.add(Moment::Connected, needles, reading);
+        Ok(())
+    }
+
+    /// Reads RAM once, and counts each needle; also what was typed.
+    pub(super) fn look(&self, moment: Moment, needles: &[Needle]) -> Result<()> {
+        let needles = &[needles, self.typed.borrow().as_slice()].concat();
+        let what = format!("search RAM: {}", moment.name());
+        let reading = self.strand.step(&what, || self.dump.search(needles))?;
+        let mut findings = self.findings.borrow_mut();
+        findings.add(moment, needles, reading);
+        Ok(())
+    }
+
+    /// Waits out a time that the policy names.
+    fn wait(&self, what: &str, time: Duration) -> Result<()> {
+        self.strand.step(&format!("wait {what}"), || {
+            let started = Instant::now();
+            while started.elapsed() < time {
+                signals::check()?;
+                thread::sleep(Duration::from_millis(100));
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Known<'_> {
+    fn needles(&self) -> Vec<Needle> {
+        let mut needles = needle::of_device(&self.enrolment, self.session.port);
+        // Only ever seen on its way; the stock devices' are looked for there.
+        needles.retain(|needle| !matches!(needle.kind, Kind::Token | Kind::Tls));
+        needles.push(self.session_keys());
+        needles
+    }
+
+    fn session_keys(&self) -> Needle {
+        needle::session_keys(self.enrolment.home().ip, &self.session.keys)
+    }
+}
+
+impl Party<'_> {
+    /// All end their enrolments; the stock clients die.
+    fn leave(&mut self) -> Result<()> {
+        for device in &mut self.stock {
+            device.enrolment.release()?;
+            device.vanish()?;
+        }
+        for device in &mut self.known {
+            device.enrolment.release()?;
+        }
+        Ok(())
+    }
+
+    /// What is to be searched for.
+    pub(super) fn needles(&self) -> Vec<Needle> {
+        let mut needles: Vec<_> = self.stock.iter().flat_map(Device::needles).collect();
+        needles.extend(self.known.iter().map(Known::session_keys));
+        needles
+    }
+}
