@@ -1,7 +1,7 @@
 //! The threads that carry packets and answer handshakes.
 //!
 //! ```text
-//!   packet thread     waits for datagrams, frames, commands, answers and time
+//!   packet threads    one for each processor; wait for datagrams, frames, commands, answers, time
 //!     UDP  -> trains of datagrams -> Tunnel -> Outbox -> frames to the TUN, trains to UDP
 //!     TUN  -> frames              -> Tunnel -> Outbox -> trains to UDP
 //!     Commands -> Tunnel -> Notice (a channel), inner addresses to the janitor
@@ -9,40 +9,36 @@
 //!     Orders (initiations, peers that come and go) -> Responder -> Answers, cookies to UDP
 //! ```
 //!
-//! No packet crosses a thread; an initiation does, and comes back as a response with its keys.
-//! What comes back to the control thread is that a session began or ended, by the number of its
+//! A peer belongs to one packet thread, with a socket, a TUN queue and a tunnel of its own. The
+//! kernel brings a packet there: a datagram by its receiver index, a frame by the queue that its
+//! flow was written to. What comes elsewhere is handed over (see `parcels`). Nothing else of a
+//! packet crosses a thread; an initiation does, and comes back as a response with its keys. What
+//! comes back to the control thread is that a session began or ended, by the number of its
 //! enrolment, and nothing else.
 
 mod handshakes;
+mod members;
 mod messages;
 mod packets;
+mod parcels;
 mod queue;
-
-use std::time::{Duration, Instant};
-
-use nix::sys::epoll::EpollTimeout;
+mod residue;
 
 use mayfly_sys::udp::{Outgoing, SendBatch, Udp};
 use mayfly_tunnel::Outbox;
 
 pub use handshakes::Handshakes;
-pub use messages::{Answers, Command, Commands, Notice, Orders};
+pub use members::Members;
+pub use messages::{Answers, Command, CommandQueue, Commands, Notice, Orders};
 pub use packets::{Descriptors, Packets};
-
-/// Until a deadline, rounded up: waking early is a busy loop.
-fn patience(deadline: Option<Instant>) -> EpollTimeout {
-    let Some(deadline) = deadline else {
-        return EpollTimeout::NONE;
-    };
-    let patience = deadline.saturating_duration_since(Instant::now());
-    EpollTimeout::try_from(patience + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
-}
+pub use parcels::Inbox;
 
 /// Sends an outbox's datagrams.
 fn send(udp: &Udp, batch: &mut SendBatch, outbox: &Outbox) {
     let trains = outbox.trains().map(|train| Outgoing {
         remote: train.path.remote,
         local: train.path.local,
+        ecn: train.ecn.bits(),
         segment: train.segment,
         bytes: train.bytes,
     });

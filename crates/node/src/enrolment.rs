@@ -31,6 +31,13 @@ use pools::{Class, Lease, Pools};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnrolmentId(u64);
 
+impl EnrolmentId {
+    /// Which of so many parts it falls to: one after the other, by turns.
+    pub fn share(self, parts: usize) -> usize {
+        (self.0 % parts.max(1) as u64) as usize
+    }
+}
+
 /// What the tunnel needs to know of a new peer.
 #[derive(Clone)]
 pub struct Peer {

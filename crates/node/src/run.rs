@@ -28,7 +28,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// What the control thread serves with.
 pub struct Daemon {
     pub control: Control,
-    pub notices: UnboundedReceiver<Notice>,
+    /// `None` from a packet thread that has ended.
+    pub notices: UnboundedReceiver<Option<Notice>>,
     pub enrolment: TcpListener,
     pub health: TcpListener,
     pub tls: Arc<ServerConfig>,
@@ -42,7 +43,7 @@ pub struct Daemon {
 pub enum Stopped {
     /// It was told to, and every session has ended.
     Drained,
-    /// No packet is carried any more.
+    /// Packets of some peers are carried no more.
     PacketThread,
 }
 
@@ -72,9 +73,9 @@ impl Daemon {
     }
 }
 
-/// Hears the packet thread, until the daemon is told to stop.
+/// Hears the packet threads, until the daemon is told to stop.
 async fn watch(
-    mut notices: UnboundedReceiver<Notice>,
+    mut notices: UnboundedReceiver<Option<Notice>>,
     mut stop: Signal,
     control: &RefCell<Control>,
 ) -> Result<(), Stopped> {
@@ -83,7 +84,7 @@ async fn watch(
     loop {
         tokio::select! {
             notice = notices.recv() => {
-                let notice = notice.ok_or(Stopped::PacketThread)?;
+                let notice = notice.flatten().ok_or(Stopped::PacketThread)?;
                 control.borrow_mut().handle_notice(notice, Instant::now());
             }
             _ = tick.tick() => {

@@ -34,8 +34,8 @@ pub enum StartError {
     /// The node's TLS key or the authority's certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// It ran, and the packet thread ended.
-    #[error("the packet thread ended")]
+    /// It ran, and a packet thread ended.
+    #[error("a packet thread ended")]
     PacketThread,
 }
 

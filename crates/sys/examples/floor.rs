@@ -157,6 +157,7 @@ fn send(udp: &Udp, to: SocketAddr, payload: usize, trains: usize) -> Cost {
     let outgoing = Outgoing {
         remote: to,
         local: None,
+        ecn: 0,
         segment: payload,
         bytes: &train,
     };

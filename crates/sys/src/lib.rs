@@ -4,6 +4,7 @@
 //! - [`link`], [`sysctl`]: addresses, routes and kernel settings, at start-up.
 //! - [`nft`]: the firewall, as data.
 //! - [`conntrack`]: deleting the kernel's memory of connections.
+//! - [`processors`]: threads that keep to one.
 //! - [`confine`]: how a process gives up its rights, for good.
 //!
 //! It decides nothing: which port, which address, which system call is the caller's to say.
@@ -13,6 +14,7 @@ pub mod confine;
 pub mod conntrack;
 pub mod link;
 pub mod nft;
+pub mod processors;
 pub mod sysctl;
 pub mod tun;
 pub mod udp;

@@ -18,7 +18,7 @@ const TCP: libc::c_ulong = 0x01 | 0x02 | 0x04;
 /// And of UDP, since Linux 6.2.
 const UDP: libc::c_ulong = TCP | 0x20 | 0x40;
 
-/// A TUN device of ours (Documentation/networking/tuntap.rst).
+/// A TUN device of ours, or one of its queues (Documentation/networking/tuntap.rst).
 pub struct Tun {
     file: File,
     udp_trains: bool,
@@ -30,23 +30,22 @@ impl Tun {
     /// # Errors
     /// The name is longer than 15 bytes or taken; /dev/net/tun is missing or refused.
     pub fn create(name: &str) -> io::Result<Self> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open("/dev/net/tun")?;
-        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | libc::IFF_VNET_HDR;
-        let request = interface_request(name, flags as libc::c_short)?;
-        // SAFETY: the descriptor is a TUN clone device, TUNSETIFF reads one ifreq, and the
-        // reference is valid for the call.
-        let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw const request) };
-        Errno::result(done)?;
-        let udp_trains = offer(&file, UDP);
-        if !udp_trains {
-            // A kernel that refuses this too gives every packet alone and finished.
-            offer(&file, TCP);
+        open(name, libc::IFF_TUN_EXCL)
+    }
+
+    /// The same with several queues, a thread's each. The kernel gives a flow's frames by the queue
+    /// that frames of it were lately written to, and those of a flow that it does not know by any.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create).
+    pub fn create_queues(name: &str, count: usize) -> io::Result<Vec<Self>> {
+        if count < 2 {
+            return Ok(vec![Self::create(name)?]);
         }
-        Ok(Self { file, udp_trains })
+        let flags = |queue| if queue == 0 { libc::IFF_TUN_EXCL } else { 0 };
+        (0..count)
+            .map(|queue| open(name, libc::IFF_MULTI_QUEUE | flags(queue)))
+            .collect()
     }
 
     /// Whether the device takes and gives trains of UDP.
@@ -77,6 +76,26 @@ impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+fn open(name: &str, more: libc::c_int) -> io::Result<Tun> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open("/dev/net/tun")?;
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | more;
+    let request = interface_request(name, flags as libc::c_short)?;
+    // SAFETY: the descriptor is a TUN clone device, TUNSETIFF reads one ifreq, and the
+    // reference is valid for the call.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw const request) };
+    Errno::result(done)?;
+    let udp_trains = offer(&file, UDP);
+    if !udp_trains {
+        // A kernel that refuses this too gives every packet alone and finished.
+        offer(&file, TCP);
+    }
+    Ok(Tun { file, udp_trains })
 }
 
 fn offer(file: &File, offloads: libc::c_ulong) -> bool {

@@ -14,6 +14,7 @@
 mod address;
 mod batch;
 mod control;
+mod steering;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,6 +26,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage,
 use control::Control;
 
 pub use batch::{Outgoing, Received, RecvBatch, SendBatch};
+pub use steering::Steering;
 
 /// Longest payload that a UDP header can announce, in bytes.
 pub const MAX_DATAGRAM: usize = 65_535;
@@ -44,6 +46,30 @@ impl Udp {
     /// # Errors
     /// The port is taken or needs a right.
     pub fn bind(port: u16) -> io::Result<Self> {
+        Self::open(port, false)
+    }
+
+    /// Binds several sockets to one port, a thread's each. Datagrams that `steering` does not send
+    /// to one of them come to one that a hash of their addresses chooses, always the same.
+    ///
+    /// # Errors
+    /// As for [`bind`](Self::bind).
+    pub fn bind_group(port: u16, count: usize, steering: Steering) -> io::Result<Vec<Self>> {
+        if count < 2 {
+            return Ok(vec![Self::bind(port)?]);
+        }
+        let first = Self::open(port, true)?;
+        let port = first.port()?;
+        let mut group = vec![first];
+        for _ in 1..count {
+            group.push(Self::open(port, true)?);
+        }
+        // Without it, more comes to where it does not belong, and is handed over.
+        let _by_hash_only = steering.attach(&group[0].socket, count);
+        Ok(group)
+    }
+
+    fn open(port: u16, shared: bool) -> io::Result<Self> {
         let (socket, dual) = match open(AddressFamily::Inet6) {
             Ok(socket) => (socket, true),
             Err(Errno::EAFNOSUPPORT) => (open(AddressFamily::Inet)?, false),
@@ -58,7 +84,9 @@ impl Udp {
             SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
         };
         forget_path_mtu(&socket)?;
+        hear_service_class(&socket, dual)?;
         enlarge_buffers(&socket);
+        socket::setsockopt(&socket, sockopt::ReusePort, &shared)?;
         socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(any))?;
         // Without it, datagrams come one by one.
         let _alone = socket::setsockopt(&socket, sockopt::UdpGroSegment, &true);
@@ -179,15 +207,37 @@ fn open(family: AddressFamily) -> nix::Result<OwnedFd> {
 /// kernel would keep, for minutes, the address of everyone behind a narrow path, and lose a
 /// datagram to learn it. IPv6 has no other way than to learn it (RFC 8200 section 5).
 fn forget_path_mtu(socket: &OwnedFd) -> nix::Result<()> {
-    let omit: libc::c_int = libc::IP_PMTUDISC_OMIT;
-    // SAFETY: the kernel reads one int, which lives as long as the call. On a socket of IPv6
-    // the option holds for mapped addresses.
+    // On a socket of IPv6 the option holds for mapped addresses.
+    set(
+        socket,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        libc::IP_PMTUDISC_OMIT,
+    )
+}
+
+/// Has the kernel tell the service class of what comes, of each family that the socket takes.
+fn hear_service_class(socket: &OwnedFd, dual: bool) -> nix::Result<()> {
+    set(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+    if dual {
+        set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+    }
+    Ok(())
+}
+
+fn set(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> nix::Result<()> {
+    // SAFETY: the kernel reads one int, which lives as long as the call.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            (&raw const omit).cast(),
+            level,
+            option,
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use rand_core::RngCore as _;
-
 use crate::initiation::Initiation;
 use crate::inner::{self, Inner};
 use crate::keys::Received;
@@ -12,19 +10,16 @@ use crate::responder::{Answer, Order, Over};
 use crate::session::{Role, Session};
 use crate::spec::INITIATION_LEN;
 use crate::tunnel::{Event, Tunnel, seal};
-use crate::{Outbox, Path, Refusal, icmp6};
+use crate::{Ecn, Outbox, Path, Refusal, icmp6};
 
 impl Tunnel {
     /// An initiation is for the responder.
     pub(crate) fn initiation(&mut self, path: Path, datagram: &[u8]) -> Result<(), Refusal> {
         let bytes: &[u8; INITIATION_LEN] =
             datagram.try_into().map_err(|_| Refusal::NotWireGuard)?;
-        let index = self.unused_index();
-        self.orders.push_back(Order::Answer(Initiation {
-            path,
-            bytes: *bytes,
-            index,
-        }));
+        let bytes = *bytes;
+        self.orders
+            .push_back(Order::Answer(Initiation { path, bytes }));
         Ok(())
     }
 
@@ -32,7 +27,8 @@ impl Tunnel {
     /// response goes out.
     ///
     /// # Errors
-    /// The peer is gone, or its session has lately come by the same index.
+    /// The peer is gone. Where the index is another's by chance, the initiation goes back to the
+    /// responder, for an answer with another index.
     pub fn handle_answer(
         &mut self,
         answer: Answer,
@@ -42,7 +38,7 @@ impl Tunnel {
         let Answer {
             peer,
             keys,
-            path,
+            initiation,
             response,
         } = answer;
         let slot = self.peers.slot(peer).ok_or(Refusal::TooLate)?;
@@ -50,7 +46,8 @@ impl Tunnel {
         if self.peers.find(Name::Index(keys.index)).is_some() {
             let index = keys.index;
             self.orders.push_back(Order::Forget(Over { peer, index }));
-            return Err(Refusal::TooLate);
+            self.orders.push_back(Order::Answer(initiation));
+            return Ok(());
         }
         let is_new = self.peers.change(slot, |session| match session {
             Some(session) => {
@@ -68,25 +65,16 @@ impl Tunnel {
         out.datagrams
             .room(response.len())
             .copy_from_slice(&response);
-        out.datagrams.keep(path, response.len());
+        out.datagrams
+            .keep((initiation.path, Ecn::NotEct), response.len());
         Ok(())
-    }
-
-    /// A new index for each handshake, so that nothing on the wire joins two of a peer.
-    fn unused_index(&mut self) -> u32 {
-        loop {
-            let index = self.random.next_u32() >> 8;
-            if self.peers.find(Name::Index(index)).is_none() {
-                return index;
-            }
-        }
     }
 
     /// A transport message: opened by the keys that its receiver index names. That it
     /// authenticated, keepalive or not, is what moves endpoint and count.
     pub(crate) fn transport(
         &mut self,
-        path: Path,
+        (path, ecn): (Path, Ecn),
         index: u32,
         datagram: &[u8],
         out: &mut Outbox,
@@ -114,7 +102,7 @@ impl Tunnel {
         match received {
             Received::Keepalive => Ok(()),
             Received::Malformed => Err(Refusal::InnerHeader),
-            Received::Packet(len) => self.inner_packet(slot, len, out, now),
+            Received::Packet(len) => self.inner_packet(slot, len, ecn, out, now),
         }
     }
 
@@ -123,13 +111,16 @@ impl Tunnel {
         &mut self,
         slot: u32,
         len: usize,
+        outer: Ecn,
         out: &mut Outbox,
         now: Instant,
     ) -> Result<(), Refusal> {
         let peer = self.peers.peer_mut(slot).ok_or(Refusal::UnknownIndex)?;
-        let session = peer.session.as_mut().ok_or(Refusal::UnknownIndex)?;
-        session.owe_answer();
-        let packet: &[u8] = out.packets.room(len);
+        peer.session
+            .as_mut()
+            .ok_or(Refusal::UnknownIndex)?
+            .owe_answer();
+        let packet = out.packets.room(len);
         let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
         if inner.source.is_ipv6() && !peer.has_ipv6() {
             self.refuse_ipv6(slot, inner, len, out, now);
@@ -141,6 +132,8 @@ impl Tunnel {
         if self.inside.is_peers(inner.destination) {
             return Err(Refusal::InnerDestination);
         }
+        let session = peer.session.as_mut().ok_or(Refusal::UnknownIndex)?;
+        session.mark(packet, outer).ok_or(Refusal::Congestion)?;
         out.packets.keep((), len);
         Ok(())
     }

@@ -19,8 +19,6 @@ use crate::spec::{CONSTRUCTION, IDENTIFIER, INITIATION_LEN};
 pub struct Initiation {
     pub(crate) path: Path,
     pub(crate) bytes: [u8; INITIATION_LEN],
-    /// The upper 24 bits of the receiver index that the answer shall have.
-    pub(crate) index: u32,
 }
 
 type Hmac = SimpleHmac<Blake2s256>;

@@ -11,6 +11,8 @@
 //!   frame    -> destination -> peer -> session? -> cut -> pad to 16 -> Tunn -> datagrams to the peer's endpoint
 //! ```
 //!
+//! A node has one tunnel, or several that share its peers between them, its shards.
+//!
 //! Handshakes are a [`Responder`]'s, which may be on another thread:
 //!
 //! ```text
@@ -30,6 +32,7 @@
 //! time stamp of its last handshake.
 
 mod config;
+mod ecn;
 mod gate;
 mod icmp6;
 mod inbound;
@@ -45,15 +48,18 @@ mod peers;
 mod refusal;
 mod responder;
 mod session;
+mod shard;
 mod spec;
 mod tunnel;
 mod wheel;
 
 pub use config::{Config, Prefix};
+pub use ecn::Ecn;
 pub use initiation::Initiation;
 pub use offload::{FRAME_HEADER, Frame};
 pub use outbox::{Datagram, Outbox, Path, Train};
 pub use peer::{AddressTaken, Enrolment, PeerId};
 pub use refusal::Refusal;
 pub use responder::{Answer, Order, Over, Responder};
+pub use shard::{MOST_SHARDS, SHARD_BYTE, SHARDED_KIND};
 pub use tunnel::{Event, Tunnel};

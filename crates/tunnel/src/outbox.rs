@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 
+use crate::Ecn;
 use crate::offload::Joiner;
 
 /// The two ends of a datagram's way.
@@ -20,15 +21,19 @@ pub struct Path {
 pub struct Datagram<'a> {
     /// Where to, and by which local address.
     pub path: Path,
+    /// What its header says of congestion.
+    pub ecn: Ecn,
     /// The UDP payload.
     pub bytes: &'a [u8],
 }
 
-/// Datagrams of one length to one path, as one segmented send wants them.
+/// Datagrams of one length and mark to one path, as one segmented send wants them.
 #[derive(Clone, Copy)]
 pub struct Train<'a> {
     /// Where to, and by which local address.
     pub path: Path,
+    /// What each header says of congestion.
+    pub ecn: Ecn,
     /// Length of each UDP payload but the last, which may be shorter, in bytes.
     pub segment: usize,
     /// The UDP payloads, one behind the other.
@@ -42,7 +47,7 @@ pub struct Train<'a> {
 /// stays: the caller bounds it by how much it hands in between two clearings.
 #[derive(Default)]
 pub struct Outbox {
-    pub(crate) datagrams: Arena<Path>,
+    pub(crate) datagrams: Arena<(Path, Ecn)>,
     pub(crate) packets: Arena<()>,
     joiner: Joiner,
 }
@@ -62,7 +67,7 @@ impl Outbox {
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         self.datagrams
             .iter()
-            .map(|(path, bytes)| Datagram { path, bytes })
+            .map(|((path, ecn), bytes)| Datagram { path, ecn, bytes })
     }
 
     /// The datagrams in the order in which they were made, neighbours together where one
@@ -71,13 +76,13 @@ impl Outbox {
         let mut datagrams = self.datagrams.iter().peekable();
         let mut start = 0;
         std::iter::from_fn(move || {
-            let (path, first) = datagrams.next()?;
+            let (label, first) = datagrams.next()?;
             let (segment, mut len, mut count) = (first.len(), first.len(), 1);
             let mut last = segment;
             while last == segment
                 && count < LONGEST_TRAIN
                 && let Some((_, next)) = datagrams.next_if(|(other, next)| {
-                    *other == path && next.len() <= segment && len + next.len() <= LONGEST_PAYLOAD
+                    *other == label && next.len() <= segment && len + next.len() <= LONGEST_PAYLOAD
                 })
             {
                 (last, count) = (next.len(), count + 1);
@@ -85,8 +90,10 @@ impl Outbox {
             }
             let bytes = &self.datagrams.bytes[start..start + len];
             start += len;
+            let (path, ecn) = label;
             Some(Train {
                 path,
+                ecn,
                 segment,
                 bytes,
             })
@@ -145,7 +152,7 @@ impl Outbox {
     /// Clears, and zeroes all memory that was used: addresses and plain text do not lie about
     /// while nothing comes that would overwrite them.
     pub fn scrub(&mut self) {
-        self.datagrams.scrub(Path::BLANK);
+        self.datagrams.scrub((Path::BLANK, Ecn::NotEct));
         self.packets.scrub(());
     }
 }
@@ -154,8 +161,8 @@ impl Outbox {
 const LONGEST_FRAME: usize = 1 + crate::offload::LONGEST_TRAIN;
 
 impl Path {
-    /// Overwrites all of a path: no variant of an address is longer.
-    const BLANK: Self = Self {
+    /// Nobody's, and it overwrites all of a path: no variant of an address is longer.
+    pub const BLANK: Self = Self {
         remote: SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0)),
         local: Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
     };

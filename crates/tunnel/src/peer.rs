@@ -10,6 +10,7 @@ use crate::session::{Role, Session};
 /// Names an enrolled peer; never used for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerId {
+    pub(crate) shard: u8,
     pub(crate) slot: u32,
     pub(crate) serial: u64,
 }

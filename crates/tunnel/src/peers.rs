@@ -10,6 +10,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::peer::{AddressTaken, Enrolment, Kind, Name, Peer, PeerId};
 use crate::session::{Role, Session};
+use crate::shard::{Owners, Shard};
 
 pub(crate) struct Peers {
     slots: Vec<Option<Peer>>,
@@ -17,6 +18,9 @@ pub(crate) struct Peers {
     directory: HashTable<Entry>,
     hasher: SipHasher13,
     next_serial: u64,
+    shard: Shard,
+    /// Of all shards.
+    owners: Owners,
 }
 
 /// The peer in a slot can be found by its name of a kind.
@@ -27,14 +31,17 @@ struct Entry {
 }
 
 impl Peers {
-    /// An empty table. `hash_key` keeps clients from choosing keys that collide.
-    pub fn new(hash_key: [u8; 16]) -> Self {
+    /// An empty table of a shard. `hash_key` keeps clients from choosing keys that collide; it and
+    /// `owners` are the same for all shards.
+    pub fn new(hash_key: [u8; 16], shard: Shard, owners: Owners) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             directory: HashTable::new(),
             hasher: SipHasher13::new_with_key(&hash_key),
             next_serial: 0,
+            shard,
+            owners,
         }
     }
 
@@ -54,14 +61,20 @@ impl Peers {
         self.slots[slot as usize] = peer;
         for kind in [Kind::Ipv4, Kind::Ipv6] {
             self.enter(Entry { slot, kind });
+            if let Some(hash) = self.shared_hash(Entry { slot, kind }) {
+                self.owners.enter(hash, self.shard.number);
+            }
         }
-        Ok(PeerId { slot, serial })
+        Ok(self.named(slot, serial))
     }
 
     /// Forgets the peer in a slot; its session must be gone.
     pub fn remove(&mut self, slot: u32) {
         for kind in [Kind::Ipv4, Kind::Ipv6] {
             self.strike(Entry { slot, kind });
+            if let Some(hash) = self.shared_hash(Entry { slot, kind }) {
+                self.owners.strike(hash, self.shard.number);
+            }
         }
         if let Some(peer) = self.slots.get_mut(slot as usize) {
             *peer = None;
@@ -94,6 +107,12 @@ impl Peers {
             .map(|entry| entry.slot)
     }
 
+    /// The shard that knows an address which this one does not.
+    pub fn find_owner(&self, address: Name) -> Option<u8> {
+        let owner = self.owners.find(self.hash(&address));
+        owner.filter(|&owner| owner != self.shard.number)
+    }
+
     /// The slot of a peer, if it is still enrolled.
     pub fn slot(&self, id: PeerId) -> Option<u32> {
         self.peer(id.slot)
@@ -104,7 +123,7 @@ impl Peers {
     /// The name of the peer in a slot.
     pub fn id(&self, slot: u32) -> Option<PeerId> {
         let serial = self.peer(slot)?.serial;
-        Some(PeerId { slot, serial })
+        Some(self.named(slot, serial))
     }
 
     pub fn peer(&self, slot: u32) -> Option<&Peer> {
@@ -117,6 +136,20 @@ impl Peers {
 
     pub fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
         self.peer_mut(slot)?.session.as_deref_mut()
+    }
+
+    fn named(&self, slot: u32, serial: u64) -> PeerId {
+        let shard = self.shard.number;
+        PeerId {
+            shard,
+            slot,
+            serial,
+        }
+    }
+
+    /// The hash of an address, if others want to find it.
+    fn shared_hash(&self, entry: Entry) -> Option<u64> {
+        self.hash_of(entry).filter(|_| self.shard.count > 1)
     }
 
     fn check_free(&self, enrolment: &Enrolment) -> Result<(), AddressTaken> {
@@ -184,6 +217,14 @@ mod tests {
 
     use super::*;
 
+    fn peers() -> Peers {
+        let shard = Shard {
+            number: 0,
+            count: 1,
+        };
+        Peers::new([1; 16], shard, Owners::default())
+    }
+
     fn enrolment(number: u32) -> Enrolment {
         let mut public_key = [0; 32];
         public_key[..4].copy_from_slice(&number.to_le_bytes());
@@ -198,7 +239,7 @@ mod tests {
     #[test]
     fn an_idle_peer_costs_at_most_512_bytes() {
         for count in [1_000, 10_000, 40_000] {
-            let mut peers = Peers::new([1; 16]);
+            let mut peers = peers();
             for number in 0..count {
                 peers.add(&enrolment(number)).unwrap();
             }
@@ -210,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_gone_is_found_by_none_of_its_names() {
-        let mut peers = Peers::new([1; 16]);
+        let mut peers = peers();
         let ids: Vec<_> = (0..100)
             .map(|number| peers.add(&enrolment(number)).unwrap())
             .collect();

@@ -27,6 +27,8 @@ pub enum Refusal {
     LowOrderKey,
     /// A peer with this public key is enrolled.
     KeyTaken,
+    /// What another shard owns, by its number: hand it there. Nothing of it was changed.
+    OfShard(u8),
     /// No live session has this receiver index.
     UnknownIndex,
     /// A message counter at or beyond the last one that a session may use.
@@ -41,6 +43,9 @@ pub enum Refusal {
     InnerSource,
     /// The inner destination lies in the peers' pools.
     InnerDestination,
+    /// A router on the way of the datagram met congestion, and the inner packet is none that would
+    /// tell its receiver so.
+    Congestion,
     /// IPv6 from a peer without IPv6.
     NoIpv6,
     /// No peer has this inner destination.

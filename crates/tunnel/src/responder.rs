@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hashbrown::HashTable;
 use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
 use siphasher::sip::SipHasher13;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -12,8 +13,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::gate::{Gate, Stopped};
 use crate::initiation::{Initiation, Reader, TimeStamp};
 use crate::keys::{Keys, Parties};
+use crate::shard::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
-use crate::{Outbox, Path, PeerId, Refusal};
+use crate::{Ecn, Outbox, PeerId, Refusal};
 
 /// What a [`Tunnel`](crate::Tunnel) wants of its [`Responder`].
 pub enum Order {
@@ -44,8 +46,15 @@ pub struct Over {
 pub struct Answer {
     pub(crate) peer: PeerId,
     pub(crate) keys: Box<Keys>,
-    pub(crate) path: Path,
+    pub(crate) initiation: Initiation,
     pub(crate) response: [u8; RESPONSE_LEN],
+}
+
+impl Answer {
+    /// The shard that it is for.
+    pub fn shard(&self) -> u8 {
+        self.peer.shard
+    }
 }
 
 /// The handshake side of a node: admits initiations, finds out whose they are, and answers each
@@ -55,7 +64,7 @@ pub struct Answer {
 /// handshake: an initiation that is not newer is a recorded one.
 ///
 /// - Input: [`carry_out`](Self::carry_out) with each order of [`Tunnel::poll_order`], in order;
-///   an answer goes to [`Tunnel::handle_answer`].
+///   an answer goes to [`Tunnel::handle_answer`] of the answer's [shard](Answer::shard).
 /// - Time: [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
 ///
 /// [`Tunnel::poll_order`]: crate::Tunnel::poll_order
@@ -64,8 +73,12 @@ pub struct Responder {
     private_key: StaticSecret,
     reader: Reader,
     gate: Gate,
-    /// By the slots of their names.
+    /// By their [places](Self::place).
     peers: Vec<Option<Known>>,
+    /// So many share the peers.
+    shards: u8,
+    /// For receiver indices.
+    random: ChaCha20Rng,
     directory: HashTable<u32>,
     hasher: SipHasher13,
 }
@@ -85,13 +98,19 @@ impl Responder {
     pub(crate) fn new(
         private_key: StaticSecret,
         hash_key: [u8; 16],
-        limiter_random: ChaCha20Rng,
+        mut random: ChaCha20Rng,
+        shards: u8,
     ) -> Self {
+        let mut seed = Zeroizing::new([0; 32]);
+        random.fill_bytes(&mut *seed);
+        let limiter_random = ChaCha20Rng::from_seed(*seed);
         Self {
             gate: Gate::new(&PublicKey::from(&private_key), limiter_random),
             reader: Reader::new(private_key.clone()),
             private_key,
             peers: Vec::new(),
+            shards,
+            random,
             directory: HashTable::new(),
             hasher: SipHasher13::new_with_key(&hash_key),
         }
@@ -122,7 +141,7 @@ impl Responder {
                 self.forget(&over);
                 Ok(None)
             }
-            Order::Answer(initiation) => self.answer(&initiation, out, now).map(Some),
+            Order::Answer(initiation) => self.answer(initiation, out, now).map(Some),
         }
     }
 
@@ -144,17 +163,17 @@ impl Responder {
     /// it makes stays half open, unknown to the counter and without endpoint.
     fn answer(
         &mut self,
-        initiation: &Initiation,
+        initiation: Initiation,
         out: &mut Outbox,
         now: Instant,
     ) -> Result<Answer, Refusal> {
-        let Initiation { path, bytes, index } = initiation;
+        let Initiation { path, bytes } = &initiation;
         let cookie = out.datagrams.room(COOKIE_REPLY_LEN);
         match self.gate.admit(path.remote.ip(), bytes, cookie, now) {
             Ok(()) => {}
             Err(Stopped::Refused(refusal)) => return Err(refusal),
             Err(Stopped::Cookie) => {
-                out.datagrams.keep(*path, COOKIE_REPLY_LEN);
+                out.datagrams.keep((*path, Ecn::NotEct), COOKIE_REPLY_LEN);
                 return Err(Refusal::CookieDemanded);
             }
         }
@@ -165,18 +184,24 @@ impl Responder {
         if known.latest.is_some_and(|(latest, _)| timestamp <= latest) {
             return Err(Refusal::Handshake);
         }
+        let shard = Shard {
+            number: known.peer.shard,
+            count: self.shards,
+        };
+        // A new one for each handshake: but for the shard, nothing on the wire joins two of a peer.
+        let index = shard.index(self.random.next_u32() >> 8);
         let parties = Parties {
             private_key: &self.private_key,
             public_key: &known.public_key,
             preshared_key: &known.preshared_key,
         };
-        let (keys, response) = Keys::answer(parties, *index, self.gate.for_tunn(), bytes, now)
+        let (keys, response) = Keys::answer(parties, index, self.gate.for_tunn(), bytes, now)
             .ok_or(Refusal::Handshake)?;
-        known.latest = Some((timestamp, *index));
+        known.latest = Some((timestamp, index));
         Ok(Answer {
             peer: known.peer,
             keys,
-            path: *path,
+            initiation,
             response,
         })
     }
@@ -197,7 +222,8 @@ impl Responder {
         if public_key == *own.as_bytes() || self.find(&public_key).is_some() {
             return Err(Refusal::KeyTaken);
         }
-        let slot = peer.slot as usize;
+        let place = self.place(peer);
+        let slot = place as usize;
         if self.peers.len() <= slot {
             self.peers.resize_with(slot + 1, || None);
         }
@@ -214,29 +240,35 @@ impl Responder {
             hasher,
             ..
         } = self;
-        directory.insert_unique(hasher.hash(&public_key), peer.slot, |&slot| {
+        directory.insert_unique(hasher.hash(&public_key), place, |&slot| {
             slot_ref(peers, slot).map_or(0, |known| hasher.hash(&known.public_key))
         });
         Ok(())
     }
 
     fn remove(&mut self, peer: PeerId) {
-        let Some(known) = slot_ref(&self.peers, peer.slot).filter(|known| known.peer == peer)
-        else {
+        let place = self.place(peer);
+        let Some(known) = slot_ref(&self.peers, place).filter(|known| known.peer == peer) else {
             return;
         };
         let hash = self.hasher.hash(&known.public_key);
-        if let Ok(found) = self.directory.find_entry(hash, |&slot| slot == peer.slot) {
+        if let Ok(found) = self.directory.find_entry(hash, |&slot| slot == place) {
             found.remove();
         }
-        self.peers[peer.slot as usize] = None;
+        self.peers[place as usize] = None;
     }
 
     fn forget(&mut self, over: &Over) {
-        let known = slot_mut(&mut self.peers, over.peer.slot);
+        let place = self.place(over.peer);
+        let known = slot_mut(&mut self.peers, place);
         if let Some(known) = known.filter(|known| known.peer == over.peer) {
             known.latest = known.latest.filter(|&(_, index)| index != over.index);
         }
+    }
+
+    /// Where a peer is kept: the slots of the shards by turns.
+    fn place(&self, peer: PeerId) -> u32 {
+        peer.slot * u32::from(self.shards) + u32::from(peer.shard)
     }
 
     fn find(&self, public_key: &[u8; 32]) -> Option<u32> {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Path;
 use crate::keys::{Keys, Received};
 use crate::spec::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, TRANSPORT_OVERHEAD};
+use crate::{Ecn, Path};
 
 /// ICMPv6 errors to one peer a second (RFC 4443 section 2.4 (f) wants a limit).
 const ERRORS_PER_SECOND: u8 = 10;
@@ -21,6 +21,8 @@ pub(crate) struct Session {
     /// Whether data has come since.
     owes_answer: bool,
     errors: Allowance,
+    /// Whether the peer has copied a packet's ECN field outwards, so that it reads ours.
+    reads_ecn: bool,
 }
 
 /// What a peer has keys for.
@@ -61,6 +63,7 @@ impl Session {
                 left: 0,
                 until: now,
             },
+            reads_ecn: false,
         }
     }
 
@@ -117,6 +120,27 @@ impl Session {
     /// Notes that the last packet heard was data, which wants some answer.
     pub fn owe_answer(&mut self) {
         self.owes_answer = true;
+    }
+
+    /// Puts what the outer header said of congestion into the packet that came under it; `None` if
+    /// the packet must not go on.
+    pub fn mark(&mut self, packet: &mut [u8], outer: Ecn) -> Option<()> {
+        if outer == Ecn::NotEct {
+            return Some(());
+        }
+        let inner = Ecn::of(packet);
+        self.reads_ecn |= inner != Ecn::NotEct;
+        inner.after(outer)?.write(packet);
+        Some(())
+    }
+
+    /// What the outer header of a packet to this peer says of congestion.
+    pub fn outer_ecn(&self, packet: &[u8]) -> Ecn {
+        if self.reads_ecn {
+            Ecn::of(packet)
+        } else {
+            Ecn::NotEct
+        }
     }
 
     /// Seals a packet, or nothing for a keepalive, into a room that is `TRANSPORT_OVERHEAD` longer.

@@ -16,9 +16,10 @@ use crate::peer::Name;
 use crate::peers::Peers;
 use crate::responder::{Order, Over, Responder};
 use crate::session::Session;
+use crate::shard::{MOST_SHARDS, Owners, Shard};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::wheel::Wheel;
-use crate::{AddressTaken, Config, Enrolment, Frame, Outbox, Path, PeerId, Refusal};
+use crate::{AddressTaken, Config, Ecn, Enrolment, Frame, Outbox, Path, PeerId, Refusal};
 
 /// What the counter must hear of. No key, address or other value of a peer crosses here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub enum Event {
     SessionDown(PeerId),
 }
 
-/// WireGuard for many peers, without I/O.
+/// WireGuard for many peers, without I/O: those of one shard.
 ///
 /// - Commands: [`add_peer`](Self::add_peer), [`end_session`](Self::end_session),
 ///   [`remove_peer`](Self::remove_peer).
@@ -40,11 +41,12 @@ pub enum Event {
 ///   [`poll_event`](Self::poll_event), hand what [`poll_order`](Self::poll_order) gives to the
 ///   [`Responder`], and ask `poll_timeout` again.
 ///
-/// `now` never goes back. A refused input changed nothing that a peer could notice.
+/// `now` never goes back. A refused input changed nothing that a peer could notice. What is
+/// refused as [another shard's](Refusal::OfShard) is for that shard's tunnel.
 pub struct Tunnel {
     pub(crate) inside: Inside,
     public_key: PublicKey,
-    pub(crate) random: ChaCha20Rng,
+    shard: Shard,
     pub(crate) peers: Peers,
     pub(crate) wheel: Wheel,
     events: VecDeque<Event>,
@@ -52,33 +54,43 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel without peers, and who answers its initiations. All randomness of ours comes from
-    /// `seed`.
-    pub fn new(config: Config, seed: [u8; 32]) -> (Self, Responder) {
+    /// Tunnels without peers, so many as there are `shards` (one at least, [`MOST_SHARDS`] at
+    /// most), and who answers the initiations of all. All randomness of ours comes from `seed`.
+    pub fn shards(config: &Config, seed: [u8; 32], shards: u8) -> (Vec<Self>, Responder) {
+        let count = shards.clamp(1, MOST_SHARDS);
         let private_key = StaticSecret::from(*config.private_key);
         let public_key = PublicKey::from(&private_key);
         let mut random = ChaCha20Rng::from_seed(seed);
         let mut hash_key = [0; 16];
         random.fill_bytes(&mut hash_key);
-        let mut limiter_seed = [0; 32];
-        random.fill_bytes(&mut limiter_seed);
-        let limiter_random = ChaCha20Rng::from_seed(limiter_seed);
-        let responder = Responder::new(private_key, hash_key, limiter_random);
-        let tunnel = Self {
-            peers: Peers::new(hash_key),
-            wheel: Wheel::default(),
-            events: VecDeque::new(),
-            orders: VecDeque::new(),
-            inside: Inside {
-                mtu: config.mtu.into(),
-                ipv4: config.ipv4,
-                ipv6: config.ipv6,
-                pools: config.pools,
-            },
-            public_key,
-            random,
-        };
-        (tunnel, responder)
+        let owners = Owners::default();
+        let tunnels = (0..count).map(|number| {
+            let shard = Shard { number, count };
+            Self {
+                shard,
+                peers: Peers::new(hash_key, shard, owners.clone()),
+                wheel: Wheel::default(),
+                events: VecDeque::new(),
+                orders: VecDeque::new(),
+                inside: Inside {
+                    mtu: config.mtu.into(),
+                    ipv4: config.ipv4,
+                    ipv6: config.ipv6,
+                    pools: config.pools.clone(),
+                },
+                public_key,
+            }
+        });
+        let tunnels = tunnels.collect();
+        (
+            tunnels,
+            Responder::new(private_key, hash_key, random, count),
+        )
+    }
+
+    /// Which of the node's tunnels it is, from 0.
+    pub fn shard(&self) -> u8 {
+        self.shard.number
     }
 
     /// The node's static public key.
@@ -122,13 +134,15 @@ impl Tunnel {
         }
     }
 
-    /// Takes one datagram from the network. Whatever it holds, this does not panic.
+    /// Takes one datagram from the network, and what its header said of congestion. Whatever it
+    /// holds, this does not panic.
     ///
     /// # Errors
     /// Why the datagram went no further.
     pub fn handle_datagram(
         &mut self,
         path: Path,
+        ecn: Ecn,
         datagram: &mut [u8],
         out: &mut Outbox,
         now: Instant,
@@ -139,13 +153,16 @@ impl Tunnel {
                 Err(Refusal::CounterExhausted)
             }
             Message::Transport { receiver, .. } => {
-                self.transport(path, receiver >> 8, datagram, out, now)
+                let index = receiver >> 8;
+                self.shard.check(index)?;
+                self.transport((path, ecn), index, datagram, out, now)
             }
         }
     }
 
     /// Takes one frame from the TUN device, for the peer that has its destination: one packet, or
-    /// a train of one flow, which is cut into its packets. The frame's bytes are spent.
+    /// a train of one flow, which is cut into its packets. The frame's bytes are spent, unless it
+    /// is another shard's.
     ///
     /// # Errors
     /// Why the frame went no further. Nothing is kept for a peer that has no session.
@@ -159,7 +176,10 @@ impl Tunnel {
         let packet = buffer.get(..len).ok_or(Refusal::InnerHeader)?;
         let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
         let destination = Name::from(inner.destination);
-        let slot = self.peers.find(destination).ok_or(Refusal::NoSuchAddress)?;
+        let Some(slot) = self.peers.find(destination) else {
+            let owner = self.peers.find_owner(destination);
+            return Err(owner.map_or(Refusal::NoSuchAddress, Refusal::OfShard));
+        };
         self.end_if_over(slot, now);
         let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
         let mtu = self.inside.mtu;
@@ -248,7 +268,7 @@ impl Tunnel {
             return false;
         };
         if let Some(path) = session.tick(out.datagrams.room(Session::TICK_ROOM), now) {
-            out.datagrams.keep(path, Session::TICK_ROOM);
+            out.datagrams.keep((path, Ecn::NotEct), Session::TICK_ROOM);
         }
         if session.has_old_keys(now) {
             self.peers.change(slot, |session| {
@@ -279,10 +299,11 @@ pub(crate) fn seal(
     let mut behind = [0; PADDING];
     behind[..padding.len()].copy_from_slice(padding);
     padding.fill(0);
+    let ecn = session.outer_ecn(packet);
     let room = out.datagrams.room(padded + TRANSPORT_OVERHEAD);
     let sent = session.send(packet, room, now).ok_or(Refusal::NoSession);
     packet[len..].copy_from_slice(&behind[..padded - len]);
     let (path, len) = sent?;
-    out.datagrams.keep(path, len);
+    out.datagrams.keep((path, ecn), len);
     Ok(())
 }

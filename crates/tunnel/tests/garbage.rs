@@ -91,6 +91,27 @@ proptest! {
     }
 
     #[test]
+    fn a_train_cut_at_the_wrong_places_gives_none_but_whole_datagrams(
+        lengths in proptest::collection::vec(0..200_usize, 1..8),
+        segment in 1..600_usize,
+    ) {
+        let mut node = Node::new();
+        node.enrol(2, false);
+        let mut client = node.connect(2);
+        let packets: Vec<_> = lengths
+            .iter()
+            .map(|&len| ipv4_packet(ipv4(2), INTERNET, &vec![7; len]))
+            .collect();
+        let train: Vec<u8> = packets.iter().flat_map(|packet| client.seal(packet)).collect();
+        for piece in train.chunks(segment) {
+            let _ = node.take(2, piece);
+        }
+        let came = node.packets();
+        let mut sent = packets.iter();
+        prop_assert!(came.iter().all(|packet| sent.any(|other| other == packet)));
+    }
+
+    #[test]
     fn a_packet_from_the_tun_device_that_is_none_is_dropped(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
     ) {

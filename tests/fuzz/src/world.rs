@@ -103,9 +103,9 @@ fn far_node() -> Node {
         ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
         pools: pools.into_iter().flatten().collect(),
     };
-    let (tunnel, responder) = Tunnel::new(config, [2; 32]);
+    let (mut tunnels, responder) = Tunnel::shards(&config, [2; 32], 1);
     let mut node = Node {
-        tunnel,
+        tunnel: tunnels.remove(0),
         responder,
         out: Outbox::new(),
         now: Instant::now(),

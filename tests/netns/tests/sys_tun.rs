@@ -161,3 +161,44 @@ fn the_device_goes_with_its_descriptor() {
     drop((tun, socket));
     assert!(!namespace.attempt("ip link show mayfly0").status.success());
 }
+
+#[test]
+fn a_flow_comes_back_by_the_queue_that_it_was_written_to() {
+    let namespace = Namespace::new("tun");
+    namespace.run("sysctl -q -w net.ipv6.conf.default.disable_ipv6=1");
+    let (queues, socket) = namespace.within(|| {
+        let queues = Tun::create_queues(NAME, 2).unwrap();
+        link::add_address(NAME, OURS.into(), 24).unwrap();
+        link::set_up(NAME, None).unwrap();
+        (queues, UdpSocket::bind((OURS, PORT)).unwrap())
+    });
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    for port in 1_000..1_064_u16 {
+        let own = &queues[usize::from(port % 2)];
+        own.write(&[IoSlice::new(&datagram_from(port))]);
+        let (_, from) = socket.recv_from(&mut [0; 8]).unwrap();
+        assert_eq!(from, (THEIRS, port).into());
+        socket.send_to(b"back", from).unwrap();
+        let frame = read(own);
+        assert_eq!(frame[HEADERS..], *b"back");
+        let other = &queues[usize::from((port + 1) % 2)];
+        assert_eq!(other.read(&mut [0; 100]).unwrap(), None);
+    }
+}
+
+/// A frame with one datagram without a checksum (RFC 768) to the socket.
+fn datagram_from(port: u16) -> Vec<u8> {
+    let mut frame = vec![0; FRAME_HEADER];
+    frame.extend([0x45, 0, 0, 29, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+    frame.extend(THEIRS.octets());
+    frame.extend(OURS.octets());
+    let words = frame[FRAME_HEADER..].as_chunks::<2>().0.iter();
+    let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame[FRAME_HEADER + 10..][..2].copy_from_slice(&checksum.to_be_bytes());
+    for number in [port, PORT, 9, 0] {
+        frame.extend(number.to_be_bytes());
+    }
+    frame.push(7);
+    frame
+}

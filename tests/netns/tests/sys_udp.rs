@@ -1,10 +1,12 @@
 //! The UDP socket against a real kernel.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use mayfly_netns::{Namespace, veth};
-use mayfly_sys::udp::{Outgoing, RecvBatch, SendBatch, Udp};
+use mayfly_sys::udp::{Outgoing, RecvBatch, SendBatch, Steering, Udp};
+use nix::poll::{PollFd, PollFlags, poll};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -39,12 +41,8 @@ fn socket_in(client: &Namespace, address: &str) -> UdpSocket {
 
 /// Waits until something is there, and takes it.
 fn receive(udp: &Udp, batch: &mut RecvBatch) -> usize {
-    use std::os::fd::AsFd as _;
-    let mut poll = [nix::poll::PollFd::new(
-        udp.as_fd(),
-        nix::poll::PollFlags::POLLIN,
-    )];
-    nix::poll::poll(&mut poll, 5_000u16).unwrap();
+    let mut descriptors = [PollFd::new(udp.as_fd(), PollFlags::POLLIN)];
+    poll(&mut descriptors, 5_000u16).unwrap();
     udp.recv_batch(batch).unwrap()
 }
 
@@ -54,6 +52,7 @@ fn echo_once(udp: &Udp, batch: &mut RecvBatch) -> usize {
     let answers = batch.iter_mut().map(|train| Outgoing {
         remote: train.remote,
         local: train.local,
+        ecn: train.ecn,
         segment: train.segment,
         bytes: train.bytes,
     });
@@ -66,6 +65,7 @@ fn train(remote: SocketAddr, segment: usize, bytes: &[u8]) -> Outgoing<'_> {
     Outgoing {
         remote,
         local: None,
+        ecn: 0,
         segment,
         bytes,
     }
@@ -189,4 +189,104 @@ fn a_train_crosses_whole_and_comes_out_as_it_was_cut() {
     }
     batch.scrub();
     assert_eq!(batch.iter_mut().count(), 0);
+}
+
+#[test]
+fn marks_of_congestion_cross_with_whole_trains_and_no_service_class_does() {
+    let (server, client) = server_and_client();
+    let udp = server.within(|| Udp::bind(0).unwrap());
+    let other = client.within(|| Udp::bind(0).unwrap());
+    let port = udp.port().unwrap();
+    let mut batch = RecvBatch::new(4);
+    for to in ["192.0.2.1", "2001:db8::1"] {
+        let to = SocketAddr::new(ip(to), port);
+        for ecn in 0..4 {
+            let outgoing = Outgoing {
+                ecn,
+                ..train(to, 1_000, &[7; 3_000])
+            };
+            other.send_batch(&mut SendBatch::default(), [outgoing].into_iter());
+            assert_eq!(receive(&udp, &mut batch), 1);
+            let train = batch.iter_mut().next().unwrap();
+            assert_eq!((train.ecn, train.segment), (ecn, 1_000), "to {to}");
+        }
+        let stock = socket_in(
+            &client,
+            if to.is_ipv4() {
+                "192.0.2.9"
+            } else {
+                "2001:db8::9"
+            },
+        );
+        setsockopt_class(&stock, to, 46 << 2 | 2);
+        stock.send_to(b"urgent", to).unwrap();
+        assert_eq!(echo_once(&udp, &mut batch), 1);
+        assert_eq!(batch.iter_mut().next().unwrap().ecn, 2);
+        assert_eq!(stock.recv(&mut [0; 8]).unwrap(), 6);
+    }
+}
+
+fn setsockopt_class(socket: &UdpSocket, to: SocketAddr, class: i32) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    match to {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4Tos, &class).unwrap(),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6TClass, &class).unwrap(),
+    }
+}
+
+#[test]
+fn a_datagram_comes_to_the_socket_that_it_names_and_others_to_always_the_same() {
+    const GROUP: usize = 3;
+    let (server, client) = server_and_client();
+    let steering = Steering { kind: 4, at: 5 };
+    let group = server.within(|| Udp::bind_group(0, GROUP, steering).unwrap());
+    let port = group[0].port().unwrap();
+    let mut batch = RecvBatch::new(64);
+    let mut whose = |datagram: &[u8]| {
+        let mut descriptors = group
+            .iter()
+            .map(|udp| PollFd::new(udp.as_fd(), PollFlags::POLLIN))
+            .collect::<Vec<_>>();
+        assert_eq!(poll(&mut descriptors, 5_000u16).unwrap(), 1);
+        let got = |udp: &Udp| udp.recv_batch(&mut batch).unwrap() == 1;
+        let at = group.iter().position(got).unwrap();
+        let train = batch.iter_mut().next().unwrap();
+        assert!(train.bytes == datagram);
+        at
+    };
+    for (from, to) in [("192.0.2.9", "192.0.2.1"), ("2001:db8::9", "2001:db8::1")] {
+        for byte in [0, 1, 2, 3, 4, 5, 250, 255] {
+            let socket = socket_in(&client, from);
+            let datagram = [4, 0, 0, 0, 77, byte, 9, 9, 9];
+            socket.send_to(&datagram, (ip(to), port)).unwrap();
+            assert_eq!(whose(&datagram), usize::from(byte) % GROUP, "{to} {byte}");
+        }
+        let socket = socket_in(&client, from);
+        let at: Vec<_> = (0..10)
+            .map(|number| {
+                let other = [1, 0, 0, 0, number, number];
+                socket.send_to(&other, (ip(to), port)).unwrap();
+                whose(&other)
+            })
+            .collect();
+        assert_eq!(at, [at[0]; 10]);
+        socket.send_to(&[4], (ip(to), port)).unwrap();
+        whose(&[4]);
+    }
+}
+
+#[test]
+fn all_sockets_of_a_group_answer_from_its_port() {
+    let (server, client) = server_and_client();
+    let steering = Steering { kind: 4, at: 5 };
+    let group = server.within(|| Udp::bind_group(0, 2, steering).unwrap());
+    let socket = socket_in(&client, "192.0.2.9");
+    let here = socket.local_addr().unwrap();
+    let port = group[0].port().unwrap();
+    for udp in &group {
+        let outgoing = train(here, 1, b"!");
+        udp.send_batch(&mut SendBatch::default(), [outgoing].into_iter());
+        let (_, from) = socket.recv_from(&mut [0; 8]).unwrap();
+        assert_eq!(from.port(), port);
+    }
 }

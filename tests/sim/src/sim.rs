@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use mayfly_tunnel::{
-    Config, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, Prefix, Refusal, Responder, Tunnel,
+    Config, Ecn, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, Prefix, Refusal, Responder,
+    Tunnel,
 };
 use mock_instant::MockClock;
 use rand_chacha::ChaCha20Rng;
@@ -82,9 +83,9 @@ impl Sim {
                 .into_iter()
                 .collect(),
         };
-        let (tunnel, responder) = Tunnel::new(config, [1; 32]);
+        let (mut tunnels, responder) = Tunnel::shards(&config, [1; 32], 1);
         Self {
-            tunnel,
+            tunnel: tunnels.remove(0),
             responder,
             clients: Vec::new(),
             latency: Duration::from_millis(20),
@@ -187,9 +188,9 @@ impl Sim {
     /// Somebody on the way sends a datagram to the node, as from a path; it arrives at once.
     pub fn inject(&mut self, path: Path, bytes: &[u8]) -> Result<(), Refusal> {
         let now = self.now();
-        let taken = self
-            .tunnel
-            .handle_datagram(path, &mut bytes.to_vec(), &mut self.out, now);
+        let taken =
+            self.tunnel
+                .handle_datagram(path, Ecn::NotEct, &mut bytes.to_vec(), &mut self.out, now);
         let answered = self.carry_out_orders();
         self.carry_out();
         taken.and(answered)

@@ -7,11 +7,13 @@ use mayfly_wire::token::Claims;
 use mayfly_wire::{TICKET_LEN, Ticket};
 
 use super::*;
+use crate::datapath::CommandQueue;
 use crate::settings::{Settings, TokenKey};
 
 /// A control, and the account service at the other end of its reporter.
 struct Node {
     control: Control,
+    commands: CommandQueue,
     service: KeyPair,
     clock: Clock,
     now: Instant,
@@ -24,17 +26,19 @@ impl Node {
         let pinned = TokenKey(service.public_key_raw().try_into().unwrap());
         let key = PublicKey([9; 32]);
         let (clock, now) = (Clock::from_system(), Instant::now());
+        let commands = CommandQueue::new().unwrap();
         let control = Control::new(Parts {
             registry: Registry::new(&settings.pools, key, [1; 32]),
             verifier: Verifier::new(&[pinned]),
             offer: Offer::new(&settings, key),
             reporter: Reporter::new([2; 32], now),
-            commands: Commands::new().unwrap(),
+            commands: Commands::to(vec![commands.clone()]),
             clock: clock.clone(),
             when_unreachable,
         });
         Self {
             control,
+            commands,
             service,
             clock,
             now,
@@ -65,7 +69,7 @@ impl Node {
     /// Enrols a key, whose session begins.
     fn live(&mut self, ticket: u8, lasts: u64) -> EnrolmentId {
         self.enrol(ticket, lasts).unwrap();
-        let id = match self.control.commands.take().pop() {
+        let id = match self.commands.take().pop() {
             Some(Command::Add(id, _)) => id,
             _ => panic!("the packet thread was not told"),
         };
@@ -103,7 +107,7 @@ impl Node {
 
     /// Whether the packet thread was told to forget somebody.
     fn has_removed(&self) -> bool {
-        let commands = self.control.commands.take();
+        let commands = self.commands.take();
         commands
             .iter()
             .any(|command| matches!(command, Command::Remove(_)))
@@ -132,7 +136,7 @@ fn a_session_that_begins_after_its_release_is_none() {
     let mut node = Node::new(WhenUnreachable::Admit);
     node.reach();
     let granted = node.enrol(1, 3600).unwrap();
-    let Some(Command::Add(id, _)) = node.control.commands.take().pop() else {
+    let Some(Command::Add(id, _)) = node.commands.take().pop() else {
         panic!("the packet thread was not told");
     };
     let key = PublicKey([1; 32]);
@@ -164,7 +168,7 @@ fn while_the_service_is_away_a_live_session_outlives_its_token_and_an_idle_enrol
     let mut node = Node::new(WhenUnreachable::Admit);
     let live = node.live(1, 1);
     node.enrol(2, 1).unwrap();
-    node.control.commands.take();
+    node.commands.take();
     node.clock.set(node.clock.unix_seconds() + 1);
     node.tick_after(5);
     assert!(node.has_removed(), "the idle one has ended");
@@ -183,15 +187,12 @@ fn nobody_new_is_admitted_while_the_service_is_away_if_the_operator_says_so() {
     assert_eq!(node.enrol(1, 3600).err(), Some(Refusal::AccountsAway));
     node.reach();
     node.enrol(1, 3600).unwrap();
-    let Some(Command::Add(id, _)) = node.control.commands.take().pop() else {
+    let Some(Command::Add(id, _)) = node.commands.take().pop() else {
         panic!("the packet thread was not told");
     };
     node.control.handle_reach(Reach::Away);
     node.control.handle_notice(Notice::SessionUp(id), node.now);
-    assert!(matches!(
-        node.control.commands.take()[..],
-        [Command::End(_)]
-    ));
+    assert!(matches!(node.commands.take()[..], [Command::End(_)]));
 }
 
 #[test]

@@ -10,15 +10,17 @@ use mayfly_sys::udp::{SendBatch, Udp};
 use mayfly_tunnel::{Outbox, Responder};
 
 use super::messages::{Answers, Orders};
-use super::{patience, send};
+use super::residue::Residue;
+use super::send;
 use crate::stack;
 
 /// Everything that the handshake thread owns, and its ends of what it shares.
 pub struct Handshakes {
     responder: Responder,
     orders: Orders,
-    answers: Answers,
-    /// For cookies. Responses are the packet thread's to send: not before it can open what a
+    /// To each packet thread.
+    answers: Vec<Answers>,
+    /// For cookies. Responses are the packet threads' to send: not before it can open what a
     /// client sends next.
     udp: Arc<Udp>,
     cookies: Outbox,
@@ -34,7 +36,7 @@ impl Handshakes {
     pub fn new(
         responder: Responder,
         orders: Orders,
-        answers: Answers,
+        answers: Vec<Answers>,
         udp: Arc<Udp>,
     ) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -55,12 +57,14 @@ impl Handshakes {
 
     /// Answers initiations, in the order in which they came, for ever.
     pub fn run(mut self) {
+        let mut residue = Residue::default();
         loop {
-            let patience = patience(self.responder.poll_timeout());
-            // Only a signal makes it fail; then there is nothing, and it is asked again.
-            let _ = self.epoll.wait(&mut [EpollEvent::empty()], patience);
+            let mut events = [EpollEvent::empty()];
+            let deadline = self.responder.poll_timeout();
+            // It cannot fail; if it does, there is nothing, and it is asked again.
+            let _ = residue.wait(&self.epoll, &mut events, deadline, stack::scrub);
+            residue.expect(Instant::now());
             self.turn();
-            stack::scrub();
         }
     }
 
@@ -72,8 +76,11 @@ impl Handshakes {
             // One at a time: a client does not wait for those behind it.
             let now = Instant::now();
             // Why an initiation goes no further is for tests: nobody is told.
-            if let Ok(Some(answer)) = self.responder.carry_out(order, &mut self.cookies, now) {
-                self.answers.send(answer);
+            let answer = self.responder.carry_out(order, &mut self.cookies, now);
+            if let Ok(Some(answer)) = answer
+                && let Some(answers) = self.answers.get(usize::from(answer.shard()))
+            {
+                answers.send(answer);
             }
         }
         self.send_cookies();

@@ -5,7 +5,7 @@ use mayfly_tunnel::{Answer, Order};
 use super::queue::Queue;
 use crate::enrolment::{EnrolmentId, Peer};
 
-/// What the control thread asks of the packet thread.
+/// What the control thread asks of a packet thread.
 pub enum Command {
     /// Take a peer.
     Add(EnrolmentId, Peer),
@@ -15,7 +15,7 @@ pub enum Command {
     End(EnrolmentId),
 }
 
-/// What the control thread hears from the packet thread: no key, address or volume.
+/// What the control thread hears from a packet thread: no key, address or volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// The enrolment's session counts from now.
@@ -24,9 +24,34 @@ pub enum Notice {
     SessionDown(EnrolmentId),
 }
 
-/// Control thread to packet thread.
-pub type Commands = Queue<Command>;
-/// Packet thread to handshake thread.
+/// Control thread to packet threads. Each peer has one, the same for as long as it is enrolled.
+pub struct Commands(Vec<CommandQueue>);
+/// Control thread to one packet thread.
+pub type CommandQueue = Queue<Command>;
+
+/// Packet threads to handshake thread.
 pub type Orders = Queue<Order>;
-/// Handshake thread to packet thread.
+/// Handshake thread to a packet thread.
 pub type Answers = Queue<Answer>;
+
+impl Commands {
+    /// To the threads that take from these queues; there must be one.
+    pub fn to(queues: Vec<CommandQueue>) -> Self {
+        Self(queues)
+    }
+
+    /// Sends a command to the thread that has, or shall have, the peer.
+    pub fn send(&self, command: Command) {
+        if let Some(queue) = self.0.get(command.enrolment().share(self.0.len())) {
+            queue.send(command);
+        }
+    }
+}
+
+impl Command {
+    fn enrolment(&self) -> EnrolmentId {
+        match self {
+            Self::Add(id, _) | Self::Remove(id) | Self::End(id) => *id,
+        }
+    }
+}

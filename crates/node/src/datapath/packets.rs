@@ -1,24 +1,20 @@
-//! The loop of the packet thread.
+//! The loop of a packet thread.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use tokio::sync::mpsc::UnboundedSender;
-use zeroize::Zeroizing;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use mayfly_sys::tun::Tun;
 use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
-use mayfly_tunnel::{Enrolment, Event, Frame, Order, Outbox, Path, PeerId, Tunnel};
+use mayfly_tunnel::{Ecn, Frame, Order, Outbox, Path, Refusal, Tunnel};
 
-use super::messages::{Answers, Command, Commands, Notice, Orders};
-use super::{patience, send};
-use crate::enrolment::{EnrolmentId, Peer};
-use crate::janitor::Janitor;
+use super::members::Members;
+use super::messages::{Answers, CommandQueue, Orders};
+use super::parcels::{Inbox, Parcel, Parcels};
+use super::residue::Residue;
+use super::send;
 use crate::stack;
 
 /// Trains that are taken in at once. It bounds the outbox, and how long one descriptor keeps
@@ -32,35 +28,36 @@ const ENOUGH: usize = 128 * 1024;
 /// does a handshake in less than a millisecond, and a client begins anew after five seconds.
 const INITIATIONS: usize = 1_024;
 
-/// What the packet thread waits for, and where it writes.
+/// What a packet thread waits for, and where it writes.
 pub struct Descriptors {
+    /// Its socket of the WireGuard port.
     pub udp: Arc<Udp>,
+    /// Its queue of the TUN device.
     pub tun: Tun,
-    pub commands: Commands,
+    /// What the control thread wants.
+    pub commands: CommandQueue,
+    /// To the handshake thread.
     pub orders: Orders,
+    /// From it.
     pub answers: Answers,
-    pub janitor: Janitor,
+    /// What each packet thread is handed by the others; its own is the one of its shard.
+    pub inboxes: Vec<Inbox>,
 }
 
-/// Everything that the packet thread owns.
+/// Everything that a packet thread owns.
 pub struct Packets {
     tunnel: Tunnel,
     descriptors: Descriptors,
     datagrams: RecvBatch,
     frame: Frame,
     batch: SendBatch,
-    notices: UnboundedSender<Notice>,
     outbox: Outbox,
-    peers: HashMap<EnrolmentId, PeerId>,
-    enrolments: HashMap<PeerId, Enrolled>,
+    /// For each packet thread what is its own and came here.
+    strays: Vec<Parcels>,
+    handed: Parcels,
+    members: Members,
+    residue: Residue,
     epoll: Epoll,
-}
-
-/// What the rest of the node knows a peer by.
-struct Enrolled {
-    id: EnrolmentId,
-    ipv4: Ipv4Addr,
-    ipv6: Option<Ipv6Addr>,
 }
 
 /// What epoll says is ready.
@@ -68,38 +65,38 @@ const UDP: u64 = 0;
 const TUN: u64 = 1;
 const COMMANDS: u64 = 2;
 const ANSWERS: u64 = 3;
+const INBOX: u64 = 4;
 /// It says nothing while it lives.
-const JANITOR: u64 = 4;
-/// How long what the janitor could not take waits.
-const JANITOR_BUSY: Duration = Duration::from_millis(50);
+const JANITOR: u64 = 5;
 
 impl Packets {
     /// Waits for nothing yet.
     ///
     /// # Errors
     /// No descriptor left.
-    pub fn new(
-        tunnel: Tunnel,
-        descriptors: Descriptors,
-        notices: UnboundedSender<Notice>,
-    ) -> nix::Result<Self> {
+    pub fn new(tunnel: Tunnel, descriptors: Descriptors, members: Members) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         epoll.add(&*descriptors.udp, readable(UDP))?;
         epoll.add(&descriptors.tun, readable(TUN))?;
         epoll.add(descriptors.commands.signal(), readable(COMMANDS))?;
         epoll.add(descriptors.answers.signal(), readable(ANSWERS))?;
-        epoll.add(&descriptors.janitor, readable(JANITOR))?;
+        if let Some(inbox) = descriptors.inboxes.get(usize::from(tunnel.shard())) {
+            epoll.add(inbox.signal(), readable(INBOX))?;
+        }
+        epoll.add(&*members.janitor(), readable(JANITOR))?;
+        let strays = descriptors.inboxes.iter().map(|_| Parcels::default());
         Ok(Self {
             tunnel,
-            descriptors,
             datagrams: RecvBatch::new(BATCH),
             frame: Frame::new(),
             batch: SendBatch::default(),
-            notices,
             outbox: Outbox::new(),
-            peers: HashMap::new(),
-            enrolments: HashMap::new(),
+            strays: strays.collect(),
+            handed: Parcels::default(),
+            residue: Residue::default(),
+            descriptors,
+            members,
             epoll,
         })
     }
@@ -109,7 +106,7 @@ impl Packets {
     /// # Errors
     /// What epoll or a descriptor said last.
     pub fn run(mut self) -> io::Result<()> {
-        let mut events = [EpollEvent::empty(); 5];
+        let mut events = [EpollEvent::empty(); 6];
         loop {
             let ready = self.wait(&mut events)?;
             self.turn(events.get(..ready).unwrap_or_default())?;
@@ -120,16 +117,23 @@ impl Packets {
     #[inline(never)]
     fn turn(&mut self, ready: &[EpollEvent]) -> io::Result<()> {
         let now = Instant::now();
+        self.residue.expect(now);
         let is_ready = |token| ready.iter().any(|event| event.data() == token);
         if is_ready(JANITOR) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         // First: a client whose enrolment was answered may have sent its initiation.
         if is_ready(COMMANDS) {
-            self.obey();
+            let commands = self.descriptors.commands.take();
+            self.members.obey(commands, &mut self.tunnel);
         }
         if is_ready(ANSWERS) {
             self.take_answers(now);
+            self.carry_out();
+        }
+        // Before its own: what others have may be older, and of the same flow.
+        if is_ready(INBOX) {
+            self.take_parcels(now);
             self.carry_out();
         }
         if is_ready(UDP) {
@@ -142,32 +146,30 @@ impl Packets {
         }
         self.tunnel.handle_timeout(now, &mut self.outbox);
         self.carry_out();
-        self.notify();
+        self.hand_over();
+        self.members.notify(&mut self.tunnel);
         self.order();
-        self.descriptors.janitor.flush()
+        self.members.flush()
     }
 
-    /// Waits for something to do. Before it sleeps, it zeroes what packets have left in its
-    /// buffers: while packets come they overwrite each other, and then nothing would.
+    /// Waits for something to do, and zeroes what packets have left when it is time.
     fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
-        let now = self.epoll.wait(events, EpollTimeout::ZERO);
-        if !matches!(now, Ok(0)) {
-            return interrupted_is_none(now);
-        }
-        self.datagrams.scrub();
-        self.frame.scrub();
-        self.outbox.scrub();
-        self.batch.scrub();
-        stack::scrub();
-        let again = self.descriptors.janitor.is_behind();
-        let again = again.then(|| Instant::now() + JANITOR_BUSY);
-        let patience = patience(
-            [self.tunnel.poll_timeout(), again]
-                .into_iter()
-                .flatten()
-                .min(),
-        );
-        interrupted_is_none(self.epoll.wait(events, patience))
+        let again = self.members.poll_timeout();
+        let deadline = self.tunnel.poll_timeout().into_iter().chain(again).min();
+        let Self {
+            datagrams,
+            frame,
+            outbox,
+            batch,
+            ..
+        } = self;
+        self.residue.wait(&self.epoll, events, deadline, || {
+            datagrams.scrub();
+            frame.scrub();
+            outbox.scrub();
+            batch.scrub();
+            stack::scrub();
+        })
     }
 
     fn take_answers(&mut self, now: Instant) {
@@ -177,6 +179,33 @@ impl Packets {
         }
     }
 
+    fn take_parcels(&mut self, now: Instant) {
+        let Self {
+            tunnel,
+            descriptors,
+            handed,
+            frame,
+            outbox,
+            ..
+        } = self;
+        if let Some(inbox) = descriptors.inboxes.get(usize::from(tunnel.shard())) {
+            inbox.take(handed);
+        }
+        // What is nobody's here either is handed on no more.
+        handed.drain(|parcel| match parcel {
+            Parcel::Datagram(path, ecn, datagram) => {
+                let _ = tunnel.handle_datagram(path, ecn, datagram, outbox, now);
+            }
+            Parcel::Frame(bytes) => {
+                if let Some(room) = frame.room().get_mut(..bytes.len()) {
+                    room.copy_from_slice(bytes);
+                    frame.fill(bytes.len());
+                    let _ = tunnel.handle_frame(frame, outbox, now);
+                }
+            }
+        });
+    }
+
     fn receive(&mut self, now: Instant) -> io::Result<()> {
         self.descriptors.udp.recv_batch(&mut self.datagrams)?;
         for train in self.datagrams.iter_mut() {
@@ -184,11 +213,17 @@ impl Packets {
                 remote: train.remote,
                 local: train.local,
             };
+            let ecn = Ecn::from_bits(train.ecn);
             for datagram in train.bytes.chunks_mut(train.segment) {
-                // Why a datagram went no further is for tests: nobody is told.
-                let _ = self
+                let taken = self
                     .tunnel
-                    .handle_datagram(path, datagram, &mut self.outbox, now);
+                    .handle_datagram(path, ecn, datagram, &mut self.outbox, now);
+                // Why else a datagram went no further is for tests: nobody is told.
+                if let Err(Refusal::OfShard(owner)) = taken
+                    && let Some(stray) = self.strays.get_mut(usize::from(owner))
+                {
+                    stray.add_datagram(path, ecn, datagram);
+                }
             }
         }
         Ok(())
@@ -200,9 +235,14 @@ impl Packets {
                 return Ok(());
             };
             self.frame.fill(len);
-            let _ = self
+            let taken = self
                 .tunnel
                 .handle_frame(&mut self.frame, &mut self.outbox, now);
+            if let Err(Refusal::OfShard(owner)) = taken
+                && let Some(stray) = self.strays.get_mut(usize::from(owner))
+            {
+                stray.add_frame(self.frame.room().get(..len).unwrap_or_default());
+            }
             if self.outbox.datagram_bytes() >= ENOUGH {
                 self.carry_out();
             }
@@ -221,40 +261,9 @@ impl Packets {
         self.outbox.clear();
     }
 
-    fn obey(&mut self) {
-        for command in self.descriptors.commands.take() {
-            match command {
-                Command::Add(id, peer) => self.add(id, &peer),
-                Command::Remove(id) => {
-                    if let Some(peer) = self.peers.remove(&id) {
-                        self.tunnel.remove_peer(peer);
-                        if let Some(enrolled) = self.enrolments.remove(&peer) {
-                            enrolled.forget_connections(&mut self.descriptors.janitor);
-                        }
-                    }
-                }
-                Command::End(id) => {
-                    if let Some(peer) = self.peers.get(&id) {
-                        self.tunnel.end_session(*peer);
-                    }
-                }
-            }
-        }
-    }
-
-    fn add(&mut self, id: EnrolmentId, peer: &Peer) {
-        let added = self.tunnel.add_peer(Enrolment {
-            public_key: peer.public_key.0,
-            preshared_key: Zeroizing::new(peer.preshared_key.0),
-            ipv4: peer.ipv4,
-            ipv6: peer.ipv6,
-        });
-        // The registry lets nobody through whom tunnel or responder would refuse.
-        debug_assert!(added.is_ok());
-        if let Ok(added) = added {
-            self.peers.insert(id, added);
-            let (ipv4, ipv6) = (peer.ipv4, peer.ipv6);
-            self.enrolments.insert(added, Enrolled { id, ipv4, ipv6 });
+    fn hand_over(&mut self) {
+        for (stray, inbox) in self.strays.iter_mut().zip(&self.descriptors.inboxes) {
+            inbox.put(stray);
         }
     }
 
@@ -266,39 +275,5 @@ impl Packets {
                 _ => orders.send(order),
             }
         }
-    }
-
-    fn notify(&mut self) {
-        while let Some(event) = self.tunnel.poll_event() {
-            let (notice, peer): (fn(_) -> _, _) = match event {
-                Event::SessionUp(peer) => (Notice::SessionUp, peer),
-                Event::SessionDown(peer) => (Notice::SessionDown, peer),
-            };
-            // A peer that was removed is known to be down.
-            if let Some(enrolled) = self.enrolments.get(&peer) {
-                if matches!(event, Event::SessionDown(_)) {
-                    enrolled.forget_connections(&mut self.descriptors.janitor);
-                }
-                // Nobody listens once the process is about to end.
-                let _ = self.notices.send(notice(enrolled.id));
-            }
-        }
-    }
-}
-
-impl Enrolled {
-    /// Nothing more of this peer goes into the TUN device by now.
-    fn forget_connections(&self, janitor: &mut Janitor) {
-        janitor.forget(self.ipv4.into());
-        if let Some(ipv6) = self.ipv6 {
-            janitor.forget(ipv6.into());
-        }
-    }
-}
-
-fn interrupted_is_none(ready: nix::Result<usize>) -> io::Result<usize> {
-    match ready {
-        Err(Errno::EINTR) => Ok(0),
-        ready => Ok(ready?),
     }
 }

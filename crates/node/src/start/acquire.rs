@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 
 use mayfly_sys::tun::Tun;
-use mayfly_sys::udp::Udp;
-use mayfly_sys::{link, nft, sysctl};
+use mayfly_sys::udp::{Steering, Udp};
+use mayfly_sys::{link, nft, processors, sysctl};
+use mayfly_tunnel::{MOST_SHARDS, SHARD_BYTE, SHARDED_KIND};
 
 use super::{StartError, wanted};
 use crate::enrolment::own_address;
@@ -15,6 +16,12 @@ use crate::settings::Settings;
 /// Name of the TUN device.
 const TUN: &str = "mayfly0";
 
+/// Datagrams of a session come to the thread that has its peer.
+const STEERING: Steering = Steering {
+    kind: SHARDED_KIND,
+    at: SHARD_BYTE as u32,
+};
+
 /// What makes the kernel a router.
 const FORWARDING: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
@@ -24,8 +31,12 @@ const FORWARDING: &[(&str, &str)] = &[
 /// Open descriptors, and a kernel that is set up.
 pub struct Acquired {
     pub settings: Settings,
-    pub tun: Tun,
-    pub udp: Udp,
+    /// The processors that packet threads have for themselves.
+    pub processors: Vec<usize>,
+    /// A queue for each of them.
+    pub tun: Vec<Tun>,
+    /// A socket for each of them.
+    pub udp: Vec<Udp>,
     pub enrolment: TcpListener,
     pub health: TcpListener,
     pub janitor: Janitor,
@@ -34,22 +45,27 @@ pub struct Acquired {
 impl Acquired {
     /// Opens everything. The firewall stands before the first packet can be forwarded.
     pub fn acquire(settings: Settings) -> Result<Self, StartError> {
-        let tun = wanted("the TUN device", Tun::create(TUN))?;
+        let processors = wanted(
+            "the list of processors",
+            processors::own(MOST_SHARDS.into()),
+        )?;
+        let tun = Tun::create_queues(TUN, processors.len());
+        let tun = wanted("the TUN device", tun)?;
         addresses(&settings)?;
         let rules = firewall::ruleset(&settings, TUN);
         wanted("the firewall", nft::install(&rules))?;
         forwarding()?;
         let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        let udp = wanted(
-            "the WireGuard port",
-            Udp::bind(settings.wireguard.port.get()),
-        )?;
+        let port = settings.wireguard.port.get();
+        let udp = Udp::bind_group(port, processors.len(), STEERING);
+        let udp = wanted("the WireGuard port", udp)?;
         let enrolment = listen("the enrolment port", any(settings.enrolment.port.get()))?;
         let health = listen("the health address", *settings.operator.healthz.get_ref())?;
         let abi = *settings.lockdown.landlock_abi.get_ref();
         let janitor = wanted("the janitor", Janitor::start(abi))?;
         Ok(Self {
             settings,
+            processors,
             tun,
             udp,
             enrolment,

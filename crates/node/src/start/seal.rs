@@ -15,7 +15,7 @@ use crate::syscalls::ALLOWED;
 pub struct Sealed {
     runtime: Runtime,
     daemon: Daemon,
-    gates: [Sender<()>; 2],
+    gates: Vec<Sender<()>>,
     _proof: confine::Sealed,
 }
 
@@ -34,7 +34,7 @@ impl Sealed {
     /// Serves until the daemon is told to stop, or cannot go on.
     pub fn run(self) -> Stopped {
         for gate in self.gates {
-            // If the packet thread is gone, the daemon hears so at once.
+            // If a packet thread is gone, the daemon hears so at once.
             let _ = gate.send(());
         }
         self.runtime.block_on(self.daemon.run())

@@ -1,10 +1,10 @@
-//! All threads that there will ever be: this one, with its runtime, the packet thread and the
+//! All threads that there will ever be: this one, with its runtime, the packet threads and the
 //! handshake thread.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use zeroize::Zeroizing;
 
 use mayfly_counter::node::Reporter;
-use mayfly_sys::confine;
+use mayfly_sys::{confine, processors};
 use mayfly_tunnel::{Config, Prefix, Responder, Tunnel};
 use mayfly_wire::PublicKey;
 
@@ -26,7 +26,10 @@ use super::{StartError, wanted};
 use crate::admission::Applicant;
 use crate::clock::Clock;
 use crate::control::{Control, Parts};
-use crate::datapath::{Answers, Commands, Descriptors, Handshakes, Notice, Orders, Packets};
+use crate::datapath::{
+    Answers, CommandQueue, Commands, Descriptors, Handshakes, Inbox, Members, Notice, Orders,
+    Packets,
+};
 use crate::enrolment::{Registry, own_address};
 use crate::offer::Offer;
 use crate::run::Daemon;
@@ -45,7 +48,24 @@ pub struct Spawned {
     pub runtime: Runtime,
     pub daemon: Daemon,
     /// The other threads begin when they hear from here, and end if they never will.
-    pub gates: [Sender<()>; 2],
+    pub gates: Vec<Sender<()>>,
+}
+
+/// What others reach a packet thread by.
+struct Ends {
+    commands: CommandQueue,
+    answers: Answers,
+    inbox: Inbox,
+}
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            commands: CommandQueue::new()?,
+            answers: Answers::new()?,
+            inbox: Inbox::new()?,
+        })
+    }
 }
 
 impl Spawned {
@@ -53,41 +73,55 @@ impl Spawned {
     pub fn spawn(confined: Confined) -> Result<Self, StartError> {
         let Acquired {
             settings,
+            processors,
             tun,
             udp,
             enrolment,
             health,
             janitor,
         } = confined.acquired;
-        let (tunnel, responder) = tunnel(&settings);
-        let node = PublicKey(tunnel.public_key());
-        let commands = wanted("an eventfd", Commands::new().map_err(io::Error::from))?;
-        let orders = wanted("an eventfd", Orders::new().map_err(io::Error::from))?;
-        let answers = wanted("an eventfd", Answers::new().map_err(io::Error::from))?;
-        let udp = Arc::new(udp);
-        let handshakes =
-            Handshakes::new(responder, orders.clone(), answers.clone(), Arc::clone(&udp));
-        let handshakes = wanted("an epoll descriptor", handshakes.map_err(io::Error::from))?;
-        let descriptors = Descriptors {
-            udp,
-            tun,
-            commands: commands.clone(),
-            orders,
-            answers,
-            janitor,
-        };
+        let (tunnels, responder) = tunnels(&settings, processors.len() as u8);
+        let node = PublicKey(
+            tunnels
+                .first()
+                .ok_or(StartError::PacketThread)?
+                .public_key(),
+        );
         let (notices, heard) = unbounded_channel();
-        let packets = Packets::new(tunnel, descriptors, notices);
-        let packets = wanted("an epoll descriptor", packets.map_err(io::Error::from))?;
-        let handshakes = spawn_thread("handshakes", move || handshakes.run());
-        let packets = spawn_thread("packets", move || {
-            // It ends only by an error of the system; the channel of notices tells the others.
-            let _ = packets.run();
-        });
-        let gates = [
-            wanted("the handshake thread", handshakes)?,
-            wanted("the packet thread", packets)?,
-        ];
+        let janitor = Arc::new(Mutex::new(janitor));
+        let ends: Vec<_> = processors.iter().map(|_| Ends::new()).collect();
+        let ends = wanted(
+            "an eventfd",
+            ends.into_iter().collect::<io::Result<Vec<_>>>(),
+        )?;
+        let udp: Vec<_> = udp.into_iter().map(Arc::new).collect();
+        let orders = wanted("an eventfd", Orders::new().map_err(io::Error::from))?;
+        let mut gates = Vec::new();
+        let parts = tunnels.into_iter().zip(tun).zip(&udp);
+        for (((tunnel, tun), udp), (own, &processor)) in parts.zip(ends.iter().zip(&processors)) {
+            let descriptors = Descriptors {
+                udp: Arc::clone(udp),
+                tun,
+                commands: own.commands.clone(),
+                orders: orders.clone(),
+                answers: own.answers.clone(),
+                inboxes: ends.iter().map(|ends| ends.inbox.clone()).collect(),
+            };
+            let members = Members::new(notices.clone(), Arc::clone(&janitor));
+            let packets = Packets::new(tunnel, descriptors, members);
+            let packets = wanted("an epoll descriptor", packets.map_err(io::Error::from))?;
+            let spawned = spawn_thread("packets", Some(processor), move || {
+                // It ends only by an error of the system; its last notice tells the others.
+                let _ = packets.run();
+            });
+            gates.push(wanted("a packet thread", spawned)?);
+        }
+        let answers = ends.iter().map(|ends| ends.answers.clone()).collect();
+        let handshakes = Handshakes::new(responder, orders, answers, Arc::clone(&udp[0]));
+        let handshakes = wanted("an epoll descriptor", handshakes.map_err(io::Error::from))?;
+        let spawned = spawn_thread("handshakes", None, move || handshakes.run());
+        gates.push(wanted("the handshake thread", spawned)?);
+        let commands = Commands::to(ends.into_iter().map(|ends| ends.commands).collect());
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -108,7 +142,7 @@ impl Spawned {
     }
 }
 
-fn tunnel(settings: &Settings) -> (Tunnel, Responder) {
+fn tunnels(settings: &Settings, shards: u8) -> (Vec<Tunnel>, Responder) {
     let pools = &settings.pools;
     let own =
         |prefix: Option<&toml::Spanned<_>>| prefix.map(|prefix| own_address(*prefix.get_ref()));
@@ -130,16 +164,25 @@ fn tunnel(settings: &Settings) -> (Tunnel, Responder) {
         },
         pools: prefixes.collect(),
     };
-    Tunnel::new(config, *seed())
+    Tunnel::shards(&config, *seed(), shards)
 }
 
-/// Returns once the thread runs: the seal forbids what a thread calls while it is born.
-fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<Sender<()>> {
+/// Returns once the thread runs, on its processor if it has one: the seal forbids what a thread
+/// calls while it is born.
+fn spawn_thread(
+    name: &str,
+    processor: Option<usize>,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<Sender<()>> {
     let (gate, opened) = channel();
     let (begin, begun) = channel();
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
+            if let Some(number) = processor {
+                // Where it cannot be kept, it works all the same.
+                let _ = processors::keep_to(number);
+            }
             if begin.send(()).is_ok() && opened.recv().is_ok() {
                 run();
             }
@@ -152,7 +195,7 @@ fn daemon(
     settings: Settings,
     node: PublicKey,
     commands: Commands,
-    notices: UnboundedReceiver<Notice>,
+    notices: UnboundedReceiver<Option<Notice>>,
     [enrolment, health]: [TcpListener; 2],
 ) -> Result<Daemon, StartError> {
     let clock = Clock::from_system();

@@ -16,6 +16,9 @@ pub struct Received<'a> {
     pub remote: SocketAddr,
     /// The address that they were sent to.
     pub local: Option<IpAddr>,
+    /// The ECN field of their headers (RFC 3168 section 5); nothing else of the service class is
+    /// taken in.
+    pub ecn: u8,
     /// Length of each payload but the last, which may be shorter; never 0.
     pub segment: usize,
     /// The payloads, one behind the other.
@@ -29,6 +32,8 @@ pub struct Outgoing<'a> {
     pub remote: SocketAddr,
     /// From which address of ours.
     pub local: Option<IpAddr>,
+    /// The service class of their headers: an ECN field, and no class.
+    pub ecn: u8,
     /// Length of each payload but the last, which may be shorter.
     pub segment: usize,
     /// The payloads, one behind the other.
@@ -74,6 +79,7 @@ impl RecvBatch {
         }
         self.addresses.fill(RawAddress::EMPTY);
         self.controls.fill(Control::EMPTY);
+        self.headers.clear();
         self.received = 0;
     }
 
@@ -90,25 +96,36 @@ impl RecvBatch {
                 Some(Received {
                     remote: address.to_std()?,
                     local: told.local,
+                    ecn: told.ecn,
                     segment: told.segment.unwrap_or(bytes.len()).max(1),
                     bytes,
                 })
             })
     }
 
-    /// Points every header at its buffers; the kernel writes lengths over them.
+    /// Points every header at its buffers. The kernel writes lengths over those of the headers
+    /// that it uses; they are made anew.
     pub(super) fn prepare(&mut self) -> &mut [libc::mmsghdr] {
-        self.received = 0;
-        self.vectors.clear();
-        self.headers.clear();
-        for chunk in self.payload.chunks_exact_mut(MAX_DATAGRAM) {
-            self.vectors.push(vector(chunk.as_mut_ptr(), chunk.len()));
+        let used = mem::take(&mut self.received);
+        if self.headers.is_empty() {
+            let payloads = self.payload.chunks_exact_mut(MAX_DATAGRAM);
+            self.vectors = payloads
+                .map(|payload| vector(payload.as_mut_ptr(), payload.len()))
+                .collect();
+            let parts = self.vectors.iter_mut().zip(&mut self.addresses);
+            let whole = parts.zip(&mut self.controls);
+            self.headers = whole
+                .map(|((vector, address), control)| {
+                    let name = (address, mem::size_of::<RawAddress>() as libc::socklen_t);
+                    header(name, vector, control, Control::LEN)
+                })
+                .collect();
         }
-        let parts = self.vectors.iter_mut().zip(&mut self.addresses);
-        for ((vector, address), control) in parts.zip(&mut self.controls) {
-            let name = (address, mem::size_of::<RawAddress>() as libc::socklen_t);
-            self.headers
-                .push(header(name, vector, control, Control::LEN));
+        for header in self.headers.iter_mut().take(used) {
+            header.msg_len = 0;
+            header.msg_hdr.msg_namelen = mem::size_of::<RawAddress>() as libc::socklen_t;
+            header.msg_hdr.msg_controllen = Control::LEN as _;
+            header.msg_hdr.msg_flags = 0;
         }
         &mut self.headers
     }
@@ -173,6 +190,9 @@ impl SendBatch {
                 .local
                 .and_then(|local| control.leave_from(local, dual));
             let mut used = local.unwrap_or(0);
+            if train.ecn != 0 {
+                used = control.mark(used, train.remote, train.ecn);
+            }
             if let Ok(segment) = u16::try_from(train.segment)
                 && train.bytes.len() > train.segment
             {
@@ -226,6 +246,7 @@ mod tests {
         let train = Outgoing {
             remote: SocketAddr::from(([203, 0, 113, 2], 4420)),
             local: Some(IpAddr::from([192, 0, 2, 2])),
+            ecn: 0,
             bytes: &[0; 32],
             segment: 32,
         };

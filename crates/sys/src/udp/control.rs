@@ -1,9 +1,12 @@
 //! Control data of a train of datagrams: the local address it came to, or shall leave from
-//! (ip(7) IP_PKTINFO, RFC 3542 section 6), and the length of its datagrams (udp(7) UDP_SEGMENT,
-//! UDP_GRO).
+//! (ip(7) IP_PKTINFO, RFC 3542 section 6), what its headers say of congestion (ip(7) IP_TOS, RFC
+//! 3542 section 6.5), and the length of its datagrams (udp(7) UDP_SEGMENT, UDP_GRO).
 
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The part of a service class that is about congestion (RFC 3168 section 5).
+const ECN: u8 = 3;
 
 /// Room for the packet information of either family, aligned as the kernel wants it.
 #[derive(Clone, Copy)]
@@ -11,8 +14,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Control([u8; Control::LEN]);
 
 impl Control {
-    /// Above CMSG_SPACE of the larger address, 40 bytes, and of a segment's length, 24.
-    pub const LEN: usize = 64;
+    /// CMSG_SPACE of the larger address, 40 bytes, of a service class, 24, and of a segment's
+    /// length, 24.
+    pub const LEN: usize = 88;
     pub const EMPTY: Self = Self([0; Self::LEN]);
 
     pub fn as_mut_ptr(&mut self) -> *mut libc::c_void {
@@ -28,6 +32,15 @@ impl Control {
             (IpAddr::V4(local), false) => Some(self.write_v4(local)),
             (IpAddr::V6(_), false) => None,
         }
+    }
+
+    /// Asks for headers with a service class; returns the bytes used, with the `used` before.
+    pub fn mark(&mut self, used: usize, remote: SocketAddr, service: u8) -> usize {
+        let (level, kind) = match remote {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        };
+        used + self.write(used, level, kind, libc::c_int::from(service))
     }
 
     /// Asks that what is sent be cut into datagrams of `segment` bytes; returns the bytes used,
@@ -102,6 +115,8 @@ impl Control {
 pub struct Told {
     /// The address that it came to.
     pub local: Option<IpAddr>,
+    /// What each header says of congestion: two bits.
+    pub ecn: u8,
     /// Length of each datagram but the last, if there are several.
     pub segment: Option<usize>,
 }
@@ -127,6 +142,13 @@ impl Told {
                         let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
                         told.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
                     }
+                    (libc::IPPROTO_IP, libc::IP_TOS) => {
+                        told.ecn = data.cast::<u8>().read_unaligned() & ECN;
+                    }
+                    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                        let class = data.cast::<libc::c_int>().read_unaligned();
+                        told.ecn = class as u8 & ECN;
+                    }
                     (libc::SOL_UDP, libc::UDP_GRO) => {
                         let segment = data.cast::<libc::c_int>().read_unaligned();
                         told.segment = usize::try_from(segment).ok().filter(|&len| len > 0);
@@ -145,10 +167,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn address_and_segment_stand_behind_each_other() {
+    fn address_mark_and_segment_stand_behind_each_other() {
         let mut control = Control::EMPTY;
         let local: IpAddr = "2001:db8::1".parse().unwrap();
         let used = control.leave_from(local, true).unwrap();
+        let used = control.mark(used, SocketAddr::new(local, 9), 2);
         let used = control.cut(used, 1452);
         assert!(used <= Control::LEN);
         // SAFETY: all zero is a value of msghdr.
@@ -156,9 +179,10 @@ mod tests {
         header.msg_control = control.as_mut_ptr();
         header.msg_controllen = used as _;
         // UDP_SEGMENT is no answer of the kernel's; the address before it is found.
-        assert_eq!(Told::read(&header).local, Some(local));
+        let told = Told::read(&header);
+        assert_eq!((told.local, told.ecn), (Some(local), 2));
         assert_eq!(Control::uncut(&mut header), Some(1452));
-        assert_eq!(Told::read(&header).local, Some(local));
+        assert_eq!(Told::read(&header), told);
         assert_eq!(Control::uncut(&mut header), None);
     }
 }

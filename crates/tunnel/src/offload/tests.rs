@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::checksum::{Sum, pseudo_header};
 use super::*;
-use crate::{Outbox, Path};
+use crate::{Ecn, Outbox, Path};
 
 /// What a packet of a test is made of.
 #[derive(Debug, Clone)]
@@ -243,6 +243,69 @@ fn what_a_train_cannot_stand_for_goes_alone() {
 }
 
 #[test]
+fn fragments_options_and_extension_headers_go_alone_and_stay_as_they_are() {
+    const MORE_FRAGMENTS: usize = 0x2000;
+    let finish = |packet: &mut Vec<u8>| {
+        put(packet, field::IPV4_CHECKSUM, 0).unwrap();
+        let header = usize::from(packet[0] & 0x0f) * 4;
+        let checksum = Sum::default().bytes(&packet[..header]).finish();
+        put(packet, field::IPV4_CHECKSUM, checksum).unwrap();
+    };
+    let fragment = |packet: &mut Vec<u8>, flags: usize| {
+        put(packet, field::IPV4_FLAGS, flags as u16).unwrap();
+        finish(packet);
+    };
+    let made = Made::default().train(1000, 3000);
+    type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let changes: [Change<'_>; 4] = [
+        &|packet| fragment(packet, MORE_FRAGMENTS),
+        &|packet| fragment(packet, 185),
+        &|packet| {
+            packet.splice(IPV4..IPV4, [1; 4]);
+            packet[0] = 0x46;
+            let len = packet.len() as u16;
+            put(packet, field::IPV4_TOTAL_LEN, len).unwrap();
+            finish(packet);
+        },
+        &|packet| {
+            // A hop-by-hop header of padding before the same TCP (RFC 8200 section 4.3).
+            let mut ip = vec![0x60, 0, 0, 0];
+            ip.extend(((packet.len() - IPV4 + 8) as u16).to_be_bytes());
+            ip.extend([0, 63]);
+            ip.extend([0xfd; 32]);
+            ip.extend([PROTOCOL_TCP, 0, 1, 4, 0, 0, 0, 0]);
+            packet.splice(..IPV4, ip);
+        },
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut packets = made.clone();
+        packets.iter_mut().for_each(change);
+        let frames = join(&packets);
+        assert_eq!(frames.len(), packets.len(), "change {number}");
+        assert_eq!(split_all(&frames), packets, "change {number}");
+    }
+}
+
+#[test]
+fn jumbo_packets_are_joined_up_to_what_one_ip_packet_holds() {
+    for v6 in [false, true] {
+        let made = Made {
+            v6,
+            ..Made::default()
+        };
+        let packets = made.train(8_900, 20 * 8_900 + 1);
+        let frames = join(&packets);
+        assert_eq!(frames.len(), 3);
+        assert!(
+            frames
+                .iter()
+                .all(|frame| frame.len() <= FRAME_HEADER + 65_535)
+        );
+        assert_eq!(split_all(&frames), packets);
+    }
+}
+
+#[test]
 fn a_bad_checksum_is_neither_joined_nor_repaired() {
     for at in [10, 36, 100] {
         let mut packets = Made::default().train(1000, 4000);
@@ -328,7 +391,7 @@ fn datagrams_of_one_length_to_one_path_leave_as_one_train() {
     };
     for (port, len) in [(1, 100), (1, 100), (1, 60), (1, 60), (2, 60), (2, 80)] {
         outbox.datagrams.room(len).fill(port as u8);
-        outbox.datagrams.keep(path(port), len);
+        outbox.datagrams.keep((path(port), Ecn::NotEct), len);
     }
     let trains: Vec<_> = outbox
         .trains()

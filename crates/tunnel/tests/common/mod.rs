@@ -10,7 +10,7 @@ use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _, digest::consts::U16};
 use boringtun::noise::{Tunn, TunnResult};
 use mayfly_tunnel::{
-    Config, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, PeerId, Prefix, Refusal,
+    Config, Ecn, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, PeerId, Prefix, Refusal,
     Responder, Tunnel,
 };
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -42,9 +42,9 @@ impl Node {
             ipv6: NODE_IPV6,
             pools: pools.to_vec(),
         };
-        let (tunnel, responder) = Tunnel::new(config, [1; 32]);
+        let (mut tunnels, responder) = Tunnel::shards(&config, [1; 32], 1);
         Self {
-            tunnel,
+            tunnel: tunnels.remove(0),
             responder,
             out: Outbox::new(),
             now: Instant::now(),
@@ -82,9 +82,18 @@ impl Node {
     }
 
     pub fn take_from(&mut self, path: Path, bytes: &[u8]) -> Result<(), Refusal> {
+        self.take_as(path, Ecn::NotEct, bytes)
+    }
+
+    /// Hands in a datagram from a client's own place that a router may have marked.
+    pub fn take_marked(&mut self, number: u8, ecn: Ecn, bytes: &[u8]) -> Result<(), Refusal> {
+        self.take_as(path(number), ecn, bytes)
+    }
+
+    fn take_as(&mut self, path: Path, ecn: Ecn, bytes: &[u8]) -> Result<(), Refusal> {
         let mut bytes = bytes.to_vec();
         self.tunnel
-            .handle_datagram(path, &mut bytes, &mut self.out, self.now)?;
+            .handle_datagram(path, ecn, &mut bytes, &mut self.out, self.now)?;
         self.carry_out_orders()
     }
 

@@ -1,0 +1,150 @@
+//! The peers of a packet thread, as the rest of the node knows them.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+use zeroize::Zeroizing;
+
+use mayfly_tunnel::{Enrolment, Event, PeerId, Tunnel};
+
+use super::messages::{Command, Notice};
+use crate::enrolment::{EnrolmentId, Peer};
+use crate::janitor::Janitor;
+
+/// How long what the janitor could not take waits.
+const JANITOR_BUSY: Duration = Duration::from_millis(50);
+
+/// They come and go by commands; what the tunnel says of them goes to the control thread, and what
+/// the kernel must forget of them to the janitor.
+pub struct Members {
+    peers: HashMap<EnrolmentId, PeerId>,
+    enrolments: HashMap<PeerId, Enrolled>,
+    notices: UnboundedSender<Option<Notice>>,
+    janitor: Arc<Mutex<Janitor>>,
+    /// Whether the janitor may not have been told all.
+    is_behind: bool,
+}
+
+/// What the rest of the node knows a peer by.
+struct Enrolled {
+    id: EnrolmentId,
+    ipv4: Ipv4Addr,
+    ipv6: Option<Ipv6Addr>,
+}
+
+impl Members {
+    /// None yet. All threads share the janitor, and its lock, which no packet needs.
+    pub fn new(notices: UnboundedSender<Option<Notice>>, janitor: Arc<Mutex<Janitor>>) -> Self {
+        Self {
+            peers: HashMap::new(),
+            enrolments: HashMap::new(),
+            notices,
+            janitor,
+            is_behind: false,
+        }
+    }
+
+    /// The janitor, as long as nobody else may have it.
+    pub fn janitor(&self) -> MutexGuard<'_, Janitor> {
+        self.janitor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what the control thread wants.
+    pub fn obey(&mut self, commands: Vec<Command>, tunnel: &mut Tunnel) {
+        for command in commands {
+            match command {
+                Command::Add(id, peer) => self.add(id, &peer, tunnel),
+                Command::Remove(id) => {
+                    if let Some(peer) = self.peers.remove(&id) {
+                        tunnel.remove_peer(peer);
+                        if let Some(enrolled) = self.enrolments.remove(&peer) {
+                            self.forget_connections(enrolled.ipv4, enrolled.ipv6);
+                        }
+                    }
+                }
+                Command::End(id) => {
+                    if let Some(peer) = self.peers.get(&id) {
+                        tunnel.end_session(*peer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the control thread whose sessions began and ended.
+    pub fn notify(&mut self, tunnel: &mut Tunnel) {
+        while let Some(event) = tunnel.poll_event() {
+            let (notice, peer): (fn(_) -> _, _) = match event {
+                Event::SessionUp(peer) => (Notice::SessionUp, peer),
+                Event::SessionDown(peer) => (Notice::SessionDown, peer),
+            };
+            // A peer that was removed is known to be down.
+            let Some(&Enrolled { id, ipv4, ipv6 }) = self.enrolments.get(&peer) else {
+                continue;
+            };
+            if matches!(event, Event::SessionDown(_)) {
+                self.forget_connections(ipv4, ipv6);
+            }
+            // Nobody listens once the process is about to end.
+            let _ = self.notices.send(Some(notice(id)));
+        }
+    }
+
+    /// Tells the janitor what it was not told yet, as far as it takes it.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.is_behind {
+            let mut janitor = self.janitor();
+            janitor.flush()?;
+            let is_behind = janitor.is_behind();
+            drop(janitor);
+            self.is_behind = is_behind;
+        }
+        Ok(())
+    }
+
+    /// When [`flush`](Self::flush) wants to be called again.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.is_behind.then(|| Instant::now() + JANITOR_BUSY)
+    }
+
+    fn add(&mut self, id: EnrolmentId, peer: &Peer, tunnel: &mut Tunnel) {
+        let added = tunnel.add_peer(Enrolment {
+            public_key: peer.public_key.0,
+            preshared_key: Zeroizing::new(peer.preshared_key.0),
+            ipv4: peer.ipv4,
+            ipv6: peer.ipv6,
+        });
+        // The registry lets nobody through whom tunnel or responder would refuse.
+        debug_assert!(added.is_ok());
+        if let Ok(added) = added {
+            self.peers.insert(id, added);
+            let (ipv4, ipv6) = (peer.ipv4, peer.ipv6);
+            self.enrolments.insert(added, Enrolled { id, ipv4, ipv6 });
+        }
+    }
+
+    /// Nothing more of a peer with these addresses goes into the TUN device by now.
+    fn forget_connections(&mut self, ipv4: Ipv4Addr, ipv6: Option<Ipv6Addr>) {
+        let mut janitor = self.janitor();
+        janitor.forget(ipv4.into());
+        if let Some(ipv6) = ipv6 {
+            janitor.forget(ipv6.into());
+        }
+        drop(janitor);
+        self.is_behind = true;
+    }
+}
+
+impl Drop for Members {
+    /// The thread ends, however it does: no packet of its peers is carried any more.
+    fn drop(&mut self) {
+        let _ = self.notices.send(None);
+    }
+}

@@ -1,0 +1,194 @@
+//! One node, several tunnels: every peer has one, and what comes to another is handed over.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+
+mod common;
+
+use std::time::Instant;
+
+use common::*;
+use mayfly_tunnel::{
+    Config, Ecn, Event, FRAME_HEADER, Frame, Outbox, Path, PeerId, Prefix, Refusal, Responder,
+    SHARD_BYTE, SHARDED_KIND, Tunnel,
+};
+use zeroize::Zeroizing;
+
+const SHARDS: u8 = 3;
+
+/// Three threads, and the handshake thread.
+struct Threads {
+    tunnels: Vec<Tunnel>,
+    responder: Responder,
+    out: Outbox,
+    now: Instant,
+}
+
+impl Threads {
+    fn new() -> Self {
+        let config = Config {
+            private_key: Zeroizing::new([0xee; 32]),
+            mtu: MTU,
+            ipv4: NODE_IPV4,
+            ipv6: NODE_IPV6,
+            pools: Prefix::new(NODE_IPV4.into(), 16).into_iter().collect(),
+        };
+        let (tunnels, responder) = Tunnel::shards(&config, [1; 32], SHARDS);
+        Self {
+            tunnels,
+            responder,
+            out: Outbox::new(),
+            now: Instant::now(),
+        }
+    }
+
+    fn enrol(&mut self, number: u8, owner: usize) -> PeerId {
+        let peer = self.tunnels[owner]
+            .add_peer(enrolment(number, true))
+            .unwrap();
+        self.carry_out_orders();
+        peer
+    }
+
+    fn carry_out_orders(&mut self) {
+        for at in 0..self.tunnels.len() {
+            while let Some(order) = self.tunnels[at].poll_order() {
+                let answer = self.responder.carry_out(order, &mut self.out, self.now);
+                if let Some(answer) = answer.unwrap() {
+                    let owner = usize::from(answer.shard());
+                    let taken = self.tunnels[owner].handle_answer(answer, &mut self.out, self.now);
+                    taken.unwrap();
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, at: usize, path: Path, datagram: &[u8]) -> Result<(), Refusal> {
+        let mut bytes = datagram.to_vec();
+        let (out, now) = (&mut self.out, self.now);
+        let taken = self.tunnels[at].handle_datagram(path, Ecn::NotEct, &mut bytes, out, now);
+        assert!(taken.is_ok() || bytes == datagram, "it can be handed over");
+        self.carry_out_orders();
+        taken
+    }
+
+    fn send(&mut self, at: usize, frame: &mut Frame) -> Result<(), Refusal> {
+        self.tunnels[at].handle_frame(frame, &mut self.out, self.now)
+    }
+
+    /// A session of a peer whose initiation comes to any shard.
+    fn connect(&mut self, number: u8, at: usize, owner: usize) -> Client {
+        let mut client = Client::new(number, self.tunnels[0].public_key());
+        self.take(at, path(number), &client.initiation()).unwrap();
+        let keepalive = client.take(&self.datagram()).unwrap();
+        assert_eq!(keepalive[0], SHARDED_KIND);
+        let told = usize::from(keepalive[SHARD_BYTE] % SHARDS);
+        assert_eq!(told, owner, "as a filter of the socket would tell it");
+        self.take(owner, path(number), &keepalive).unwrap();
+        client
+    }
+
+    fn datagram(&mut self) -> Vec<u8> {
+        let [datagram] = self.out.datagrams().collect::<Vec<_>>()[..] else {
+            panic!("one datagram was expected");
+        };
+        let bytes = datagram.bytes.to_vec();
+        self.out.clear();
+        bytes
+    }
+
+    fn packets(&mut self) -> Vec<Vec<u8>> {
+        let packets = self.out.packets().map(<[u8]>::to_vec).collect();
+        self.out.clear();
+        packets
+    }
+}
+
+fn frame(packet: &[u8]) -> Frame {
+    let mut frame = Frame::new();
+    frame.room()[FRAME_HEADER..][..packet.len()].copy_from_slice(packet);
+    frame.fill(FRAME_HEADER + packet.len());
+    frame
+}
+
+#[test]
+fn every_handshake_of_a_peer_ends_at_its_owner_wherever_it_comes() {
+    let mut threads = Threads::new();
+    let peers = [2, 3, 4].map(|number| threads.enrol(number, usize::from(number) - 2));
+    for (number, peer) in [2, 3, 4].into_iter().zip(peers) {
+        for at in 0..3 {
+            threads.connect(number, at, usize::from(number) - 2);
+        }
+        for (shard, tunnel) in threads.tunnels.iter_mut().enumerate() {
+            let events: Vec<_> = std::iter::from_fn(|| tunnel.poll_event()).collect();
+            let own = shard == usize::from(number) - 2;
+            assert_eq!(events, [Event::SessionUp(peer)][usize::from(!own)..]);
+        }
+    }
+}
+
+#[test]
+fn a_flow_that_roams_to_another_thread_stays_in_order_and_is_answered_where_it_is() {
+    let mut threads = Threads::new();
+    threads.enrol(2, 1);
+    let mut client = threads.connect(2, 0, 1);
+    let packets: Vec<_> = (0..20_u8)
+        .map(|number| ipv4_packet(ipv4(2), INTERNET, &[number]))
+        .collect();
+    // The first half comes to a thread that hands it over in the order of its coming; by the time
+    // that the owner takes it, the rest waits at the owner's own socket.
+    let datagrams: Vec<_> = packets.iter().map(|packet| client.seal(packet)).collect();
+    let (strays, own) = datagrams.split_at(10);
+    for stray in strays {
+        assert_eq!(threads.take(2, path(9), stray), Err(Refusal::OfShard(1)));
+    }
+    for datagram in strays.iter().chain(own) {
+        threads.take(1, path(9), datagram).unwrap();
+    }
+    assert_eq!(threads.packets(), packets);
+    let answer = ipv4_packet(INTERNET, ipv4(2), b"answer");
+    threads.send(1, &mut frame(&answer)).unwrap();
+    let ways: Vec<_> = threads.out.datagrams().map(|d| d.path.remote).collect();
+    assert_eq!(ways, [path(9).remote]);
+}
+
+#[test]
+fn a_frame_that_comes_elsewhere_is_handed_over_whole_and_one_for_nobody_is_not() {
+    let mut threads = Threads::new();
+    let peer = threads.enrol(2, 1);
+    let mut client = threads.connect(2, 1, 1);
+    let down = ipv4_packet(INTERNET, ipv4(2), b"unsolicited");
+    let down6 = ipv6_packet(NODE_IPV6, ipv6(2), b"unsolicited");
+    for packet in [&down, &down6] {
+        for at in [0, 2] {
+            let mut frame = frame(packet);
+            assert_eq!(threads.send(at, &mut frame), Err(Refusal::OfShard(1)));
+            assert_eq!(threads.send(1, &mut frame), Ok(()));
+            let datagram = threads.datagram();
+            assert_eq!(client.open(&datagram), *packet);
+        }
+    }
+    let nobody = ipv4_packet(INTERNET, ipv4(3), b"");
+    threads.tunnels[1].remove_peer(peer);
+    for packet in [&nobody, &down, &down6] {
+        for at in 0..3 {
+            let sent = threads.send(at, &mut frame(packet));
+            assert_eq!(sent, Err(Refusal::NoSuchAddress));
+        }
+    }
+}
+
+#[test]
+fn an_address_can_go_from_a_peer_of_one_thread_to_one_of_another() {
+    let mut threads = Threads::new();
+    let old = threads.enrol(2, 0);
+    threads.tunnels[0].remove_peer(old);
+    threads.carry_out_orders();
+    threads.enrol(2, 2);
+    let mut client = threads.connect(2, 0, 2);
+    let down = ipv4_packet(INTERNET, ipv4(2), b"");
+    let mut frame = frame(&down);
+    assert_eq!(threads.send(0, &mut frame), Err(Refusal::OfShard(2)));
+    assert_eq!(threads.send(2, &mut frame), Ok(()));
+    let datagram = threads.datagram();
+    assert_eq!(client.open(&datagram), down);
+}
