@@ -44,6 +44,8 @@ const ICMP_ECHO: u8 = 8;
 /// RFC 4443: the four errors, echo request.
 const ICMPV6_ERRORS: [u8; 4] = [1, 2, 3, 4];
 const ICMPV6_ECHO: u8 = 128;
+/// It is about no connection that would be known: what it is about is not tracked.
+const ICMPV6_TOO_BIG: u8 = 2;
 /// RFC 4861: router and neighbour, solicitation and advertisement.
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
 
@@ -107,11 +109,20 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// WireGuard's datagrams are nobody's connection, and nobody from outside has an inner
-    /// address.
+    /// WireGuard's datagrams are nobody's connection, nor is an enrolment one that is kept in
+    /// mind: its customer's address would stay for two minutes after its end. And nobody from
+    /// outside has an inner address.
     fn arrive(&self) -> Vec<Rule> {
         let datagrams = [Match::Udp, Match::DestinationPort(self.wireguard())];
-        let mut rules = vec![rule([self.by_uplink()], datagrams, Action::NoTrack)];
+        let enrolment = [
+            Match::Tcp,
+            Match::DestinationPort(self.enrolment()),
+            Match::ToThisMachine,
+        ];
+        let mut rules = vec![
+            rule([self.by_uplink()], datagrams, Action::NoTrack),
+            rule([], enrolment, Action::NoTrack),
+        ];
         for pool in self.pools() {
             rules.push(rule([self.by_uplink()], [source(pool)], Action::Drop));
         }
@@ -120,17 +131,20 @@ impl Parts<'_> {
 
     fn depart(&self) -> Vec<Rule> {
         let datagrams = [Match::Udp, Match::SourcePort(self.wireguard())];
-        vec![rule([], datagrams, Action::NoTrack)]
+        let enrolment = [Match::Tcp, Match::SourcePort(self.enrolment())];
+        vec![
+            rule([], datagrams, Action::NoTrack),
+            rule([], enrolment, Action::NoTrack),
+        ]
     }
 
     /// To the node itself.
     fn input(&self) -> Vec<Rule> {
-        let enrolment = self.settings.enrolment.port.get();
         let mut rules = vec![
             accept([Match::Established]),
             accept([Match::From("lo".to_owned())]),
             accept([Match::Udp, Match::DestinationPort(self.wireguard())]),
-            accept([Match::Tcp, Match::DestinationPort(enrolment)]),
+            accept([Match::Tcp, Match::DestinationPort(self.enrolment())]),
             accept([Match::Icmp(ICMP_ECHO)]),
             accept([Match::Icmpv6(ICMPV6_ECHO)]),
         ];
@@ -147,7 +161,7 @@ impl Parts<'_> {
             Match::DestinationPort(DHCP_CLIENT),
         ];
         rules.push(rule([self.by_uplink()], lease, Action::Accept));
-        for kind in NEIGHBOUR_DISCOVERY {
+        for kind in NEIGHBOUR_DISCOVERY.into_iter().chain([ICMPV6_TOO_BIG]) {
             rules.push(rule(
                 [self.by_uplink()],
                 [Match::Icmpv6(kind)],
@@ -203,6 +217,8 @@ impl Parts<'_> {
             accept([Match::Established]),
             accept([Match::To("lo".to_owned())]),
             accept([Match::Udp, Match::SourcePort(self.wireguard())]),
+            // Only the socket that listens there has the port.
+            accept([Match::Tcp, Match::SourcePort(self.enrolment())]),
             accept([
                 host(accounts.ip()),
                 Match::Tcp,
@@ -281,6 +297,10 @@ impl Parts<'_> {
 
     fn wireguard(&self) -> u16 {
         self.settings.wireguard.port.get()
+    }
+
+    fn enrolment(&self) -> u16 {
+        self.settings.enrolment.port.get()
     }
 
     /// The longer run of unprivileged ports beside WireGuard's.

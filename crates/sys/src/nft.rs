@@ -90,6 +90,8 @@ pub enum Match {
     Source(IpAddr, u8),
     /// Its destination is in a prefix.
     Destination(IpAddr, u8),
+    /// Its destination is an address of this machine.
+    ToThisMachine,
     /// TCP.
     Tcp,
     /// UDP.

@@ -75,6 +75,7 @@ fn the_kernel_understands_every_match() {
             "tcp dport 443",
         ),
         (vec![Match::Udp, Match::SourcePort(67)], "udp sport 67"),
+        (vec![Match::ToThisMachine], "fib daddr type local"),
         (vec![Match::Icmp(8)], "icmp type echo-request"),
         (vec![Match::Icmpv6(135)], "icmpv6 type nd-neighbor-solicit"),
         (vec![Match::Established], "ct state established,related"),

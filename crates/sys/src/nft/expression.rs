@@ -31,6 +31,11 @@ const META_PROTOCOL: u32 = 16;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 
+/// NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR; linux/rtnetlink.h, RTN_LOCAL
+const FIB_KIND: u32 = 3;
+const FIB_DESTINATION: u32 = 1 << 1;
+const OWN: u32 = 2;
+
 /// NFT_CMP_*
 const EQUAL: u32 = 0;
 const DIFFERENT: u32 = 1;
@@ -71,6 +76,7 @@ impl List {
             Match::To(name) => self.interface(META_TO, name),
             Match::Source(address, bits) => self.prefix(*address, *bits, 12, 8),
             Match::Destination(address, bits) => self.prefix(*address, *bits, 16, 24),
+            Match::ToThisMachine => self.destination_is_own(),
             Match::Tcp => self.meta_is(META_PROTOCOL, &[libc::IPPROTO_TCP as u8]),
             Match::Udp => self.meta_is(META_PROTOCOL, &[libc::IPPROTO_UDP as u8]),
             Match::SourcePort(port) => self.transport_is(0, &port.to_be_bytes()),
@@ -152,6 +158,12 @@ impl List {
             self.keep_bits(&mask);
         }
         self.compare(EQUAL, &net);
+    }
+
+    fn destination_is_own(&mut self) {
+        let asked = Attributes::new().number(1, FIRST).number(2, FIB_KIND);
+        self.push("fib", asked.number(3, FIB_DESTINATION));
+        self.compare(EQUAL, &OWN.to_ne_bytes());
     }
 
     fn established(&mut self) {
