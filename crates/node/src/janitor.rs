@@ -22,6 +22,7 @@ use mayfly_sys::confine::{self, OnViolation};
 use mayfly_sys::conntrack::Connections;
 
 use crate::lockdown;
+use crate::stack;
 
 /// This program.
 const PROGRAM: &str = "/proc/self/exe";
@@ -132,11 +133,18 @@ pub fn run(landlock_abi: u8) -> Result<(), JanitorError> {
         }
         // A record may come in two parts.
         let whole = filled - filled % RECORD;
-        connections.forget(&addresses(room.get(..whole).unwrap_or_default()))?;
+        forget(&mut connections, room.get(..whole).unwrap_or_default())?;
         room.copy_within(whole..filled, 0);
         filled -= whole;
         room.get_mut(filled..).unwrap_or_default().fill(0);
+        stack::scrub();
     }
+}
+
+/// Never a part of `run`: what is in that frame is not scrubbed.
+#[inline(never)]
+fn forget(connections: &mut Connections, records: &[u8]) -> io::Result<()> {
+    connections.forget(&addresses(records))
 }
 
 fn addresses(records: &[u8]) -> HashSet<IpAddr> {

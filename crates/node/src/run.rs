@@ -18,7 +18,6 @@ use crate::counter_stream::CounterStream;
 use crate::datapath::Notice;
 use crate::serve;
 use crate::service::Service;
-use crate::stack;
 
 /// How often ended enrolments are looked for.
 const TICK: Duration = Duration::from_secs(5);
@@ -89,7 +88,6 @@ async fn watch(
             }
             _ = tick.tick() => {
                 control.borrow_mut().handle_tick(Instant::now());
-                stack::scrub();
             }
             _ = stop.recv() => return Ok(()),
         }

@@ -1,6 +1,8 @@
-//! What calls leave on a thread's stack.
+//! What calls leave on a thread's stack and in its registers.
 
 use std::hint::black_box;
+
+use mayfly_sys::registers;
 
 /// As deep as a TLS handshake goes, with room to spare, in bytes.
 const DEPTH: usize = 96 * 1024;
@@ -12,4 +14,5 @@ const DEPTH: usize = 96 * 1024;
 pub fn scrub() {
     let mut below = [0_u8; DEPTH];
     black_box(&mut below);
+    registers::scrub();
 }

@@ -5,6 +5,7 @@
 //! - [`nft`]: the firewall, as data.
 //! - [`conntrack`]: deleting the kernel's memory of connections.
 //! - [`processors`]: threads that keep to one.
+//! - [`registers`]: what cipher and copies leave there.
 //! - [`confine`]: how a process gives up its rights, for good.
 //!
 //! It decides nothing: which port, which address, which system call is the caller's to say.
@@ -15,6 +16,7 @@ pub mod conntrack;
 pub mod link;
 pub mod nft;
 pub mod processors;
+pub mod registers;
 pub mod sysctl;
 pub mod tun;
 pub mod udp;

@@ -35,6 +35,7 @@ use crate::offer::Offer;
 use crate::run::Daemon;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::stack;
 use crate::tls::{self, Identity};
 use crate::token::Verifier;
 
@@ -125,6 +126,8 @@ impl Spawned {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
+            // The control thread is about to sleep.
+            .on_thread_park(stack::scrub)
             .build();
         let runtime = wanted("the runtime", runtime)?;
         let daemon = {
