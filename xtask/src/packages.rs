@@ -39,6 +39,7 @@ pub const NETWORK: &[Need] = &[
     ("wg-quick", "wireguard-tools"),
     ("wireguard-go", "wireguard-go"),
     ("tcpdump", "tcpdump"),
+    ("strace", "strace"),
     ("ping", "iputils-ping"),
     ("iperf3", "iperf3"),
     ("curl", "curl"),

@@ -5,16 +5,18 @@
 //! attack matrix              every attempt in every confinement, whole and with one layer
 //!                            left out: JSON. As root; in a network namespace of its own.
 //! attack --config -          the same as /bin/mayfly-node of an attack image; the findings
-//!                            lie in marked pages of RAM, for there is no other way out.
+//!                            lie in marked pages of RAM, for there is no other way out. If
+//!                            its settings say so, it writes under the shipped filter instead.
 //! attack try JAIL WALLS ATTEMPT DIRECTORY
 //!                            one attempt, in a process that ends with its errno, or 0.
 //! attack syscall-filter CALL PROGRAM...
-//!                            runs a program for which the kernel does not have a call.
+//!                            runs a program for which the kernel refuses a call, as one that
+//!                            does not have it.
 //! ```
 //!
 //! Each attempt is a process of its own: there is no way back out of a confinement, nor out
 //! of some of the attempts. The filter refuses instead of killing, which is all that is not
-//! as in the shipped node. It is shipped nowhere.
+//! as in the shipped node, but where the shipped filter itself is tried. It is shipped nowhere.
 
 mod attempts;
 mod call;
@@ -26,9 +28,12 @@ mod scene;
 mod trial;
 
 use std::env;
-use std::io::{self, Read as _};
+use std::fs;
+use std::hint::black_box;
+use std::io;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use mayfly_sys::confine;
 
@@ -53,15 +58,37 @@ fn main() -> ExitCode {
     }
 }
 
+/// What stands in the settings where one write shall be tried as the shipped node would.
+const AS_SHIPPED: &str = "# attack: write under the shipped filter";
+/// How long the marked page can be seen before that.
+const SEEN: Duration = Duration::from_secs(10);
+
 /// Never returns: the end of the node is the end of the machine.
 fn in_the_image() -> ! {
-    io::stdin()
-        .read_to_end(&mut Vec::new())
-        .expect("PID 1 sends settings");
+    let settings = io::read_to_string(io::stdin()).expect("PID 1 sends settings");
+    if settings.contains(AS_SHIPPED) {
+        write_as_shipped();
+    }
     let findings = matrix::run(scene::Scene::image());
     let pages = marked::pages(&serde_json::to_vec(&findings).expect("it is JSON"));
+    stay(&pages)
+}
+
+/// Leaves a mark in RAM, and creates a file in the daemon's confinement. If it lives on, the
+/// machine does, too.
+fn write_as_shipped() -> ! {
+    let pages = marked::pages(b"a write");
+    thread::sleep(SEEN);
+    jail::Jail::Daemon
+        .lock_as_shipped()
+        .expect("the confinement stands");
+    black_box(&fs::write("/written", "a log"));
+    stay(&pages)
+}
+
+fn stay(pages: &[u8]) -> ! {
     loop {
+        black_box(pages);
         thread::park();
-        std::hint::black_box(&pages);
     }
 }

@@ -9,7 +9,10 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::alarm;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
 
 use crate::attempts::{self, Attempt};
 use crate::jail::{Jail, Wall};
@@ -102,18 +105,45 @@ fn keep_to_itself() {
     }
 }
 
+/// Calls that a kernel can be without, by name, and of some the first argument.
+const CALLS: [(&str, libc::c_long, Option<libc::c_uint>); 9] = [
+    ("landlock", libc::SYS_landlock_create_ruleset, None),
+    ("seccomp", libc::SYS_seccomp, None),
+    // Steps of the confinement, each of which can fail when others have been taken.
+    ("close-range", libc::SYS_close_range, None),
+    ("prlimit", libc::SYS_prlimit64, None),
+    ("setresuid", libc::SYS_setresuid, None),
+    ("capset", libc::SYS_capset, None),
+    (
+        "no-new-privileges",
+        libc::SYS_prctl,
+        Some(libc::PR_SET_NO_NEW_PRIVS.cast_unsigned()),
+    ),
+    ("landlock-in-force", libc::SYS_landlock_restrict_self, None),
+    (
+        "filter-in-force",
+        libc::SYS_seccomp,
+        Some(libc::SECCOMP_SET_MODE_FILTER),
+    ),
+];
+
 /// Runs a program on a kernel that does not have a system call, as far as it can tell.
 pub fn without_call(call: &str, program: &[&str]) -> ExitCode {
-    let call = match call {
-        "landlock" => libc::SYS_landlock_create_ruleset,
-        "seccomp" => libc::SYS_seccomp,
-        _ => return BROKEN.into(),
-    };
-    let Some((program, arguments)) = program.split_first() else {
+    let call = CALLS.iter().find(|(name, _, _)| *name == call);
+    let (Some((_, call, first)), Some((program, arguments))) = (call, program.split_first()) else {
         return BROKEN.into();
     };
     let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-    let calls = [(call, Vec::new())].into();
+    let with_first = first.map(|value| {
+        let equal = SeccompCondition::new(
+            0,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::Eq,
+            u64::from(value),
+        );
+        SeccompRule::new(vec![equal.expect("an argument")]).expect("a rule")
+    });
+    let calls = [(*call, with_first.into_iter().collect())].into();
     let filter = SeccompFilter::new(calls, SeccompAction::Allow, missing, TargetArch::x86_64)
         .and_then(BpfProgram::try_from)
         .expect("a filter of one call");

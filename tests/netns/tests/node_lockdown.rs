@@ -2,6 +2,8 @@
 
 mod node_support;
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use mayfly_netns::Namespace;
@@ -56,8 +58,9 @@ fn sigterm_ends_it_with_status_0() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// What becomes of a daemon on a kernel that lacks a system call: exit status and last words.
-fn on_a_kernel_without(call: &str) -> (Option<i32>, String) {
+/// What becomes of a daemon on a kernel that lacks a system call: exit status, last words, and
+/// what still listens or carries packets.
+fn on_a_kernel_without(call: &str) -> (Option<i32>, String, String) {
     let namespace = Namespace::new("node");
     namespace.ip("link add eth0 type veth peer name other");
     // Where the example's operator asks how the node is.
@@ -76,12 +79,13 @@ fn on_a_kernel_without(call: &str) -> (Option<i32>, String) {
         .output()
         .unwrap();
     let words = String::from_utf8(output.stderr).unwrap();
-    (output.status.code(), words)
+    let left = namespace.run("ss -Hlntu") + &namespace.run("ip -o link show type tun");
+    (output.status.code(), words, left)
 }
 
 #[test]
 fn a_kernel_without_landlock_gets_one_line_and_no_service() {
-    let (status, words) = on_a_kernel_without("landlock");
+    let (status, words, _) = on_a_kernel_without("landlock");
     assert_eq!(status, Some(69), "{words}");
     let line = "mayfly-node: confinement: the kernel has no Landlock, or too old a one\n";
     assert_eq!(words, line);
@@ -89,8 +93,47 @@ fn a_kernel_without_landlock_gets_one_line_and_no_service() {
 
 #[test]
 fn a_kernel_without_seccomp_gets_one_line_and_no_service() {
-    let (status, words) = on_a_kernel_without("seccomp");
+    let (status, words, _) = on_a_kernel_without("seccomp");
     assert_eq!(status, Some(70), "{words}");
     let line = "mayfly-node: confinement: the kernel refuses the system call filter\n";
     assert_eq!(words, line);
+}
+
+#[test]
+fn a_layer_that_fails_half_way_ends_the_daemon_and_nothing_is_served() {
+    for step in [
+        "close-range",
+        "prlimit",
+        "setresuid",
+        "capset",
+        "no-new-privileges",
+        "landlock-in-force",
+        "filter-in-force",
+    ] {
+        let (status, words, left) = on_a_kernel_without(step);
+        assert!(matches!(status, Some(69 | 70 | 77)), "{step}: {status:?}");
+        assert!(!words.is_empty(), "{step}: no reason");
+        let ours = words.lines().all(|line| line.starts_with("mayfly-node: "));
+        assert!(ours, "{step}: {words}");
+        assert_eq!(left, "", "{step}");
+    }
+}
+
+#[test]
+fn a_call_that_is_not_in_the_table_kills_the_shipped_daemon_by_sigsys() {
+    let world = World::new();
+    let mut node = world.node("node-a", 10);
+    // The next time that a thread waits, it asks for something else instead.
+    let mut other_call = Command::new("strace");
+    other_call
+        .args(["-qq", "-f", "-e", "trace=epoll_wait"])
+        .args(["-e", "inject=epoll_wait:retval=0:syscall=getppid", "-p"])
+        .arg(node.pid().to_string())
+        .stderr(Stdio::null());
+    let mut tracer = other_call.spawn().unwrap();
+    let status = eventually("the daemon ends", Duration::from_secs(20), || {
+        node.process.0.try_wait().unwrap()
+    });
+    tracer.wait().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGSYS));
 }
