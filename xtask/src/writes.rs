@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use self::guest::violation::Violation;
 use crate::progress::{say, step};
 use crate::{image, packages, process, tree};
 
@@ -68,6 +69,8 @@ struct Report {
     syscalls_allowed: usize,
     /// Words for a log that the shipped programs hold.
     log_strings: Vec<&'static str>,
+    /// What becomes of a machine whose daemon writes.
+    violation: Violation,
     /// Each place, with each process.
     places: Vec<Findings>,
 }
@@ -81,9 +84,11 @@ pub fn run() -> Result<()> {
     packages::provide(packages::IMAGE)?;
     packages::provide(packages::QEMU)?;
     let host = step("attempts on this machine", on_host)?;
+    let (image, violation) = guest::run()?;
     let report = Report::of(
         crate::commit()?,
-        vec![host, guest::run()?],
+        vec![host, image],
+        violation,
         words_for_a_log()?,
     );
     let out = tree().join("target/audit");
@@ -116,7 +121,12 @@ fn words_for_a_log() -> Result<Vec<&'static str>> {
 }
 
 impl Report {
-    fn of(commit: String, places: Vec<Findings>, log_strings: Vec<&'static str>) -> Self {
+    fn of(
+        commit: String,
+        places: Vec<Findings>,
+        violation: Violation,
+        log_strings: Vec<&'static str>,
+    ) -> Self {
         let jails = || places.iter().flat_map(|place| &place.jails);
         let mut without: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (layer, back) in jails().flat_map(|(_, jail)| &jail.without) {
@@ -128,6 +138,7 @@ impl Report {
         let daemon = jails().find(|(name, _)| *name == "daemon");
         let mut failures = failures(&places);
         failures.extend(log_strings.iter().map(|word| format!("shipped: {word}")));
+        failures.extend(violation.failure());
         Self {
             schema: 1,
             commit,
@@ -142,6 +153,7 @@ impl Report {
             without,
             syscalls_allowed: daemon.map_or(0, |(_, jail)| jail.syscalls_allowed),
             log_strings,
+            violation,
             places,
         }
     }
@@ -149,6 +161,18 @@ impl Report {
     fn show(&self) {
         let calls = self.syscalls_allowed;
         say(&format!("the daemon may make {calls} system calls"));
+        let Violation { restarted, marks } = &self.violation;
+        say(&format!(
+            "a write under the shipped filter: the machine {}; a mark in RAM {} times before, \
+             {} times after",
+            if *restarted {
+                "started anew"
+            } else {
+                "DID NOT START ANEW"
+            },
+            marks[0],
+            marks[1]
+        ));
         for place in &self.places {
             let total = place.attempts.len();
             for (name, jail) in &place.jails {

@@ -66,6 +66,15 @@ fn the_sealed_kernel_has_no_memory_without_a_name_no_module_and_no_log() {
 }
 
 #[test]
+fn a_write_under_the_shipped_filter_restarts_the_machine_into_a_clean_state() {
+    let violation = &report()["violation"];
+    assert_eq!(violation["restarted"], true);
+    let [before, after] = [0, 1].map(|index| violation["marks"][index].as_u64().unwrap());
+    assert!(before > 0, "there was nothing to be forgotten");
+    assert_eq!(after, 0);
+}
+
+#[test]
 fn the_shipped_programs_hold_no_words_for_a_log() {
     assert_eq!(report()["log_strings"], Value::Array(Vec::new()));
 }

@@ -1,4 +1,8 @@
 //! The attempts in the image: boot it, and read what lies in its RAM.
+//!
+//! Then once more, for a write under the shipped filter: see [`violation`].
+
+pub mod violation;
 
 use std::fs::{self, File};
 use std::io;
@@ -8,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
+use self::violation::Violation;
 use super::{Findings, LIMIT};
 use crate::image::{self, Image, Options, Profile};
 use crate::process::{self, Job};
@@ -15,6 +20,8 @@ use crate::progress::step;
 use crate::run::web::Web;
 use crate::{signals, tree};
 
+/// Of this machine only.
+const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 /// Of the guest's RAM, which is a file. In MiB.
 const RAM: u32 = 192;
 /// Between two looks at it.
@@ -31,7 +38,7 @@ const HASH: usize = 32;
 ///
 /// # Errors
 /// It does not come up, or tells nothing in time.
-pub fn run() -> Result<Findings> {
+pub fn run() -> Result<(Findings, Violation)> {
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     let scratch = scratch.path();
     let (key, public) = make_key(scratch)?;
@@ -39,15 +46,25 @@ pub fn run() -> Result<Findings> {
         profile: Profile::Attack,
         bundle_key: image::parse_bundle_key(public.trim())?,
     })?;
-    let bundle = sign(scratch, &key)?;
-    step("attempts in the attack image", || {
-        let web = Web::serve(([127, 0, 0, 1], 0).into(), bundle)?;
-        let ram = scratch.join("ram");
-        // QEMU takes its time to make it.
-        File::create(&ram).context("cannot make a file for the guest's RAM")?;
-        let mut guest = boot(&image, &ram, web.address().port())?;
+    let ram = scratch.join("ram");
+    // QEMU takes its time to make it.
+    File::create(&ram).context("cannot make a file for the guest's RAM")?;
+    let example = tree().join("crates/node/example.toml");
+    let bundle = sign(scratch, &key, &example)?;
+    let findings = step("attempts in the attack image", || {
+        let web = Web::serve(ANY_PORT.into(), bundle)?;
+        let mut guest = boot(&image, &ram, web.address().port(), false)?;
         await_findings(&ram, &mut guest)
-    })
+    })?;
+    let settings = scratch.join("violation.toml");
+    fs::write(&settings, violation::settings(&example)?).context("cannot write a settings file")?;
+    let bundle = sign(scratch, &key, &settings)?;
+    let violation = step("a write under the shipped filter", || {
+        let web = Web::serve(ANY_PORT.into(), bundle)?;
+        let mut guest = boot(&image, &ram, web.address().port(), true)?;
+        violation::observe(&ram, &mut guest, web)
+    })?;
+    Ok((findings, violation))
 }
 
 fn make_key(scratch: &Path) -> Result<(std::path::PathBuf, String)> {
@@ -58,14 +75,12 @@ fn make_key(scratch: &Path) -> Result<(std::path::PathBuf, String)> {
     Ok((key, public))
 }
 
-/// The attacker reads no settings, but PID 1 does not start it without.
-fn sign(scratch: &Path, key: &Path) -> Result<Vec<u8>> {
+/// The attacker needs no settings, but PID 1 does not start it without.
+fn sign(scratch: &Path, key: &Path, settings: &Path) -> Result<Vec<u8>> {
     let bundle = scratch.join("node.bundle");
     let mut sign = mayfly();
     sign.args(["node", "bundle", "--key"]).arg(key);
-    sign.arg("--out")
-        .arg(&bundle)
-        .arg("crates/node/example.toml");
+    sign.arg("--out").arg(&bundle).arg(settings);
     process::output(&mut sign, "mayfly node bundle", LIMIT)?;
     fs::read(&bundle).context("mayfly node bundle left no file")
 }
@@ -77,7 +92,7 @@ fn mayfly() -> std::process::Command {
 }
 
 /// On QEMU's own network, where this machine's loopback is 10.0.2.2 and nothing else is.
-fn boot(image: &Image, ram: &Path, port: u16) -> Result<Job> {
+fn boot(image: &Image, ram: &Path, port: u16, again: bool) -> Result<Job> {
     let words = format!(
         "panic=-1 mayfly.address=10.0.2.15/24 mayfly.gateway=10.0.2.2 \
          mayfly.bundle=http://10.0.2.2:{port}/node.bundle"
@@ -89,7 +104,15 @@ fn boot(image: &Image, ram: &Path, port: u16) -> Result<Job> {
     let mut qemu = process::command(["qemu-system-x86_64", "-nodefaults"]);
     qemu.args(["-machine", "q35,memory-backend=ram", "-object", &memory])
         .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
-        .args(["-m", &RAM.to_string(), "-no-reboot", "-display", "none"])
+        .args(["-m", &RAM.to_string(), "-display", "none"])
+        .args([
+            "-action",
+            if again {
+                "reboot=reset"
+            } else {
+                "reboot=shutdown"
+            },
+        ])
         .args(["-monitor", "none", "-serial", "none"])
         .args(["-netdev", "user,id=net,restrict=off", "-device"])
         .arg("virtio-net-pci,netdev=net,romfile=")
