@@ -3,6 +3,7 @@
 mod ledger;
 mod node;
 mod stream;
+mod timers;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -15,6 +16,7 @@ use crate::constants::{MOST_DEVICES, RESTART_WINDOW};
 use ledger::Ledger;
 use node::Node;
 use stream::{Stage, Stream};
+use timers::Timers;
 
 /// A stream, numbered in the order in which the service accepted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +53,9 @@ pub struct Ledgers<A> {
     /// The sum over all ledgers and credits.
     totals: Ledger<A>,
     outputs: VecDeque<Output>,
+    stream_timers: Timers<StreamId>,
+    /// Ends of grace; one that was stopped meanwhile is passed over.
+    grace_timers: Timers<Box<str>>,
 }
 
 impl<A: Copy + Eq + Hash> Ledgers<A> {
@@ -63,6 +68,8 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
             nodes: HashMap::new(),
             totals: Ledger::default(),
             outputs: VecDeque::new(),
+            stream_timers: Timers::default(),
+            grace_timers: Timers::default(),
         }
     }
 
@@ -80,7 +87,9 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
     pub fn accept(&mut self, node: &str, now: Instant) -> StreamId {
         let id = StreamId(self.accepted);
         self.accepted += 1;
-        self.streams.insert(id, Stream::new(node, now));
+        let stream = Stream::new(node, now);
+        self.stream_timers.set(stream.timeout(), id);
+        self.streams.insert(id, stream);
         id
     }
 
@@ -130,7 +139,8 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
             return;
         }
         if let Some(node) = self.nodes.get_mut(&stream.node) {
-            node.stream_died(stream.ledger, now);
+            let ends = node.stream_died(stream.ledger, now);
+            self.grace_timers.set(ends, stream.node);
         }
     }
 
@@ -147,35 +157,42 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
 
     /// Does what is due: pings, closes what is silent or not synced, takes credit off.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let mut late = Vec::new();
-        for (&id, stream) in &mut self.streams {
-            if let Some(reason) = stream.overdue(now) {
-                late.push((id, reason));
-            } else if stream.alive.wants_ping(now) {
-                let ping = Output::Send(id, ServiceFrame::Ping {});
-                self.outputs.push_back(ping);
-            }
+        while let Some(id) = self.stream_timers.take_due(now) {
+            self.look_after(id, now);
         }
-        for (id, reason) in late {
-            self.close(id, reason, now);
-        }
-        for node in self.nodes.values_mut() {
-            if node.grace_ends().is_some_and(|at| now >= at) {
+        while let Some(name) = self.grace_timers.take_due(now) {
+            if let Some(node) = self.nodes.get_mut(&name)
+                && node.grace_ends().is_some_and(|at| now >= at)
+            {
                 self.totals.subtract(&node.take_credit());
             }
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; it may find that it
+    /// was too early.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let streams = self.streams.values().map(Stream::timeout);
-        let credits = self.nodes.values().filter_map(Node::grace_ends);
-        streams.chain(credits).min()
+        let timers = [self.stream_timers.next(), self.grace_timers.next()];
+        timers.into_iter().flatten().min()
     }
 
     /// What to do next, until there is nothing.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    fn look_after(&mut self, id: StreamId, now: Instant) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if let Some(reason) = stream.overdue(now) {
+            return self.close(id, reason, now);
+        }
+        if stream.alive.wants_ping(now) {
+            let ping = Output::Send(id, ServiceFrame::Ping {});
+            self.outputs.push_back(ping);
+        }
+        self.stream_timers.set(stream.timeout(), id);
     }
 
     /// Rule 4. A replaced epoch is turned away before it can close anything; else every

@@ -64,14 +64,16 @@ impl<A: Copy + Eq + Hash> Node<A> {
     }
 
     /// The node's open stream died: what it counted is credit, and the clock runs, from where
-    /// it was stopped if the stream was not synced.
-    pub fn stream_died(&mut self, ledger: Ledger<A>, now: Instant) {
+    /// it was stopped if the stream was not synced, to the moment that is returned.
+    pub fn stream_died(&mut self, ledger: Ledger<A>, now: Instant) -> Instant {
         self.credit.add_all(&ledger);
         let left = match self.grace {
             Grace::Stopped { left } => left,
             Grace::Whole | Grace::Running { .. } => GRACE,
         };
-        self.grace = Grace::Running { ends: now + left };
+        let ends = now + left;
+        self.grace = Grace::Running { ends };
+        ends
     }
 
     /// A stream that is not synced is open.
