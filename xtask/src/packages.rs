@@ -52,6 +52,9 @@ pub const BENCH: &[Need] = &[
     ("taskset", "util-linux"),
 ];
 
+/// To keep accounts in a server. The programs are in no search path of Debian's.
+pub const DATABASE: &[Need] = &[("/usr/lib/postgresql", "postgresql")];
+
 /// To build libFuzzer.
 pub const FUZZ: &[Need] = &[("g++", "g++")];
 

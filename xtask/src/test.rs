@@ -30,7 +30,7 @@ enum Step {
     Clippy,
     /// No dependency is under a licence that would bind us
     Licences,
-    /// Tests that need no rights
+    /// Tests that need no rights, some with a PostgreSQL server of their own
     Unit,
     /// WireGuard in simulated time
     Sim,
@@ -111,6 +111,7 @@ impl Step {
             }
             Self::Licences => licences(),
             Self::Unit => {
+                packages::provide(packages::DATABASE)?;
                 cargo("test --locked --workspace --exclude mayfly-netns --exclude mayfly-boot")
             }
             Self::Sim => sim("test --locked", ""),

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::clock::DAY;
 use crate::nodes::Registration;
 use crate::refusal::Refusal;
+use crate::replicas;
 use crate::start::StartError;
 use crate::{files, random};
 
@@ -103,6 +104,27 @@ impl Authority {
         params.subject_alt_names = names.subject_alt_names;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(io::Error::other)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        Ok((certificate.der().clone(), key.into()))
+    }
+
+    /// A certificate, with its key, that a process of this service shows to another.
+    ///
+    /// # Errors
+    /// The library refuses.
+    pub(crate) fn replica(
+        &self,
+        now: u64,
+    ) -> io::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
+        let name = replicas::NAME.to_owned().try_into();
+        let mut params = params("Mayfly accounts", now + SERVER_VALIDITY);
+        params.subject_alt_names = vec![SanType::DnsName(name.map_err(io::Error::other)?)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params
             .signed_by(&key, &self.issuer)
             .map_err(io::Error::other)?;

@@ -1,11 +1,12 @@
 //! The configuration: one TOML text, documented by `example.toml`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
+use tokio_postgres::config::Host;
 use toml::Spanned;
 
 /// What an operator decides about the service.
@@ -22,6 +23,8 @@ pub struct Config {
     pub ticket_keys: Option<PathBuf>,
     /// DNS names and addresses in the service's certificate, at least one.
     pub names: Spanned<Vec<Spanned<String>>>,
+    /// PostgreSQL in place of SQLite.
+    pub store: Option<Database>,
     /// The shop, and the payment provider behind it.
     #[serde(default)]
     pub payments: Payments,
@@ -43,6 +46,46 @@ impl Default for Payments {
         Self {
             retry_hours: Spanned::new(0..0, 72),
         }
+    }
+}
+
+/// A database on a PostgreSQL server, which several processes may share.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Where it is, and as whom: words as libpq takes them, or a URL.
+    pub postgres: Spanned<Server>,
+    /// File with the role's password in its first line.
+    pub password_file: Option<PathBuf>,
+    /// Authority of the server's certificate, in PEM; needed unless the server is reached
+    /// over a socket or loopback.
+    pub ca: Option<PathBuf>,
+    /// Where the other processes on this database reach this one (default: `listen`).
+    pub address: Option<SocketAddr>,
+}
+
+/// Where a PostgreSQL server is.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub struct Server(pub tokio_postgres::Config);
+
+impl TryFrom<String> for Server {
+    type Error = tokio_postgres::Error;
+
+    fn try_from(words: String) -> Result<Self, Self::Error> {
+        words.parse().map(Self)
+    }
+}
+
+impl Server {
+    /// What is said to it leaves no machine.
+    pub fn is_near(&self) -> bool {
+        self.0.get_hosts().iter().all(|host| match host {
+            Host::Unix(_) => true,
+            Host::Tcp(name) => {
+                name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+            }
+        })
     }
 }
 
@@ -132,6 +175,28 @@ impl Config {
         if !(1..=720).contains(retry_hours.get_ref()) {
             return Err((retry_hours.span(), "expected 1 to 720 hours"));
         }
+        if let Some(Database {
+            postgres, ca: None, ..
+        }) = &self.store
+            && !postgres.get_ref().is_near()
+        {
+            return Err((
+                postgres.span(),
+                "expected `ca` beside it: the server is on another machine",
+            ));
+        }
+        if let Some(Database {
+            postgres,
+            address: None,
+            ..
+        }) = &self.store
+            && self.listen.ip().is_unspecified()
+        {
+            return Err((
+                postgres.span(),
+                "expected `address` beside it: `listen` does not say where others reach this process",
+            ));
+        }
         let limits = &self.limits;
         if !(1..=64).contains(limits.hashes.get_ref()) {
             return Err((limits.hashes.span(), "expected 1 to 64 hashes at once"));
@@ -152,6 +217,11 @@ impl Config {
             .iter()
             .map(|name| name.get_ref().clone())
             .collect()
+    }
+
+    /// Where other processes reach this one, if not where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.store.as_ref().and_then(|store| store.address)
     }
 
     /// The database.

@@ -1,12 +1,17 @@
 //! The live counter, on a thread of its own: password hashing never starves it.
 //!
 //! A [`Stream`] is a node's end of it here. Tickets are opened and the store is asked on the
-//! stream's own task; the counter sees accounts, holds no ticket, and waits for nothing.
+//! stream's own task, for all that the node has said by then; the counter sees accounts, holds
+//! no ticket, and waits for nothing.
+//!
+//! Of several processes on one store one counts at a time ([`crate::replicas`]): the thread is
+//! there while this one does.
 
 mod granted;
+mod lookup;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use mayfly_counter::CloseReason;
 use mayfly_counter::service::StreamId;
@@ -21,16 +26,19 @@ use crate::refusal::Refusal;
 use crate::start::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
+use lookup::{Known, Lookup};
 use worker::{Command, Heard, Worker};
 
 /// Commands that may wait; beyond, streams are read no further.
-const WAITING: usize = 4096;
+const WAITING: usize = 1024;
 
 /// The way to the counter's thread.
 pub(crate) struct Counter {
-    commands: mpsc::Sender<Command>,
-    store: Arc<Store>,
+    /// While this process counts.
+    commands: RwLock<Option<mpsc::Sender<Command>>>,
+    lookup: Arc<Lookup>,
     tickets: Arc<TicketKeys>,
+    marks: Arc<Marks>,
 }
 
 /// What the counter says on a stream.
@@ -39,7 +47,7 @@ pub(crate) enum Said {
     Frame(ServiceFrame),
     /// End the stream.
     Close(CloseReason),
-    /// The counter has gone, which is a fault.
+    /// This process counts no more.
     Gone,
 }
 
@@ -47,39 +55,75 @@ pub(crate) enum Said {
 pub(crate) struct Stream {
     id: StreamId,
     commands: mpsc::Sender<Command>,
-    store: Arc<Store>,
+    lookup: Arc<Lookup>,
     tickets: Arc<TicketKeys>,
     said: mpsc::UnboundedReceiver<Said>,
 }
 
 impl Counter {
-    /// Starts the thread; it ends with the last handle and stream.
-    pub(crate) fn start(
-        store: Arc<Store>,
-        tickets: Arc<TicketKeys>,
-        marks: Arc<Marks>,
-    ) -> Result<Self, StartError> {
+    /// A counter that does not count yet.
+    pub(crate) fn new(store: Arc<Store>, tickets: Arc<TicketKeys>, marks: Arc<Marks>) -> Self {
+        Self {
+            commands: RwLock::default(),
+            lookup: Arc::new(Lookup::start(store)),
+            tickets,
+            marks,
+        }
+    }
+
+    /// Counts from now on: a start of the service by the protocol's rules.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(crate) fn take_up(&self) -> Result<(), StartError> {
         let (commands, received) = mpsc::channel(WAITING);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .map_err(|_| StartError::Randomness)?;
-        let worker = Worker::new(marks);
+        let worker = Worker::new(self.marks.clone());
         std::thread::Builder::new()
             .name("counter".to_owned())
             .spawn(move || runtime.block_on(worker.run(received)))
             .map_err(|_| StartError::Randomness)?;
-        Ok(Self {
-            commands,
-            store,
-            tickets,
-        })
+        *self
+            .commands
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(commands);
+        Ok(())
     }
 
-    /// Accepts a stream of the node; `None`: the counter has gone.
-    pub(crate) async fn accept(&self, node: Arc<str>) -> Option<Stream> {
-        // Without a bound, and yet bounded: at most WAITING verdicts for reports that were
-        // read, and a ping in ten seconds until the stream counts as dead.
+    /// Counts no more: ends all streams, and forgets what they counted.
+    pub(crate) async fn lay_down(&self) {
+        let commands = self
+            .commands
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(commands) = commands {
+            // A thread that has gone has nothing to lay down.
+            let _ = commands.send(Command::Stop).await;
+        }
+    }
+
+    fn commands(&self) -> Result<mpsc::Sender<Command>, Refusal> {
+        let commands = self.commands.read().unwrap_or_else(PoisonError::into_inner);
+        commands.clone().ok_or(Refusal::NotCounting)
+    }
+
+    /// Whether this process counts.
+    pub(crate) fn counts(&self) -> bool {
+        self.commands().is_ok()
+    }
+
+    /// Accepts a stream of the node.
+    ///
+    /// # Errors
+    /// [`Refusal::NotCounting`].
+    pub(crate) async fn accept(&self, node: Arc<str>) -> Result<Stream, Refusal> {
+        let commands = self.commands()?;
+        // Without a bound, and yet bounded: the verdicts for what was read at once, which is
+        // sent before more is read, and a ping in ten seconds until the stream counts as dead.
         let (sender, said) = mpsc::unbounded_channel();
         let (reply, accepted) = oneshot::channel();
         let command = Command::Accept {
@@ -87,11 +131,14 @@ impl Counter {
             said: sender,
             reply,
         };
-        self.commands.send(command).await.ok()?;
-        Some(Stream {
-            id: accepted.await.ok()?,
-            commands: self.commands.clone(),
-            store: self.store.clone(),
+        commands
+            .send(command)
+            .await
+            .map_err(|_| Refusal::NotCounting)?;
+        Ok(Stream {
+            id: accepted.await.map_err(|_| Refusal::NotCounting)?,
+            commands,
+            lookup: self.lookup.clone(),
             tickets: self.tickets.clone(),
             said,
         })
@@ -100,78 +147,77 @@ impl Counter {
     /// Devices of an account that are connected now.
     ///
     /// # Errors
-    /// [`Refusal::Internal`].
+    /// [`Refusal::NotCounting`].
     pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, Refusal> {
         let (reply, devices) = oneshot::channel();
-        let sent = self
-            .commands
-            .send(Command::Devices { account, reply })
-            .await;
-        sent.map_err(|_| Refusal::Internal)?;
-        devices.await.map_err(|_| Refusal::Internal)
+        let command = Command::Devices { account, reply };
+        let sent = self.commands()?.send(command).await;
+        sent.map_err(|_| Refusal::NotCounting)?;
+        devices.await.map_err(|_| Refusal::NotCounting)
     }
 
     /// The accounts that have devices now.
     ///
     /// # Errors
-    /// [`Refusal::Internal`].
+    /// [`Refusal::NotCounting`].
     pub(crate) async fn accounts(&self) -> Result<Vec<AccountId>, Refusal> {
         let (reply, accounts) = oneshot::channel();
-        let sent = self.commands.send(Command::Accounts { reply }).await;
-        sent.map_err(|_| Refusal::Internal)?;
-        accounts.await.map_err(|_| Refusal::Internal)
+        let sent = self.commands()?.send(Command::Accounts { reply }).await;
+        sent.map_err(|_| Refusal::NotCounting)?;
+        accounts.await.map_err(|_| Refusal::NotCounting)
     }
 
     /// Has the nodes that count devices of these accounts, which are no more, report anew.
     ///
     /// # Errors
-    /// [`Refusal::Internal`].
+    /// [`Refusal::NotCounting`].
     pub(crate) async fn erased(&self, accounts: Vec<AccountId>) -> Result<(), Refusal> {
-        let sent = self.commands.send(Command::Erased { accounts }).await;
-        sent.map_err(|_| Refusal::Internal)
+        let sent = self.commands()?.send(Command::Erased { accounts }).await;
+        sent.map_err(|_| Refusal::NotCounting)
     }
 }
 
 impl Stream {
-    /// Hands over what the node said; `false`: the counter has gone.
-    pub(crate) async fn frame(&self, frame: NodeFrame) -> bool {
-        let heard = match frame {
-            NodeFrame::Report { ticket, delta, .. } => self.whose(frame, &ticket, delta).await,
-            _ => Heard::of_nobody(frame),
-        };
-        let command = Command::Frame {
+    /// Hands over what the node said, in order; `false`: this process counts no more.
+    pub(crate) async fn frames(&self, frames: Vec<NodeFrame>) -> bool {
+        let mut heard: Vec<Heard> = frames.into_iter().map(|frame| self.open(frame)).collect();
+        let askers = heard.iter().filter(|heard| heard.asks());
+        let askers: Vec<AccountId> = askers.filter_map(|heard| heard.account).collect();
+        if !askers.is_empty() {
+            let known = self.lookup.known(askers).await;
+            heard.iter_mut().for_each(|heard| identify(heard, &known));
+        }
+        let command = Command::Frames {
             stream: self.id,
             heard,
         };
         self.commands.send(command).await.is_ok()
     }
 
-    /// An expired ticket gives no device, and takes back the one that it gave. An account that
-    /// has been erased gets no device, either.
-    async fn whose(&self, frame: NodeFrame, ticket: &Ticket, delta: Delta) -> Heard {
-        let mut heard = Heard::of_nobody(frame);
-        let Some(opened) = self.tickets.open_ticket(ticket) else {
-            return heard;
+    /// An expired ticket gives no device, and takes back the one that it gave.
+    fn open(&self, frame: NodeFrame) -> Heard {
+        let account = match &frame {
+            NodeFrame::Report { ticket, delta, .. } => self.account_of(ticket, *delta),
+            _ => None,
         };
-        match delta {
-            Delta::Down => heard.account = Some(opened.account),
-            Delta::Up if clock::unix_now() < opened.expiry => {
-                // A store that does not answer denies nobody: the account was there when it
-                // was given the ticket.
-                let known = self.store.known(vec![opened.account]).await.ok();
-                let connected =
-                    known.map_or(Some(false), |known| known.get(&opened.account).copied());
-                heard.account = connected.map(|_| opened.account);
-                heard.is_first = connected == Some(false);
-            }
-            Delta::Up => {}
+        Heard {
+            frame,
+            account,
+            is_first: false,
         }
-        heard
     }
 
-    /// What the counter says next.
-    pub(crate) async fn said(&mut self) -> Said {
-        self.said.recv().await.unwrap_or(Said::Gone)
+    fn account_of(&self, ticket: &Ticket, delta: Delta) -> Option<AccountId> {
+        let opened = self.tickets.open_ticket(ticket)?;
+        let counts = delta == Delta::Down || clock::unix_now() < opened.expiry;
+        counts.then_some(opened.account)
+    }
+
+    /// What the counter says next: at least one thing, into `said`.
+    pub(crate) async fn said(&mut self, said: &mut Vec<Said>, most: usize) {
+        if self.said.recv_many(said, most).await == 0 {
+            said.push(Said::Gone);
+        }
     }
 
     /// The connection has ended.
@@ -181,5 +227,54 @@ impl Stream {
             .commands
             .send(Command::Closed { stream: self.id })
             .await;
+    }
+}
+
+/// Denies those that have been erased. A store that does not answer denies nobody: the account
+/// was there when it was given the ticket.
+fn identify(heard: &mut Heard, known: &Known) {
+    let (true, Some(account), Some(known)) = (heard.asks(), heard.account, known) else {
+        return;
+    };
+    let connected = known.get(&account).copied();
+    heard.account = connected.map(|_| account);
+    heard.is_first = connected == Some(false);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use mayfly_wire::TICKET_LEN;
+
+    use super::*;
+
+    fn asker(account: AccountId) -> Heard {
+        let frame = NodeFrame::Report {
+            n: 0,
+            ticket: Ticket([0; TICKET_LEN]),
+            delta: Delta::Up,
+        };
+        Heard {
+            frame,
+            account: Some(account),
+            is_first: false,
+        }
+    }
+
+    #[test]
+    fn who_has_been_erased_is_nobody_and_a_store_that_is_silent_denies_nobody() {
+        let [ann, bob, cid] = [1, 2, 3].map(|byte| AccountId([byte; 16]));
+        let known = Some(Arc::new(HashMap::from([(ann, false), (bob, true)])));
+        for (account, known, expected) in [
+            (ann, &known, (Some(ann), true)),
+            (bob, &known, (Some(bob), false)),
+            (cid, &known, (None, false)),
+            (cid, &None, (Some(cid), false)),
+        ] {
+            let mut heard = asker(account);
+            identify(&mut heard, known);
+            assert_eq!((heard.account, heard.is_first), expected);
+        }
     }
 }

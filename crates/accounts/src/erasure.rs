@@ -32,14 +32,14 @@ pub(crate) async fn run(service: &Service) {
 /// Whether some streams had to be closed.
 async fn look(service: &Service) -> Result<bool, Refusal> {
     let mut erased = Vec::new();
-    for accounts in service.counter.accounts().await?.chunks(BATCH) {
+    for accounts in service.replicas.counter.accounts().await?.chunks(BATCH) {
         let known = service.store.known(accounts.to_vec()).await?;
         let unknown = accounts.iter().filter(|id| !known.contains_key(id));
         erased.extend(unknown.copied());
     }
     let found = !erased.is_empty();
     if found {
-        service.counter.erased(erased).await?;
+        service.replicas.counter.erased(erased).await?;
     }
     Ok(found)
 }

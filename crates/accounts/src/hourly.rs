@@ -32,8 +32,12 @@ async fn begin_hour(service: &Service, now: u64) {
     let _ = service.tickets.turn(now);
     let _ = service.signer.turn();
     let _ = service.store.forget_payments(Moment(now)).await;
+    if service.replicas.counter.counts() {
+        let _ = service.tickets.prepare(now);
+    }
     if now % DAY / HOUR == marks::HOUR_OF_WRITE {
         let _ = service.marks.write(&service.store).await;
+        let _ = service.store.forget().await;
     }
 }
 

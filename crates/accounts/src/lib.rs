@@ -41,6 +41,7 @@ mod random;
 pub mod record;
 pub mod rectify;
 pub mod refusal;
+mod replicas;
 mod routes;
 pub mod service;
 pub mod shop;

@@ -57,6 +57,8 @@ pub enum Refusal {
     CertificateRevoked,
     /// The request does not ask for a WebSocket.
     NoWebSocket,
+    /// This process does not count, and none that does is in reach.
+    NotCounting,
     /// Too many passwords wait to be hashed.
     Busy,
     /// A fault of the service.
@@ -79,6 +81,9 @@ impl Refusal {
             Self::ShopKeyWrong => problem.detail(
                 "send Authorization: Bearer KEY, with a key of `mayfly-accounts keys shop`",
             ),
+            Self::NotCounting => {
+                problem.detail("try again in a few seconds; a node, at the next address")
+            }
             Self::CertificateMissing => problem.detail("POST /v1/nodes certifies a node's key"),
             Self::NodeUnknown | Self::CertificateRevoked => {
                 problem.detail("`mayfly-accounts ca node NAME` makes a new secret")
@@ -180,6 +185,11 @@ impl Refusal {
                 "/problems/no-web-socket",
                 "This path takes a WebSocket",
             ),
+            Self::NotCounting => (
+                503,
+                "/problems/not-counting",
+                "No process that counts devices is in reach",
+            ),
             Self::Busy => (503, "/problems/busy", "The service is busy"),
             Self::Internal => (500, "/problems/internal", "The service has failed"),
         }
@@ -201,7 +211,7 @@ impl Refusal {
             | Self::TooManyFailures(wait) => {
                 Some((RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1)))
             }
-            Self::Busy => Some((RETRY_AFTER, HeaderValue::from(5))),
+            Self::Busy | Self::NotCounting => Some((RETRY_AFTER, HeaderValue::from(5))),
             _ => None,
         }
     }

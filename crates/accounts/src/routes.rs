@@ -7,6 +7,7 @@ mod credentials;
 mod nodes;
 mod openapi;
 mod payments;
+mod replicas;
 mod stream;
 mod tokens;
 
@@ -18,6 +19,7 @@ use axum::routing::{MethodRouter, get, post};
 use mayfly_wire::MAX_BODY;
 
 use crate::refusal::Refusal;
+use crate::replicas::{DEVICES, TICKET_KEYS};
 use crate::service::Service;
 
 pub(crate) use credentials::Credentials;
@@ -53,6 +55,8 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         router = router.route(path, answer.fallback(refuse));
     }
     router
+        .route(DEVICES, post(replicas::devices))
+        .route(TICKET_KEYS, post(replicas::ticket_keys))
         .fallback(|| async { Refusal::NoSuchRoute })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(service)

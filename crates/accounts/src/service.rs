@@ -14,6 +14,7 @@ use crate::password::Passwords;
 use crate::payments::Payments;
 use crate::record::Account;
 use crate::refusal::Refusal;
+use crate::replicas::Replicas;
 use crate::routes::Credentials;
 use crate::shop::ShopKeys;
 use crate::start::StartError;
@@ -30,7 +31,7 @@ pub struct Service {
     pub(crate) authority: Authority,
     pub(crate) payments: Payments,
     pub(crate) shop: ShopKeys,
-    pub(crate) counter: Counter,
+    pub(crate) replicas: Replicas,
     pub(crate) marks: Arc<Marks>,
     pub(crate) erasures: Notify,
     pub(crate) salt: Salt,
@@ -58,7 +59,8 @@ impl Service {
         .map_err(named(config.payment_salt()))?;
         let marks = Arc::new(Marks::default());
         let store = Arc::new(Store::open(config).await?);
-        let counter = Counter::start(store.clone(), tickets.clone(), marks.clone())?;
+        let counter = Counter::new(store.clone(), tickets.clone(), marks.clone());
+        let replicas = Replicas::new(config, store.clone(), tickets.clone(), counter, &authority)?;
         Ok(Self {
             store,
             passwords: Passwords::new(*config.limits.hashes.get_ref())
@@ -68,7 +70,7 @@ impl Service {
             authority,
             payments,
             shop: ShopKeys::new(config.shop_key()),
-            counter,
+            replicas,
             marks,
             erasures: Notify::new(),
             salt: Salt::default(),

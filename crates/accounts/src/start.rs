@@ -57,7 +57,8 @@ impl StartError {
     /// The status to exit with (sysexits.h).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Store(StoreError::UnknownVersion { .. }) => 78,
+            Self::Config(_)
+            | Self::Store(StoreError::UnknownVersion { .. } | StoreError::Traces(_)) => 78,
             Self::Usage(_) | Self::Store(StoreError::NameTaken | StoreError::NoSuchAccount) => 1,
             Self::File { source, .. }
             | Self::Listen(source)
@@ -97,10 +98,13 @@ pub async fn serve(
     let tls = tls::acceptor(&service.authority, &config.names(), clock::unix_now())?;
     let connections = *config.limits.connections.get_ref();
     let router = routes::router(service.clone());
+    let address = listener.local_addr().map_err(StartError::Listen)?;
+    let address = config.address().unwrap_or(address);
     tokio::select! {
-        // It never ends of itself.
+        // These never end of themselves.
         () = hourly::run(&service) => {}
         () = erasure::run(&service) => {}
+        ended = service.replicas.run(address) => return ended,
         () = listener::run(listener, tls, router, &service, connections, stop) => {}
     }
     Ok(())

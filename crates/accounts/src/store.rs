@@ -1,9 +1,11 @@
 //! The durable store: the record of each account, hashes of payments that may come again, and
 //! the register of nodes. Nothing in it changes on a connect.
 //!
-//! A back end does the work: [`sqlite`], one file and nothing to install. Both keep the same
-//! record under the same rules, at the same schema version, and leave no old row behind.
+//! A back end does the work: [`sqlite`], one file and nothing to install, or [`postgres`], for
+//! a service of several processes. Both keep the same record under the same rules, and leave
+//! no old row behind.
 
+mod postgres;
 mod sqlite;
 
 use std::collections::HashMap;
@@ -11,12 +13,16 @@ use std::collections::HashMap;
 use crate::config::Config;
 use crate::payments::Proof;
 use crate::record::{Account, AccountId, Moment};
+use postgres::Postgres;
+pub use postgres::Seat;
 use sqlite::Sqlite;
 
 /// The accounts and the register of nodes.
 pub enum Store {
     /// One file in the data directory.
     Sqlite(Sqlite),
+    /// A database on a server.
+    Postgres(Box<Postgres>),
 }
 
 /// Why the store did not do as told.
@@ -30,9 +36,9 @@ pub enum StoreError {
         /// This program's.
         known: i64,
     },
-    /// The database would keep a history of rows.
-    #[error("the database does not take {0}")]
-    Traces(&'static str),
+    /// The database would keep a history of rows; what to do about it.
+    #[error("the database would leave traces: {0}")]
+    Traces(String),
     /// Another account has the user name.
     #[error("the user name is taken")]
     NameTaken,
@@ -45,9 +51,12 @@ pub enum StoreError {
     /// The thread that asked the database has failed.
     #[error("the database was asked in vain")]
     Fault,
-    /// Anything else. Its text may name a column, never a value.
+    /// Anything else of SQLite's. Its text may name a column, never a value.
     #[error("the database: {0}")]
     Sqlite(rusqlite::Error),
+    /// Anything else of PostgreSQL's, without the detail, which would quote a row.
+    #[error("PostgreSQL: {0}")]
+    Postgres(String),
 }
 
 /// What the service has learnt of an account since the last daily write.
@@ -77,7 +86,10 @@ impl Store {
     /// # Errors
     /// What is there is no database, is of another schema version, or would keep traces.
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
-        Ok(Self::Sqlite(Sqlite::open(config.database()).await?))
+        Ok(match &config.store {
+            Some(database) => Self::Postgres(Box::new(Postgres::open(database).await?)),
+            None => Self::Sqlite(Sqlite::open(config.database()).await?),
+        })
     }
 
     /// Adds an account.
@@ -87,6 +99,7 @@ impl Store {
     pub async fn create(&self, account: Account) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.create(account).await,
+            Self::Postgres(store) => store.create(account).await,
         }
     }
 
@@ -97,6 +110,7 @@ impl Store {
     pub async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
         match self {
             Self::Sqlite(store) => store.by_name(username).await,
+            Self::Postgres(store) => store.by_name(username).await,
         }
     }
 
@@ -112,6 +126,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         match self {
             Self::Sqlite(store) => store.edit(id, change).await,
+            Self::Postgres(store) => store.edit(id, change).await,
         }
     }
 
@@ -122,6 +137,18 @@ impl Store {
     pub async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.erase(id).await,
+            Self::Postgres(store) => store.erase(id).await,
+        }
+    }
+
+    /// Takes away what the database keeps of rows that were edited. SQLite keeps nothing.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(store) => store.forget().await,
         }
     }
 
@@ -138,6 +165,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(store) => store.pay(proof, username, give).await,
+            Self::Postgres(store) => store.pay(proof, username, give).await,
         }
     }
 
@@ -148,6 +176,7 @@ impl Store {
     pub async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.forget_payments(now).await,
+            Self::Postgres(store) => store.forget_payments(now).await,
         }
     }
 
@@ -158,6 +187,7 @@ impl Store {
     pub async fn page(&self, last: Option<String>, most: u32) -> Result<Vec<Account>, StoreError> {
         match self {
             Self::Sqlite(store) => store.page(last.unwrap_or_default(), most).await,
+            Self::Postgres(store) => store.page(last.unwrap_or_default(), most).await,
         }
     }
 
@@ -168,6 +198,7 @@ impl Store {
     pub async fn known(&self, ids: Vec<AccountId>) -> Result<HashMap<AccountId, bool>, StoreError> {
         match self {
             Self::Sqlite(store) => store.known(ids).await,
+            Self::Postgres(store) => store.known(ids).await,
         }
     }
 
@@ -178,6 +209,31 @@ impl Store {
     pub async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.mark(marks).await,
+            Self::Postgres(store) => store.mark(marks).await,
+        }
+    }
+
+    /// A place in the election of the process that counts, which is reached at `address`. None
+    /// where the store is this process's alone.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn seat(&self, address: &str) -> Result<Option<Seat>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(store) => store.seat(address).await.map(Some),
+        }
+    }
+
+    /// Where the process is that counts; None: nobody does, or the store is this process's
+    /// alone.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn who_counts(&self) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(store) => store.who_counts().await,
         }
     }
 
@@ -188,6 +244,7 @@ impl Store {
     pub async fn register_node(&self, name: String, secret: NodeSecret) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.register_node(name, secret).await,
+            Self::Postgres(store) => store.register_node(name, secret).await,
         }
     }
 
@@ -198,6 +255,7 @@ impl Store {
     pub async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(store) => store.revoke_node(name).await,
+            Self::Postgres(store) => store.revoke_node(name).await,
         }
     }
 
@@ -208,6 +266,7 @@ impl Store {
     pub async fn node(&self, name: String) -> Result<Option<NodeSecret>, StoreError> {
         match self {
             Self::Sqlite(store) => store.node(name).await,
+            Self::Postgres(store) => store.node(name).await,
         }
     }
 }

@@ -30,6 +30,10 @@ const EXPIRY: usize = 8;
 /// Bytes of a key file: the day's number from 1970 on, and the key.
 const FILE: usize = 8 + 32;
 
+/// Keys that are kept: a few days' and, right after a stop of the process that counts, one a
+/// day of each other process.
+const MOST: usize = 256;
+
 /// The keys that have not been destroyed.
 pub struct TicketKeys {
     directory: PathBuf,
@@ -51,6 +55,8 @@ struct TicketKey {
     /// The day on which it seals, counted from 1970.
     day: u64,
     key: LessSafeKey,
+    /// What is in its file.
+    content: Zeroizing<[u8; FILE]>,
 }
 
 impl TicketKey {
@@ -95,6 +101,54 @@ impl TicketKeys {
         }
         if keys.iter().all(|key| key.day != now / DAY) {
             keys.push(make(&self.directory, now / DAY)?);
+        }
+        Ok(())
+    }
+
+    /// Makes the key of the next day in the last hour of this one, so that every process of
+    /// the service has it before it is used.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn prepare(&self, now: u64) -> io::Result<()> {
+        let next = (now + HOUR) / DAY;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.iter().all(|key| key.day != next) {
+            keys.push(make(&self.directory, next)?);
+        }
+        Ok(())
+    }
+
+    /// All keys, for another process of the service: number, day and key of each in turn.
+    pub fn export(&self) -> Zeroizing<Vec<u8>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Zeroizing::new(Vec::with_capacity(keys.len() * (NUMBER + FILE)));
+        for key in keys.iter() {
+            all.extend_from_slice(&key.number);
+            all.extend_from_slice(&*key.content);
+        }
+        all
+    }
+
+    /// Takes up the keys that another process exported, but for those that are here or spent.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn merge(&self, theirs: &[u8], now: u64) -> io::Result<()> {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        for one in theirs.chunks_exact(NUMBER + FILE) {
+            let Some((&number, content)) = one.split_first_chunk::<NUMBER>() else {
+                continue;
+            };
+            let Some(key) = parse(number, content)
+                .filter(|key| !TicketKey::is_spent(key.day, now) && key.day <= now / DAY + 1)
+            else {
+                continue;
+            };
+            if keys.iter().all(|known| known.number != number) && keys.len() < MOST {
+                files::create_private(&file_of(&self.directory, number), content)?;
+                keys.push(key);
+            }
         }
         Ok(())
     }
@@ -189,12 +243,14 @@ fn number_of(path: &Path) -> Option<[u8; NUMBER]> {
 }
 
 fn parse(number: [u8; NUMBER], content: &[u8]) -> Option<TicketKey> {
+    let content = Zeroizing::new(<[u8; FILE]>::try_from(content).ok()?);
     let (day, key) = content.split_first_chunk::<8>()?;
     let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
     Some(TicketKey {
         number,
         day: u64::from_be_bytes(*day),
         key: LessSafeKey::new(key),
+        content,
     })
 }
 
@@ -251,6 +307,34 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let ticket = keys(&directory, NOW).seal(ANN, END, NOW).unwrap();
         assert!(keys(&directory, NOW + 60).open_ticket(&ticket).is_some());
+    }
+
+    #[test]
+    fn processes_that_exchange_their_keys_open_each_others_tickets() {
+        let directories = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let [one, two] = directories.each_ref().map(|directory| keys(directory, NOW));
+        let ticket = one.seal(ANN, END, NOW).unwrap();
+        assert_eq!(two.open_ticket(&ticket), None);
+        two.merge(&one.export(), NOW).unwrap();
+        two.merge(&one.export(), NOW).unwrap();
+        assert!(two.open_ticket(&ticket).is_some());
+        drop(two);
+        assert!(keys(&directories[1], NOW).open_ticket(&ticket).is_some());
+        let late = keys(&TempDir::new().unwrap(), NOW + 10 * DAY);
+        late.merge(&one.export(), NOW + 10 * DAY).unwrap();
+        assert_eq!(late.open_ticket(&ticket), None);
+    }
+
+    #[test]
+    fn the_key_of_a_day_is_made_in_the_hour_before_it() {
+        let directory = TempDir::new().unwrap();
+        let keys = keys(&directory, NOW);
+        let midnight = 20_001 * DAY;
+        keys.prepare(midnight - HOUR - 1).unwrap();
+        assert_eq!(keys.export().len(), NUMBER + FILE);
+        keys.prepare(midnight - HOUR).unwrap();
+        keys.seal(ANN, midnight + HOUR, midnight).unwrap();
+        assert_eq!(keys.export().len(), 2 * (NUMBER + FILE));
     }
 
     #[test]

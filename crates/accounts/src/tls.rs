@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{RootCertStore, ServerConfig};
-use tokio_rustls::TlsAcceptor;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::authority::{Authority, registration};
 use crate::nodes::Registration;
@@ -41,6 +42,25 @@ pub(crate) fn acceptor(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Connects to other processes of this service, as one of them.
+///
+/// # Errors
+/// The library refuses.
+pub(crate) fn connector(authority: &Authority, now: u64) -> Result<TlsConnector, StartError> {
+    let (certificate, key) = authority.replica(now).map_err(refused)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).map_err(refused)?;
+    let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(refused)?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)
+        .map_err(refused)?;
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn refused(error: impl std::fmt::Display) -> StartError {

@@ -23,9 +23,9 @@ pub(super) enum Command {
         said: mpsc::UnboundedSender<Said>,
         reply: oneshot::Sender<StreamId>,
     },
-    Frame {
+    Frames {
         stream: StreamId,
-        heard: Heard,
+        heard: Vec<Heard>,
     },
     Closed {
         stream: StreamId,
@@ -40,6 +40,8 @@ pub(super) enum Command {
     Erased {
         accounts: Vec<AccountId>,
     },
+    /// Another process counts.
+    Stop,
 }
 
 /// What a node said.
@@ -52,12 +54,12 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    pub(super) const fn of_nobody(frame: NodeFrame) -> Self {
-        Self {
-            frame,
-            account: None,
-            is_first: false,
-        }
+    /// Whether it is a +1.
+    pub(super) const fn asks(&self) -> bool {
+        let NodeFrame::Report { delta, .. } = self.frame else {
+            return false;
+        };
+        matches!(delta, Delta::Up)
     }
 
     /// What a grant has to note.
@@ -86,7 +88,7 @@ struct Asker {
 }
 
 /// Commands that are obeyed before the timers are looked at again.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 /// A stream that has not been closed.
 struct Open {
@@ -110,7 +112,7 @@ impl Worker {
         }
     }
 
-    /// Works until nobody is left to ask.
+    /// Works until it is told to stop, or nobody is left to ask. Streams hear of the end.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
@@ -124,6 +126,9 @@ impl Worker {
                 return;
             }
             for command in batch.drain(..) {
+                if matches!(command, Command::Stop) {
+                    return;
+                }
                 self.obey(command);
             }
             // Also under load, when there is always another command.
@@ -144,7 +149,11 @@ impl Worker {
                 // A stream that has gone meanwhile is found dead by its silence.
                 let _ = reply.send(stream);
             }
-            Command::Frame { stream, heard } => self.hear(stream, &heard, now),
+            Command::Frames { stream, heard } => {
+                for heard in heard {
+                    self.hear(stream, &heard, now);
+                }
+            }
             Command::Closed { stream } => {
                 self.streams.remove(&stream);
                 self.ledgers.handle_close(stream, now);
@@ -160,6 +169,8 @@ impl Worker {
                 self.ledgers.handle_erased(&accounts, now);
                 self.speak(None);
             }
+            // It has ended the work.
+            Command::Stop => {}
         }
     }
 
@@ -241,8 +252,7 @@ mod tests {
         });
         let stream = accepted.try_recv().unwrap();
         let epoch = Epoch([1; 16]);
-        let heard = Heard::of_nobody(NodeFrame::Hello { epoch });
-        worker.obey(Command::Frame { stream, heard });
+        hear(&mut worker, stream, NodeFrame::Hello { epoch }, None);
         (worker, stream)
     }
 
@@ -258,12 +268,16 @@ mod tests {
             ticket: TICKET,
             delta,
         };
-        let heard = Heard {
+        hear(worker, stream, frame, account);
+    }
+
+    fn hear(worker: &mut Worker, stream: StreamId, frame: NodeFrame, account: Option<AccountId>) {
+        let heard = vec![Heard {
             frame,
             account,
             is_first: false,
-        };
-        worker.obey(Command::Frame { stream, heard });
+        }];
+        worker.obey(Command::Frames { stream, heard });
     }
 
     #[test]

@@ -83,6 +83,6 @@ pub(super) async fn erase(
 }
 
 async fn record(service: &Service, account: Account) -> Result<Json<Record>, Refusal> {
-    let devices = service.counter.devices(account.id).await?;
+    let devices = service.replicas.devices(account.id).await?;
     Ok(Json(Record::new(account, Some(devices))))
 }

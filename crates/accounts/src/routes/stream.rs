@@ -10,9 +10,10 @@ use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
+use futures_util::{FutureExt as _, SinkExt as _};
 use mayfly_counter::CloseReason;
-use mayfly_wire::counter::ServiceFrame;
-use tokio::time::interval;
+use mayfly_wire::counter::{NodeFrame, ServiceFrame};
+use tokio::time::{interval, timeout};
 
 use super::Shared;
 use crate::counter::{Said, Stream};
@@ -21,6 +22,12 @@ use crate::nodes::Registration;
 use crate::refusal::Refusal;
 use crate::service::Service;
 use crate::tls::Shown;
+
+/// Messages that are taken at once, if they are there, either way.
+const MOST: usize = 256;
+
+/// How long a node may leave unread what it is told.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Bytes of a message; the longest frame, a report, has less than 200.
 const MAX_FRAME: usize = 1024;
@@ -36,6 +43,9 @@ pub(super) async fn upgrade(
 ) -> Result<Response, Refusal> {
     let node = peer.node.clone().ok_or(Refusal::CertificateMissing)?;
     check_registration(&service, &node).await?;
+    if !service.replicas.counter.counts() {
+        return Err(Refusal::NotCounting);
+    }
     let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
     let upgrade = upgrade
         .max_message_size(MAX_FRAME)
@@ -52,14 +62,15 @@ async fn check_registration(service: &Service, node: &Shown) -> Result<(), Refus
 }
 
 async fn carry(mut socket: WebSocket, service: Arc<Service>, node: Shown, mut peer: Peer) {
-    let Some(mut stream) = service.counter.accept(node.name.clone()).await else {
+    let Ok(mut stream) = service.replicas.counter.accept(node.name.clone()).await else {
         return;
     };
     let mut check = interval(CHECK);
+    let mut said = Vec::with_capacity(MOST);
     loop {
         let alive = tokio::select! {
             message = socket.recv() => hear(message, &stream, &mut socket).await,
-            said = stream.said() => say(said, &mut socket).await,
+            () = stream.said(&mut said, MOST) => say(&mut said, &mut socket).await,
             _ = check.tick() => still_registered(&service, &node, &mut socket).await,
             () = peer.stopping() => {
                 close(&mut socket, close_code::AWAY, "the service stops").await;
@@ -82,39 +93,77 @@ async fn still_registered(service: &Service, node: &Shown, socket: &mut WebSocke
     !revoked
 }
 
-/// Hands what the node said to the counter; `false`: that was the end.
+/// Hands what the node has said by now to the counter; `false`: that was the end.
 async fn hear(
-    message: Option<Result<Message, axum::Error>>,
+    first: Option<Result<Message, axum::Error>>,
     stream: &Stream,
     socket: &mut WebSocket,
 ) -> bool {
-    let text = match message {
-        Some(Ok(Message::Text(text))) => text,
-        // WebSocket's own, which the library answers. The protocol has its own ping.
-        Some(Ok(Message::Ping(_) | Message::Pong(_))) => return true,
-        Some(Ok(Message::Close(_))) | None => return false,
-        Some(Ok(Message::Binary(_)) | Err(_)) => "".into(),
-    };
-    let Ok(frame) = serde_json::from_str(&text) else {
+    let mut frames = Vec::new();
+    let mut end = read(first, &mut frames);
+    while end.is_none() && frames.len() < MOST {
+        let Some(message) = socket.recv().now_or_never() else {
+            break;
+        };
+        end = read(message, &mut frames);
+    }
+    if !frames.is_empty() && !stream.frames(frames).await {
+        // The stream hears of it with the next that the counter says.
+        return end.is_none();
+    }
+    if end == Some(End::NoFrame) {
         close(socket, CloseReason::Protocol.code(), "this is no frame").await;
-        return false;
-    };
-    stream.frame(frame).await
+    }
+    end.is_none()
 }
 
-/// Sends what the counter says; `false`: that was the end.
-async fn say(said: Said, socket: &mut WebSocket) -> bool {
-    match said {
-        Said::Frame(frame) => send(socket, &frame).await,
-        Said::Close(reason) => {
-            close(socket, reason.code(), words(reason)).await;
-            false
-        }
-        Said::Gone => {
-            close(socket, close_code::ERROR, "the counter has failed").await;
-            false
+/// How a node ends its stream.
+#[derive(PartialEq, Eq)]
+enum End {
+    Gone,
+    NoFrame,
+}
+
+fn read(message: Option<Result<Message, axum::Error>>, frames: &mut Vec<NodeFrame>) -> Option<End> {
+    match message {
+        Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+            Ok(frame) => frames.push(frame),
+            Err(_) => return Some(End::NoFrame),
+        },
+        // WebSocket's own, which the library answers. The protocol has its own ping.
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+        Some(Ok(Message::Close(_))) | None => return Some(End::Gone),
+        Some(Ok(Message::Binary(_)) | Err(_)) => return Some(End::NoFrame),
+    }
+    None
+}
+
+/// Sends what the counter has said by now; `false`: that was the end.
+async fn say(said: &mut Vec<Said>, socket: &mut WebSocket) -> bool {
+    let sent = timeout(PATIENCE, send(said, socket)).await;
+    matches!(sent, Ok(Some(())))
+}
+
+async fn send(said: &mut Vec<Said>, socket: &mut WebSocket) -> Option<()> {
+    for said in said.drain(..) {
+        match said {
+            Said::Frame(frame) => socket.feed(text(&frame)?).await.ok()?,
+            Said::Close(reason) => {
+                close(socket, reason.code(), words(reason)).await;
+                return None;
+            }
+            Said::Gone => {
+                close(socket, close_code::AWAY, "another process counts").await;
+                return None;
+            }
         }
     }
+    socket.flush().await.ok()
+}
+
+fn text(frame: &ServiceFrame) -> Option<Message> {
+    let text = serde_json::to_string(frame).ok()?;
+    Some(Message::Text(text.into()))
 }
 
 const fn words(reason: CloseReason) -> &'static str {
@@ -126,13 +175,6 @@ const fn words(reason: CloseReason) -> &'static str {
         CloseReason::NotSynced => "not synced within 30 s",
         CloseReason::Recount => "report your sessions anew",
     }
-}
-
-async fn send(socket: &mut WebSocket, frame: &ServiceFrame) -> bool {
-    let Ok(text) = serde_json::to_string(frame) else {
-        return false;
-    };
-    socket.send(Message::Text(text.into())).await.is_ok()
 }
 
 async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {

@@ -36,7 +36,7 @@ pub(super) async fn issue(
     let account = service.authenticate(peer.network, credentials).await?;
     let now = clock::unix_now();
     let expires = expiry(&account, now)?;
-    if !wish.anyway && service.counter.devices(account.id).await? >= DEVICES {
+    if !wish.anyway && service.replicas.devices(account.id).await? >= DEVICES {
         return Err(Refusal::DevicesFull);
     }
     let taken = service

@@ -96,6 +96,18 @@ impl Service {
         }
     }
 
+    /// One that a program of its own serves at `address`, from the files in `directory`.
+    pub fn elsewhere(directory: TempDir, address: SocketAddr) -> Self {
+        let ca = std::fs::read_to_string(directory.path().join("data/ca.pem")).unwrap();
+        Self {
+            directory,
+            address,
+            ca,
+            stop: None,
+            task: tokio::spawn(async {}),
+        }
+    }
+
     /// Stops and starts again, on another port.
     pub async fn restart(&mut self) {
         self.stop().await;
@@ -122,10 +134,15 @@ impl Service {
 
     /// An account `ann` with a subscription of 30 days.
     pub fn create_ann(&self) {
+        self.create("ann");
+    }
+
+    /// An account with a subscription of 30 days.
+    pub fn create(&self, name: &str) {
         let words = [
             "account",
             "create",
-            "ann",
+            name,
             "--password-stdin",
             "--subscription-days",
             "30",
@@ -193,10 +210,33 @@ impl Service {
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let request = request
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .unwrap();
-        let tls = self.connect(None).await.ok()?;
+        let request = request.body(Full::new(Bytes::from(body.to_owned())));
+        self.exchange(None, request.unwrap()).await
+    }
+
+    /// Calls as one who shows a certificate.
+    pub async fn call_as(
+        &self,
+        identity: &Identity,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .body(Full::new(Bytes::from(body.to_owned())));
+        let answer = self.exchange(Some(identity), request.unwrap()).await;
+        answer.unwrap()
+    }
+
+    async fn exchange(
+        &self,
+        identity: Option<&Identity>,
+        request: Request<Full<Bytes>>,
+    ) -> Option<Answer> {
+        let tls = self.connect(identity).await.ok()?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
             .await
             .ok()?;
@@ -216,6 +256,14 @@ impl Service {
         &self,
         identity: Option<&Identity>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(self.address).await?;
+        TlsConnector::from(self.tls(identity))
+            .connect("localhost".try_into().unwrap(), tcp)
+            .await
+    }
+
+    /// How a client, or a node, trusts this service.
+    pub fn tls(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap())
@@ -230,15 +278,17 @@ impl Service {
                 .with_client_auth_cert(vec![certificate.clone()], key.clone_key())
                 .unwrap(),
         };
-        let tcp = TcpStream::connect(self.address).await?;
-        TlsConnector::from(Arc::new(config))
-            .connect("localhost".try_into().unwrap(), tcp)
-            .await
+        Arc::new(config)
     }
 
     /// A ticket of a fresh token.
     pub async fn ticket(&self) -> Ticket {
-        let answer = self.post("/v1/tokens", ANN, json!({"anyway": true})).await;
+        self.ticket_of(ANN).await
+    }
+
+    /// A ticket of a fresh token of that user.
+    pub async fn ticket_of(&self, user: Option<(&str, &str)>) -> Ticket {
+        let answer = self.post("/v1/tokens", user, json!({"anyway": true})).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);
         claims(answer.json()["token"].as_str().unwrap()).ticket
     }

@@ -67,12 +67,16 @@ pub(super) fn leave_no_traces(connection: &Connection) -> Result<(), StoreError>
     let journal: String =
         connection.pragma_update_and_check(None, "journal_mode", "TRUNCATE", |row| row.get(0))?;
     if journal != "truncate" {
-        return Err(StoreError::Traces("journal_mode = TRUNCATE"));
+        return Err(StoreError::Traces(
+            "it does not take journal_mode = TRUNCATE".to_owned(),
+        ));
     }
     let zeroes: i64 =
         connection.pragma_update_and_check(None, "secure_delete", true, |row| row.get(0))?;
     if zeroes != 1 {
-        return Err(StoreError::Traces("secure_delete = ON"));
+        return Err(StoreError::Traces(
+            "it does not take secure_delete = ON".to_owned(),
+        ));
     }
     Ok(())
 }

@@ -1,0 +1,272 @@
+//! The store in PostgreSQL, for a service of several processes.
+//!
+//! A server keeps more than it is asked to: old rows in its pages, every write in its log,
+//! samples of columns for its planner, and what its settings tell it to write down. The
+//! settings are checked before anything else; no samples are taken; and pages and log are
+//! made anew after an erasure ([`forget`]).
+
+mod forget;
+mod row;
+mod schema;
+mod seat;
+mod settings;
+mod tls;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{Mark, NodeSecret, StoreError};
+use crate::config::Database;
+use crate::payments::Proof;
+use crate::record::{Account, AccountId, Moment};
+use forget::Remnants;
+pub use seat::Seat;
+
+/// Connections of this process; each is a process of the server's.
+const CONNECTIONS: usize = 8;
+
+/// How long a connection may take, and how long a request waits for one.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A few connections, made when they are needed.
+pub struct Postgres {
+    pool: Pool,
+    server: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+    remnants: Remnants,
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            // There is one such rule: a user name is one account's.
+            Some(told) if *told.code() == SqlState::UNIQUE_VIOLATION => Self::NameTaken,
+            // What is told beside the message, its detail, would quote a row.
+            Some(told) => Self::Postgres(told.message().to_owned()),
+            None => Self::Postgres(error.to_string()),
+        }
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            other => Self::Postgres(other.to_string()),
+        }
+    }
+}
+
+impl Postgres {
+    /// Connects, checks the server's settings, and brings the tables to this program's schema.
+    pub(super) async fn open(database: &Database) -> Result<Self, StoreError> {
+        let config = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let (server, tls) = tls::settle(database)?;
+        let manager = Manager::from_config(server.clone(), tls.clone(), config);
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .timeouts(deadpool_postgres::Timeouts {
+                wait: Some(PATIENCE),
+                create: Some(PATIENCE),
+                recycle: Some(PATIENCE),
+            })
+            .build()
+            .map_err(|error| StoreError::Postgres(error.to_string()))?;
+        let store = Self {
+            pool,
+            server,
+            tls,
+            remnants: Remnants::default(),
+        };
+        let mut client = store.client().await?;
+        settings::check(&client).await?;
+        schema::settle(&mut client).await?;
+        drop(client);
+        Ok(store)
+    }
+
+    async fn client(&self) -> Result<Object, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+
+    pub(super) async fn create(&self, account: Account) -> Result<(), StoreError> {
+        let created = row::insert(&self.client().await?, &account).await?;
+        created.then_some(()).ok_or(StoreError::NameTaken)
+    }
+
+    pub(super) async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
+        row::by_name(&self.client().await?, &username).await
+    }
+
+    pub(super) async fn edit<T>(
+        &self,
+        id: AccountId,
+        change: impl FnOnce(&mut Account) -> T,
+    ) -> Result<T, StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        // Locked until the end: between reading and writing nobody else may edit.
+        let account = row::lock(&transaction, id).await?;
+        let mut account = account.ok_or(StoreError::NoSuchAccount)?;
+        let changed = change(&mut account);
+        row::update(&transaction, &account).await?;
+        transaction.commit().await?;
+        self.remnants.are_there();
+        Ok(changed)
+    }
+
+    pub(super) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        let statement = client
+            .prepare_cached("DELETE FROM account WHERE id = $1")
+            .await?;
+        if client.execute(&statement, &[&&id.0[..]]).await? == 0 {
+            return Err(StoreError::NoSuchAccount);
+        }
+        self.remnants.are_there();
+        self.remnants.take_away(&client).await
+    }
+
+    pub(super) async fn pay(
+        &self,
+        proof: Proof,
+        username: String,
+        give: impl FnOnce(&mut Account),
+    ) -> Result<bool, StoreError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await?;
+        let account = row::lock_by_name(&transaction, &username).await?;
+        let mut account = account.ok_or(StoreError::NoSuchAccount)?;
+        let is_new = transaction
+            .execute(
+                "INSERT INTO payment (hash, ends) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                &[&&proof.hash[..], &row::seconds(proof.ends)],
+            )
+            .await?;
+        if is_new == 0 {
+            return Ok(false);
+        }
+        give(&mut account);
+        row::update(&transaction, &account).await?;
+        transaction.commit().await?;
+        self.remnants.are_there();
+        Ok(true)
+    }
+
+    pub(super) async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        let forgotten = client
+            .execute(
+                "DELETE FROM payment WHERE ends <= $1",
+                &[&row::seconds(now)],
+            )
+            .await?;
+        if forgotten > 0 {
+            self.remnants.are_there();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn page(&self, last: String, most: u32) -> Result<Vec<Account>, StoreError> {
+        row::page(&self.client().await?, &last, most).await
+    }
+
+    /// Takes away what edits left.
+    pub(super) async fn forget(&self) -> Result<(), StoreError> {
+        self.remnants.are_there();
+        self.remnants.take_away(&self.client().await?).await
+    }
+
+    pub(super) async fn known(
+        &self,
+        ids: Vec<AccountId>,
+    ) -> Result<HashMap<AccountId, bool>, StoreError> {
+        let client = self.client().await?;
+        let statement = client
+            .prepare_cached("SELECT id, has_connected FROM account WHERE id = ANY ($1)")
+            .await?;
+        let ids: Vec<&[u8]> = ids.iter().map(|id| &id.0[..]).collect();
+        let rows = client.query(&statement, &[&ids]).await?;
+        rows.iter()
+            .map(|row| Ok((row::id(row)?, row.try_get("has_connected")?)))
+            .collect()
+    }
+
+    pub(super) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(schema::MARK).await?;
+        let (ids, marks): (Vec<AccountId>, Vec<Mark>) = marks.into_iter().unzip();
+        let ids: Vec<&[u8]> = ids.iter().map(|id| &id.0[..]).collect();
+        let authenticated: Vec<bool> = marks.iter().map(|mark| mark.authenticated).collect();
+        let connected: Vec<bool> = marks.iter().map(|mark| mark.connected).collect();
+        let clients: Vec<_> = marks.iter().map(|mark| &mark.client_version).collect();
+        let extensions: Vec<_> = marks.iter().map(|mark| &mark.extension_version).collect();
+        let values: [&(dyn ToSql + Sync); 5] =
+            [&ids, &authenticated, &connected, &clients, &extensions];
+        client.execute(&statement, &values).await?;
+        self.remnants.are_there();
+        Ok(())
+    }
+
+    pub(super) async fn seat(&self, address: &str) -> Result<Seat, StoreError> {
+        Seat::connect(self.server.clone(), self.tls.clone(), address).await
+    }
+
+    pub(super) async fn who_counts(&self) -> Result<Option<String>, StoreError> {
+        let client = self.client().await?;
+        seat::holder(&client).await
+    }
+
+    pub(super) async fn register_node(
+        &self,
+        name: String,
+        secret: NodeSecret,
+    ) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        client
+            .execute(
+                "INSERT INTO node (name, salt, hash) VALUES ($1, $2, $3)
+                 ON CONFLICT (name) DO UPDATE SET salt = excluded.salt, hash = excluded.hash",
+                &[&name, &&secret.salt[..], &&secret.hash[..]],
+            )
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
+        let client = self.client().await?;
+        let revoked = client
+            .execute("DELETE FROM node WHERE name = $1", &[&name])
+            .await?;
+        self.remnants.are_there();
+        Ok(revoked == 1)
+    }
+
+    pub(super) async fn node(&self, name: String) -> Result<Option<NodeSecret>, StoreError> {
+        let client = self.client().await?;
+        let statement = client
+            .prepare_cached("SELECT salt, hash FROM node WHERE name = $1")
+            .await?;
+        let row = client.query_opt(&statement, &[&name]).await?;
+        row.map(|row| {
+            Ok(NodeSecret {
+                salt: row::bytes(&row, "salt")?,
+                hash: row::bytes(&row, "hash")?,
+            })
+        })
+        .transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! An account as a row, and back.
+
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::record::{Account, AccountId, Flag, Moment, PasswordHash};
+use crate::store::StoreError;
+
+/// A name that is taken is no error to the server, which would write errors down.
+const INSERT: &str = "
+INSERT INTO account VALUES (
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21
+) ON CONFLICT DO NOTHING";
+
+const UPDATE: &str = "
+UPDATE account SET
+    username = $2, password = $3, email = $4, created_at = $5, updated_at = $6, newsletter = $7,
+    has_authenticated = $8, has_connected = $9, has_ipv6 = $10, compression = $11,
+    streaming = $12, language = $13, currency = $14, country = $15, campaign = $16,
+    subscription = $17, ipv4 = $18, multihop = $19, client_version = $20, extension_version = $21
+WHERE id = $1";
+
+/// Whether it was there to be made: its name may be taken.
+pub(super) async fn insert(
+    client: &impl GenericClient,
+    account: &Account,
+) -> Result<bool, StoreError> {
+    Ok(write(client, INSERT, account).await? == 1)
+}
+
+pub(super) async fn update(
+    client: &impl GenericClient,
+    account: &Account,
+) -> Result<(), StoreError> {
+    write(client, UPDATE, account).await?;
+    Ok(())
+}
+
+async fn write(
+    client: &impl GenericClient,
+    statement: &str,
+    account: &Account,
+) -> Result<u64, StoreError> {
+    let statement = client.prepare_cached(statement).await?;
+    let values: [&(dyn ToSql + Sync); 21] = [
+        &&account.id.0[..],
+        &account.username,
+        &account.password.0,
+        &account.email,
+        &seconds(account.created_at),
+        &seconds(account.updated_at),
+        &account.newsletter.0,
+        &account.has_authenticated.0,
+        &account.has_connected.0,
+        &account.has_ipv6.0,
+        &account.compression.0,
+        &account.streaming.0,
+        &account.language,
+        &account.currency,
+        &account.country,
+        &account.campaign,
+        &account.subscription.map(seconds),
+        &account.ipv4.map(seconds),
+        &account.multihop.map(seconds),
+        &account.client_version,
+        &account.extension_version,
+    ];
+    Ok(client.execute(&statement, &values).await?)
+}
+
+pub(super) async fn by_name(
+    client: &impl GenericClient,
+    username: &str,
+) -> Result<Option<Account>, StoreError> {
+    let statement = client
+        .prepare_cached("SELECT * FROM account WHERE lower(username) = lower($1)")
+        .await?;
+    let row = client.query_opt(&statement, &[&username]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Reads an account that nobody else may write until the transaction's end.
+pub(super) async fn lock(
+    client: &impl GenericClient,
+    id: AccountId,
+) -> Result<Option<Account>, StoreError> {
+    let statement = client
+        .prepare_cached("SELECT * FROM account WHERE id = $1 FOR UPDATE")
+        .await?;
+    let row = client.query_opt(&statement, &[&&id.0[..]]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// As [`lock`], by the user's name.
+pub(super) async fn lock_by_name(
+    client: &impl GenericClient,
+    username: &str,
+) -> Result<Option<Account>, StoreError> {
+    let statement = client
+        .prepare_cached("SELECT * FROM account WHERE lower(username) = lower($1) FOR UPDATE")
+        .await?;
+    let row = client.query_opt(&statement, &[&username]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn page(
+    client: &impl GenericClient,
+    last: &str,
+    most: u32,
+) -> Result<Vec<Account>, StoreError> {
+    let statement = client
+        .prepare_cached(
+            "SELECT * FROM account WHERE lower(username) > lower($1)
+             ORDER BY lower(username) LIMIT $2",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&last, &i64::from(most)]).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<Account, StoreError> {
+    let flag = |column| row.try_get(column).map(Flag);
+    let time = |column| row.try_get(column).map(|end: Option<i64>| end.map(moment));
+    Ok(Account {
+        id: id(row)?,
+        username: row.try_get("username")?,
+        password: PasswordHash(row.try_get("password")?),
+        email: row.try_get("email")?,
+        created_at: moment(row.try_get("created_at")?),
+        updated_at: moment(row.try_get("updated_at")?),
+        newsletter: flag("newsletter")?,
+        has_authenticated: flag("has_authenticated")?,
+        has_connected: flag("has_connected")?,
+        has_ipv6: flag("has_ipv6")?,
+        compression: flag("compression")?,
+        streaming: flag("streaming")?,
+        language: row.try_get("language")?,
+        currency: row.try_get("currency")?,
+        country: row.try_get("country")?,
+        campaign: row.try_get("campaign")?,
+        subscription: time("subscription")?,
+        ipv4: time("ipv4")?,
+        multihop: time("multihop")?,
+        client_version: row.try_get("client_version")?,
+        extension_version: row.try_get("extension_version")?,
+    })
+}
+
+/// The account that a row is about.
+pub(super) fn id(row: &Row) -> Result<AccountId, StoreError> {
+    Ok(AccountId(bytes(row, "id")?))
+}
+
+/// A column of that many bytes, as a rule of the schema says.
+pub(super) fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], StoreError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes
+        .try_into()
+        .map_err(|_| StoreError::Postgres(format!("{column} has another length")))
+}
+
+/// PostgreSQL's integers are signed; a time before 1970 is none of ours.
+fn moment(seconds: i64) -> Moment {
+    Moment(u64::try_from(seconds).unwrap_or(0))
+}
+
+pub(super) fn seconds(moment: Moment) -> i64 {
+    i64::try_from(moment.0).unwrap_or(i64::MAX)
+}
