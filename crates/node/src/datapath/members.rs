@@ -22,7 +22,8 @@ const JANITOR_BUSY: Duration = Duration::from_millis(50);
 /// the kernel must forget of them to the janitor.
 pub struct Members {
     peers: HashMap<EnrolmentId, PeerId>,
-    enrolments: HashMap<PeerId, Enrolled>,
+    /// Boxed: what is taken out of a table stays in its place there, and here that is a pointer.
+    enrolments: HashMap<PeerId, Box<Enrolled>>,
     notices: UnboundedSender<Option<Notice>>,
     janitor: Arc<Mutex<Janitor>>,
     /// Whether the janitor may not have been told all.
@@ -83,9 +84,10 @@ impl Members {
                 Event::SessionDown(peer) => (Notice::SessionDown, peer),
             };
             // A peer that was removed is known to be down.
-            let Some(&Enrolled { id, ipv4, ipv6 }) = self.enrolments.get(&peer) else {
+            let Some(enrolled) = self.enrolments.get(&peer) else {
                 continue;
             };
+            let Enrolled { id, ipv4, ipv6 } = **enrolled;
             if matches!(event, Event::SessionDown(_)) {
                 self.forget_connections(ipv4, ipv6);
             }
@@ -126,7 +128,8 @@ impl Members {
         if let Ok(added) = added {
             self.peers.insert(id, added);
             let (ipv4, ipv6) = (peer.ipv4, peer.ipv6);
-            self.enrolments.insert(added, Enrolled { id, ipv4, ipv6 });
+            let enrolled = Enrolled { id, ipv4, ipv6 };
+            self.enrolments.insert(added, Box::new(enrolled));
         }
     }
 
