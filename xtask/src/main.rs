@@ -9,6 +9,7 @@
 //! whatever it started, it takes away again: when done, on Ctrl-C, on failure; and the
 //! next run takes away what a killed one left.
 
+mod api;
 mod audit;
 mod bench;
 mod fuzz;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::progress::{say, seconds};
 use crate::tree;
-use crate::{fuzz, packages};
+use crate::{api, fuzz, packages};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,8 @@ enum Step {
     Sim,
     /// Some ten thousand inputs that a fuzzer finds worth trying
     Fuzz,
+    /// The account service against its own description, by what schemathesis makes of it
+    Api,
     /// The daemon between network namespaces; needs root
     Netns,
     /// The image in QEMU, with a stock client; needs root
@@ -116,6 +118,7 @@ impl Step {
             }
             Self::Sim => sim("test --locked", ""),
             Self::Fuzz => fuzz::test(),
+            Self::Api => api::test(),
             Self::Netns => {
                 packages::require_root()?;
                 packages::provide(packages::NETWORK)?;

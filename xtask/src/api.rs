@@ -1,0 +1,172 @@
+//! The account service's API: a user's whole life with curl, and then what schemathesis makes of
+//! its description, requests that it allows and requests that it forbids, each answer held
+//! against it.
+//!
+//! schemathesis comes from PyPI, at the versions of `tests/api/requirements.txt`, into a virtual
+//! environment under `target/api`. The service is the real program on loopback, with one
+//! account and no limits.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::packages;
+use crate::process::{self, Job};
+use crate::progress::{say, step};
+use crate::run::operator;
+use crate::tree;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const INSTALL: Duration = Duration::from_secs(600);
+const RUN: Duration = Duration::from_secs(900);
+
+/// Tries everything once, with the same requests every time.
+///
+/// # Errors
+/// An answer is a fault, or not as described.
+pub fn test() -> Result<()> {
+    packages::provide(packages::API)?;
+    step("build mayfly and mayfly-accounts", operator::build)?;
+    let schemathesis = step("install schemathesis", install)?;
+    let directory = tempfile::tempdir().context("cannot make a directory")?;
+    let service = step("start the account service", || {
+        Service::start(directory.path())
+    })?;
+    step("live a user's life with curl", || service.lived_through())?;
+    let report = tree().join("target/api/report");
+    let output = service.tried_by(&schemathesis, &report)?;
+    let told = fs::read_to_string(&output).unwrap_or_default();
+    say(told.trim_end());
+    Ok(())
+}
+
+/// Where schemathesis is. What has been installed for the same list is taken as it is.
+fn install() -> Result<PathBuf> {
+    let wanted = fs::read_to_string(tree().join("tests/api/requirements.txt"))?;
+    let environment = tree().join("target/api/venv");
+    let (program, complete) = (
+        environment.join("bin/schemathesis"),
+        environment.join("complete"),
+    );
+    if fs::read_to_string(&complete).is_ok_and(|installed| installed == wanted) {
+        return Ok(program);
+    }
+    let mut make = process::command(["python3", "-m", "venv", "--clear"]);
+    process::output(make.arg(&environment), "python3 -m venv", LIMIT)?;
+    let mut pip = process::command([]);
+    pip.arg(environment.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .arg("--requirement")
+        .arg(tree().join("tests/api/requirements.txt"));
+    process::output(&mut pip, "pip install", INSTALL)?;
+    fs::write(complete, wanted)?;
+    Ok(program)
+}
+
+/// The account service on loopback, with one account.
+struct Service {
+    url: String,
+    ca: PathBuf,
+    password: String,
+    shop_key: String,
+    job: Job,
+}
+
+impl Service {
+    fn start(directory: &Path) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let (config, data) = (directory.join("accounts.toml"), directory.join("data"));
+        let many = u32::MAX;
+        let text = format!(
+            "listen = \"127.0.0.1:{port}\"\ndata = {data:?}\nnames = [\"localhost\"]\n\
+             [limits]\ntokens = {many}\nsign_ups = {many}\nfailures = {many}\n"
+        );
+        fs::write(&config, text)?;
+        let accounts = |words: &[&str]| {
+            let mut command = process::command([]);
+            command.arg(operator::program("mayfly-accounts"));
+            command.args(words).arg("--config").arg(&config);
+            command
+        };
+        let run = |words| process::output(&mut accounts(words), "mayfly-accounts", LIMIT);
+        run(&["ca", "init"])?;
+        let password = run(&["account", "create", "ann", "--subscription-days", "30"])?;
+        let shop_key = run(&["keys", "shop"])?;
+        let service = Self {
+            url: format!("https://localhost:{port}"),
+            ca: data.join("ca.pem"),
+            password: password.trim().to_owned(),
+            shop_key: shop_key.trim().to_owned(),
+            job: Job::start(&mut accounts(&["serve"]), "mayfly-accounts")?,
+        };
+        service.await_answer()
+    }
+
+    fn await_answer(mut self) -> Result<Self> {
+        let end = Instant::now() + LIMIT;
+        while !self.answers() {
+            self.job.still_runs()?;
+            ensure!(Instant::now() < end, "mayfly-accounts does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(self)
+    }
+
+    fn answers(&self) -> bool {
+        let mut curl = process::command(["curl", "--silent", "--fail", "--output", "/dev/null"]);
+        curl.arg("--cacert").arg(&self.ca);
+        curl.arg(format!("{}/v1/openapi.json", self.url));
+        process::output(&mut curl, "curl", LIMIT).is_ok()
+    }
+
+    /// The session that people are shown, which checks each of its answers.
+    fn lived_through(&self) -> Result<()> {
+        let mut script = process::command(["sh"]);
+        script
+            .arg(tree().join("crates/accounts/life.sh"))
+            .env("ACCOUNTS", &self.url)
+            .env("CA", &self.ca)
+            .env("DATA", self.ca.parent().unwrap_or(Path::new("")))
+            .env("SHOP_KEY", &self.shop_key);
+        process::output(&mut script, "life.sh", LIMIT).map(|_| ())
+    }
+
+    /// The file with what schemathesis said.
+    fn tried_by(mut self, schemathesis: &Path, report: &Path) -> Result<PathBuf> {
+        // What an earlier run found is not tried first: the same requests every time.
+        let _ = fs::remove_dir_all(report);
+        fs::create_dir_all(report)?;
+        let output = report.join("schemathesis.txt");
+        let written = fs::File::create(&output)?;
+        let hooks = tree().join("tests/api");
+        let mut command = process::command([]);
+        command
+            .current_dir(report)
+            .arg(schemathesis)
+            .arg("--config-file")
+            .arg(hooks.join("schemathesis.toml"))
+            .arg("run")
+            .arg(format!("{}/v1/openapi.json", self.url))
+            .arg("--tls-verify")
+            .arg(&self.ca)
+            .env("API_URL", &self.url)
+            .env("API_CA", &self.ca)
+            .env("API_PASSWORD", &self.password)
+            .env("API_SHOP_KEY", &self.shop_key)
+            .env("PYTHONPATH", hooks)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdout(written.try_clone()?)
+            .stderr(written);
+        let status = Job::start(&mut command, "schemathesis")?.wait(RUN)?;
+        self.job.still_runs()?;
+        if status.success() {
+            return Ok(output);
+        }
+        let told = fs::read_to_string(&output).unwrap_or_default();
+        say(&told);
+        bail!("an answer is not as described: see {}", output.display())
+    }
+}
