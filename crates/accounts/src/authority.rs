@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use aws_lc_rs::hmac;
 use mayfly_wire::admission::AdmissionResponse;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
@@ -37,6 +38,7 @@ pub struct Authority {
     pem: String,
     der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    salt: hmac::Key,
 }
 
 impl Authority {
@@ -73,10 +75,22 @@ impl Authority {
             .ok()
             .and_then(|pem| KeyPair::from_pem(pem).ok());
         let secret = secret.ok_or_else(|| invalid(&key, "expected a private key in PEM"))?;
+        let salt = salt(&secret);
         let issuer = Issuer::from_ca_cert_der(&der, secret);
         let issuer =
             issuer.map_err(|_| invalid(&certificate, "expected an authority's certificate"))?;
-        Ok(Self { pem, der, issuer })
+        Ok(Self {
+            pem,
+            der,
+            issuer,
+            salt,
+        })
+    }
+
+    /// What payments' numbers are hashed with. Every process of a service has the same, and it
+    /// is in no file of its own.
+    pub(crate) fn salt(&self) -> &hmac::Key {
+        &self.salt
     }
 
     /// The authority's certificate, in PEM.
@@ -178,6 +192,14 @@ fn serial(registration: Registration) -> Result<SerialNumber, Refusal> {
 pub(crate) fn registration(serial: &[u8]) -> Option<Registration> {
     let (mark, _) = serial.strip_prefix(&[1])?.split_first_chunk()?;
     Some(Registration(*mark))
+}
+
+/// One step of HKDF (RFC 5869 section 2.3), which a key this random needs no more of.
+fn salt(key: &KeyPair) -> hmac::Key {
+    let key = Zeroizing::new(key.serialize_der());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+    let salt = hmac::sign(&key, b"mayfly: the salt of payments\x01");
+    hmac::Key::new(hmac::HMAC_SHA256, salt.as_ref())
 }
 
 fn invalid(path: &Path, expected: &'static str) -> StartError {

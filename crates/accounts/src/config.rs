@@ -239,11 +239,6 @@ impl Config {
         self.data.join("shop.key")
     }
 
-    /// What payments' numbers are hashed with.
-    pub fn payment_salt(&self) -> PathBuf {
-        self.data.join("payment.salt")
-    }
-
     /// Where the ticket keys are.
     pub fn ticket_keys(&self) -> PathBuf {
         self.ticket_keys

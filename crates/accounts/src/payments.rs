@@ -1,22 +1,17 @@
 //! Payments: what one is good for, and how one that comes again is known.
 //!
 //! A payment provider repeats what it is not sure was heard, for hours or days. So each
-//! payment's number is kept until then, as a keyed hash: tied to no account, and of no use to
-//! whoever has the database but not the salt, which lies in a file beside it. Afterwards it is
-//! gone. The hour at which it goes is all that is kept of the payment's time.
-
-use std::io;
-use std::path::Path;
+//! payment's number is kept until then, as a salted hash: tied to no account, and of no use to
+//! whoever has the database but not the salt, which follows from the authority's key. Afterwards
+//! it is gone. The hour at which it goes is all that is kept of the payment's time.
 
 use aws_lc_rs::hmac;
 use mayfly_wire::payment::Payment;
-use zeroize::Zeroizing;
 
 use crate::accounts::extended;
 use crate::clock::{HOUR, ceil_hour, floor_hour};
 use crate::fields::Invalid;
 use crate::record::{Account, Moment};
-use crate::{files, random};
 
 /// Days that one payment may give; ten years.
 const MOST_DAYS: u32 = 3660;
@@ -37,26 +32,9 @@ pub struct Payments {
 }
 
 impl Payments {
-    /// Reads the salt, or makes it with mode 0600 if there is none. A payment may come again
-    /// for `retry_hours`.
-    ///
-    /// # Errors
-    /// The system's, or `InvalidData` for a file that holds no salt.
-    pub fn open(path: &Path, retry_hours: u64) -> io::Result<Self> {
-        if !path.exists() {
-            make(path)?;
-        }
-        let salt = files::read_private(path)?;
-        if salt.len() != 32 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "expected a salt of 32 bytes",
-            ));
-        }
-        Ok(Self {
-            salt: hmac::Key::new(hmac::HMAC_SHA256, &salt),
-            retry_hours,
-        })
+    /// A payment may come again for `retry_hours`.
+    pub const fn new(salt: hmac::Key, retry_hours: u64) -> Self {
+        Self { salt, retry_hours }
     }
 
     /// What is kept of the payment with that number.
@@ -68,15 +46,6 @@ impl Payments {
             hash,
             ends: Moment(ends),
         }
-    }
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    let salt = random::bytes::<32>().map_err(|_| io::Error::other("no randomness"))?;
-    match files::create_private(path, Zeroizing::new(salt).as_slice()) {
-        // Another process was faster; its salt is as good.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        done => done,
     }
 }
 
@@ -113,8 +82,6 @@ pub fn extend(account: &mut Account, payment: &Payment, now: u64) {
 
 #[cfg(test)]
 mod tests {
-    use tempfile::TempDir;
-
     use super::*;
     use crate::clock::DAY;
 
@@ -135,21 +102,22 @@ mod tests {
         assert_eq!(check_days(&payment(1, 3661)), Err(Invalid::Days));
     }
 
+    fn payments(salt: &[u8]) -> Payments {
+        Payments::new(hmac::Key::new(hmac::HMAC_SHA256, salt), 72)
+    }
+
     #[test]
-    fn a_payment_is_known_again_after_a_restart_and_only_with_the_salt() {
-        let directory = TempDir::new().unwrap();
-        let open = |name| Payments::open(&directory.path().join(name), 72).unwrap();
-        let proof = open("salt").proof("payment-1", 0);
-        assert!(proof == open("salt").proof("payment-1", 0));
-        assert_ne!(proof.hash, open("salt").proof("payment-2", 0).hash);
-        assert_ne!(proof.hash, open("another").proof("payment-1", 0).hash);
+    fn a_payment_is_known_again_and_only_with_the_salt() {
+        let proof = payments(b"salt").proof("payment-1", 0);
+        assert!(proof == payments(b"salt").proof("payment-1", 0));
+        assert_ne!(proof.hash, payments(b"salt").proof("payment-2", 0).hash);
+        assert_ne!(proof.hash, payments(b"other").proof("payment-1", 0).hash);
     }
 
     #[test]
     fn of_a_payments_time_the_hour_is_kept() {
-        let directory = TempDir::new().unwrap();
-        let payments = Payments::open(&directory.path().join("salt"), 72).unwrap();
-        assert_eq!(payments.proof("payment-1", 5).ends.0, 3 * DAY + HOUR);
+        let ends = payments(b"salt").proof("payment-1", 5).ends;
+        assert_eq!(ends.0, 3 * DAY + HOUR);
     }
 
     #[test]

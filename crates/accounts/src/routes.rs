@@ -47,16 +47,22 @@ fn table() -> [Entry; 7] {
     ]
 }
 
-/// The table, and what is said of everything that is not in it.
+/// What processes of one service say to each other; `openapi.json` is for others.
+fn between_processes() -> [Entry; 2] {
+    [
+        (DEVICES, "POST", post(replicas::devices)),
+        (TICKET_KEYS, "POST", post(replicas::ticket_keys)),
+    ]
+}
+
+/// The tables, and what is said of everything that is not in it.
 pub(crate) fn router(service: Arc<Service>) -> Router {
     let mut router = Router::new();
-    for (path, methods, answer) in table() {
+    for (path, methods, answer) in table().into_iter().chain(between_processes()) {
         let refuse = move || async move { Refusal::NoSuchMethod(methods) };
         router = router.route(path, answer.fallback(refuse));
     }
     router
-        .route(DEVICES, post(replicas::devices))
-        .route(TICKET_KEYS, post(replicas::ticket_keys))
         .fallback(|| async { Refusal::NoSuchRoute })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(service)

@@ -52,11 +52,8 @@ impl Service {
         let tickets =
             TicketKeys::open(config.ticket_keys(), now).map_err(named(config.ticket_keys()))?;
         let tickets = Arc::new(tickets);
-        let payments = Payments::open(
-            &config.payment_salt(),
-            *config.payments.retry_hours.get_ref(),
-        )
-        .map_err(named(config.payment_salt()))?;
+        let retry_hours = *config.payments.retry_hours.get_ref();
+        let payments = Payments::new(authority.salt().clone(), retry_hours);
         let marks = Arc::new(Marks::default());
         let store = Arc::new(Store::open(config).await?);
         let counter = Counter::new(store.clone(), tickets.clone(), marks.clone());

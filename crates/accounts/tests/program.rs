@@ -180,7 +180,6 @@ async fn beside_the_store_lies_what_is_listed_and_nothing_else() {
         "accounts.db",
         "ca.key",
         "ca.pem",
-        "payment.salt",
         "shop.key",
         "token.key",
         "token.next.key",
@@ -198,7 +197,7 @@ async fn secrets_lie_in_files_of_their_owner_alone() {
         .await
         .is_problem(404, "no-such-route");
     let data = service.directory.path().join("data");
-    for file in ["accounts.db", "ca.key", "token.key", "payment.salt"] {
+    for file in ["accounts.db", "ca.key", "token.key"] {
         let mode = std::fs::metadata(data.join(file))
             .unwrap()
             .permissions()
