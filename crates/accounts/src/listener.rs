@@ -2,10 +2,12 @@
 //!
 //! A client's address lives here only for as long as it takes to hash it.
 
-use std::future::Future;
-use std::net::SocketAddr;
+use std::future::{Future, poll_fn};
+use std::hint::black_box;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::limits::Subject;
+use crate::limits::{Salt, Subject};
 use crate::service::Service;
 use crate::tls::{self, Shown};
 
@@ -72,13 +74,13 @@ pub(crate) async fn run(
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &service.salt) => accepted,
         };
-        let Some((tcp, address, place)) = accepted else {
+        let Some((tcp, network, place)) = accepted else {
             continue;
         };
         let peer = Peer {
-            network: service.salt.network(address.ip()),
+            network,
             node: None,
             stopping: stopped.clone(),
             _place: Arc::new(place),
@@ -94,16 +96,47 @@ pub(crate) async fn run(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    salt: &Salt,
+) -> Option<(TcpStream, Subject, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((tcp, address)) => Some((tcp, address, place)),
+    match poll_fn(|context| take(listener, salt, context)).await {
+        Ok((tcp, network)) => Some((tcp, network, place)),
         Err(_) => {
             // No descriptor is free, or the connection has gone: neither is helped by haste.
             sleep(Duration::from_millis(50)).await;
             None
         }
     }
+}
+
+/// A connection, and its client's network. The address is never in a future, where it would
+/// lie until the next client's, and on the stack no longer than this.
+fn take(
+    listener: &TcpListener,
+    salt: &Salt,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, Subject)>> {
+    let taken = take_and_hash(listener, salt, context);
+    if taken.is_ready() {
+        scrub();
+    }
+    taken
+}
+
+#[inline(never)]
+fn take_and_hash(
+    listener: &TcpListener,
+    salt: &Salt,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, Subject)>> {
+    let taken = listener.poll_accept(context);
+    taken.map_ok(|(tcp, address)| (tcp, salt.network(address.ip())))
+}
+
+/// Zeroes the stack below the caller, where the calls before have left what they were given.
+#[inline(never)]
+fn scrub() {
+    black_box(&mut [0_u8; 16 * 1024]);
 }
 
 async fn converse(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut peer: Peer) {
