@@ -64,11 +64,10 @@ impl Map {
         }
         svg.push_str("\"/>\n");
         for ((cell, kind), count) in &self.marks {
-            let x = (cell % COLUMNS) as f64 + 0.5;
-            let y = (cell / COLUMNS + MARGIN) as f64 + 0.5;
+            let (x, y) = spot(*cell, *kind);
             let _ = writeln!(
                 svg,
-                "<circle cx=\"{x}\" cy=\"{y}\" r=\"0.9\" fill=\"{}\" fill-opacity=\"0.8\">\
+                "<circle cx=\"{x}\" cy=\"{y}\" r=\"0.7\" fill=\"{}\" fill-opacity=\"0.85\">\
                  <title>{}, {count} times within 32 KiB</title></circle>",
                 colour(*kind),
                 kind.name()
@@ -76,6 +75,15 @@ impl Map {
         }
         svg + "</svg>"
     }
+}
+
+/// Where the mark of a kind is: beside those of other kinds in the same square.
+fn spot(cell: usize, kind: Kind) -> (f64, f64) {
+    let (column, row) = (kind as usize % 4, kind as usize / 4);
+    let aside = |place: usize| (place as f64 - 1.5) * 0.5;
+    let x = (cell % COLUMNS) as f64 + 0.5 + aside(column);
+    let y = (cell / COLUMNS + MARGIN) as f64 + 0.5 + aside(row);
+    (x, y)
 }
 
 /// The colour of a kind of needle.
@@ -126,10 +134,9 @@ mod tests {
         map.mark(Kind::Page, &[CELL * (COLUMNS + 2)]);
         let svg = map.draw();
         assert!(svg.contains("M2 2h1v1h-1z"), "{svg}");
-        let mark = format!(
-            "cx=\"2.5\" cy=\"2.5\" r=\"0.9\" fill=\"{}\"",
-            colour(Kind::Page)
-        );
+        let mark = format!("r=\"0.7\" fill=\"{}\"", colour(Kind::Page));
         assert!(svg.contains(&mark), "{svg}");
+        let (x, y) = spot(COLUMNS + 2, Kind::Page);
+        assert!((x - 2.5).abs() < 1.0 && (y - 2.5).abs() < 1.0, "{x} {y}");
     }
 }

@@ -9,7 +9,8 @@ use super::report::Report;
 /// One line of the policy.
 #[derive(Debug, Serialize)]
 pub struct Promise {
-    id: &'static str,
+    /// Its name, for programs.
+    pub id: &'static str,
     /// What it says.
     pub promise: &'static str,
     /// How that was tried.

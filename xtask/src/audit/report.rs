@@ -101,15 +101,16 @@ impl Report {
         self.failures
             .extend(remembered.map(|seen| format!("remembered: {}", seen.describe())));
         self.failures.extend(self.never_found());
-        let broken = self.claims.iter().filter(|(_, held)| !**held);
+        self.promises = promises::of(self);
+        let broken = self.promises.iter();
+        let broken = broken.filter(|line| self.claims.get(line.id) == Some(&false));
         self.failures
-            .extend(broken.map(|(promise, _)| format!("does not hold: {promise}")));
+            .extend(broken.map(|line| format!("does not hold: {}", line.promise)));
         if self.writes.as_ref().is_some_and(|writes| !writes.ok) {
             self.failures
                 .push("the write matrix did not hold: see target/audit/writes.json".to_owned());
         }
         self.ok = self.failures.is_empty();
-        self.promises = promises::of(self);
     }
 
     /// What the search should have found while the customer was connected, and did not.
