@@ -26,8 +26,10 @@ const MAC: usize = 16;
 /// What this side calls the session.
 const INDEX: [u8; 4] = *b"know";
 
-/// How long the node may take to answer.
+/// How long to wait for an answer before the next initiation, and how often (the paper's
+/// Rekey-Timeout, section 6.4).
 const PATIENCE: Duration = Duration::from_secs(5);
+const ATTEMPTS: usize = 6;
 
 /// The keys that a handshake starts from.
 pub struct Parties {
@@ -63,6 +65,17 @@ impl Session {
         let socket = UdpSocket::bind(any)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.connect((parties.at, WIREGUARD_PORT))?;
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match Self::shake(&socket, parties) {
+                Ok(session) => return Ok(session),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("no handshake was tried")?)
+    }
+
+    fn shake(socket: &UdpSocket, parties: &Parties) -> Result<Self> {
         let (mut noise, initiation) = initiate(parties)?;
         socket.send(&initiation)?;
         let mut response = [0; 2048];

@@ -31,7 +31,7 @@ impl Promise {
 }
 
 const RAM: &str = "RAM of the sealed image, searched a minute after";
-const NOT_BUILT: &str = "not built yet";
+const ELSEWHERE: &str = "not tried here; the account service's own tests are about it";
 
 const SESSION: [Kind; 8] = [
     Kind::Endpoint,
@@ -61,7 +61,7 @@ pub fn of(report: &Report) -> Vec<Promise> {
     let forgotten =
         |id, promise, kinds: &[Kind]| line(id, promise, RAM, report.forgot(kinds, |_| true));
     let tried = |id, promise, experiment| line(id, promise, experiment, report.held(id));
-    let not_built = |id, promise| line(id, promise, NOT_BUILT, None);
+    let elsewhere = |id, promise| line(id, promise, ELSEWHERE, None);
     let everything = [&SESSION[..], &ENROLMENT].concat();
     vec![
         forgotten(
@@ -123,7 +123,7 @@ pub fn of(report: &Report) -> Vec<Promise> {
         tried(
             "token-end",
             "what ends with its token is forgotten as well",
-            "a token ends 100 s after it was given; RAM, more than a minute after that",
+            "a token ends 100 s after it was given, the session with its device; RAM, a minute later",
         ),
         tried(
             "killed",
@@ -165,8 +165,8 @@ pub fn of(report: &Report) -> Vec<Promise> {
             "marks are written once a day, and updated_at never",
             "its clock is moved to the hour, twice: every column compared",
         ),
-        not_built("court", "a court gets the account record, nothing else"),
-        not_built("rights", "rectified, erased and copied at once"),
+        elsewhere("court", "a court gets the account record, nothing else"),
+        elsewhere("rights", "rectified, erased and copied at once"),
     ]
 }
 

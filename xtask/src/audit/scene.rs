@@ -35,12 +35,12 @@ use crate::signals;
 /// Until everything that is forgotten at all is forgotten.
 const A_MINUTE: Duration = Duration::from_secs(60);
 /// How long the counter may take to follow a client.
-const COUNTED: Duration = Duration::from_secs(20);
+const COUNTED: Duration = Duration::from_secs(60);
 /// The longest that a session may outlive its client, and a little for looking.
 const SILENCE: Duration = Duration::from_secs(180 + 45);
 /// Readings of RAM until everything has been seen that is on its way through.
 const READINGS: usize = 6;
-/// Life of the token that ends before its device has been silent for long, in seconds.
+/// Life of the token that ends before its device's session, in seconds.
 const SHORT: u64 = 100;
 /// Between two reads of a page by somebody who is only there to keep the node busy.
 const LEISURE: Duration = Duration::from_millis(100);
@@ -192,13 +192,10 @@ impl<'a> Scene<'a> {
             device.vanish()?;
         }
         self.strand
-            .step("wait until a token's end ends a session", || {
-                let limit = Duration::from_secs(SHORT) + COUNTED;
-                self.operator.await_devices_of(USERS[2], 0, limit)
-            })?;
-        self.strand
             .step("wait until 180 s of silence end the sessions", || {
-                self.operator.await_devices(0, SILENCE)
+                self.operator.await_devices(0, SILENCE)?;
+                // Its token has ended long ago: with the session goes the enrolment.
+                self.operator.await_devices_of(USERS[2], 0, SILENCE)
             })?;
         self.look(Moment::Silence, &party.needles())?;
         self.wait("a minute", A_MINUTE)?;
