@@ -54,6 +54,7 @@ pub async fn run(applicant: Applicant, service: Arc<Service>) {
                 sleep(Duration::from_secs(life / 3 * 2).max(SHORTEST_USE)).await;
             }
             _ => {
+                service.pass_on();
                 sleep(jittered(pause)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

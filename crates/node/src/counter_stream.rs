@@ -123,6 +123,9 @@ impl CounterStream {
                 Some(socket)
             }
             Err(away) => {
+                if self.identity.is_certified() {
+                    self.service.pass_on();
+                }
                 control.reporter.handle_disconnected(None, now);
                 let wrong_clock = matches!(away, Away::Clock);
                 control.handle_reach(if wrong_clock {

@@ -212,19 +212,21 @@ impl Parts<'_> {
 
     /// From the node itself: what it is for, and nothing that could carry a log away.
     fn output(&self) -> Vec<Rule> {
-        let accounts = *self.settings.accounts.address.get_ref();
         let mut rules = vec![
             accept([Match::Established]),
             accept([Match::To("lo".to_owned())]),
             accept([Match::Udp, Match::SourcePort(self.wireguard())]),
             // Only the socket that listens there has the port.
             accept([Match::Tcp, Match::SourcePort(self.enrolment())]),
-            accept([
-                host(accounts.ip()),
-                Match::Tcp,
-                Match::DestinationPort(accounts.port()),
-            ]),
         ];
+        for accounts in self.settings.accounts.addresses() {
+            let to = [host(accounts.ip()), Match::Tcp];
+            rules.push(rule(
+                to,
+                [Match::DestinationPort(accounts.port())],
+                Action::Accept,
+            ));
+        }
         let lease = [
             Match::Udp,
             Match::SourcePort(DHCP_CLIENT),

@@ -1,7 +1,8 @@
-//! The way to the account service: one numeric address, TLS 1.3, one authority.
+//! The way to the account service: numeric addresses, TLS 1.3, one authority.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
@@ -13,8 +14,10 @@ use crate::tls::TlsError;
 
 /// Where the account service is and how it is spoken to.
 pub struct Service {
-    /// Its numeric address.
-    pub address: SocketAddr,
+    /// Where its processes are.
+    pub addresses: Vec<SocketAddr>,
+    /// Which of them is asked.
+    pub turn: AtomicUsize,
     /// The name in its certificate.
     pub name: TlsName,
     /// Trust, and the node's own certificate.
@@ -44,7 +47,7 @@ impl Service {
     /// # Errors
     /// `Connection` or `Clock`.
     pub async fn connect(&self) -> Result<TlsStream<TcpStream>, Away> {
-        let stream = TcpStream::connect(self.address)
+        let stream = TcpStream::connect(self.address())
             .await
             .map_err(|_| Away::Connection)?;
         let _ = stream.set_nodelay(true);
@@ -53,9 +56,22 @@ impl Service {
         connected.map_err(|error| Away::of(&error))
     }
 
+    /// The process that is asked.
+    fn address(&self) -> SocketAddr {
+        let turn = self.turn.load(Ordering::Relaxed);
+        // The settings name at least one.
+        let address = self.addresses.get(turn % self.addresses.len().max(1));
+        *address.unwrap_or(&SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// It did not answer as it should: the next one is asked from now on.
+    pub fn pass_on(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Name and port, as a `Host` header has them.
     pub fn host(&self) -> String {
-        format!("{}:{}", self.name.0.to_str(), self.address.port())
+        format!("{}:{}", self.name.0.to_str(), self.address().port())
     }
 }
 

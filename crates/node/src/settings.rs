@@ -155,6 +155,10 @@ pub struct Tokens {
 pub struct Accounts {
     /// Its numeric address and port.
     pub address: Spanned<SocketAddr>,
+    /// Its other processes, if it has several: whichever does not answer, or does not count,
+    /// is passed over for the next.
+    #[serde(default)]
+    pub stand_bys: Vec<Spanned<SocketAddr>>,
     /// The name in its certificate.
     pub tls_name: TlsName,
     /// The authority that vouches for it, in PEM.
@@ -164,6 +168,14 @@ pub struct Accounts {
     /// Whether new sessions are admitted while the service is out of reach.
     #[serde(default)]
     pub when_unreachable: WhenUnreachable,
+}
+
+impl Accounts {
+    /// Where its processes are, in the order in which they are tried.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let all = [&self.address].into_iter().chain(&self.stand_bys);
+        all.map(|address| *address.get_ref()).collect()
+    }
 }
 
 /// Whether new sessions are admitted while the account service is out of reach.

@@ -108,12 +108,15 @@ impl Settings {
             host("accounts.address", self.accounts.address.get_ref().ip()),
             host("operator.healthz", self.operator.healthz.get_ref().ip()),
         ];
+        let stand_bys = self.accounts.stand_bys.iter();
+        let stand_bys = stand_bys.map(|a| host("accounts.stand_bys", a.get_ref().ip()));
         uplink
             .chain(gateways)
             .chain(wireguard)
             .chain(egress)
             .chain(public)
             .chain(services)
+            .chain(stand_bys)
             .collect()
     }
 

@@ -1,5 +1,7 @@
 //! All rights but that of using what is open.
 
+use std::net::SocketAddr;
+
 use mayfly_sys::confine;
 
 use super::StartError;
@@ -23,10 +25,11 @@ impl Confined {
     pub fn confine(acquired: Acquired) -> Result<Self, StartError> {
         let settings = &acquired.settings;
         let privilege = &settings.privilege;
-        let port = [settings.accounts.address.get_ref().port()];
+        let addresses = settings.accounts.addresses();
+        let ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
         let confinement = confine::confine(&lockdown::daemon(
             (privilege.uid.get(), privilege.gid.get()),
-            &port,
+            &ports,
             *settings.lockdown.landlock_abi.get_ref(),
         ))?;
         Ok(Self {

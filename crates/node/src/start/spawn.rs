@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -205,7 +206,8 @@ fn daemon(
     let identity = Identity::generate()?;
     let accounts = &settings.accounts;
     let service = Arc::new(Service {
-        address: *accounts.address.get_ref(),
+        addresses: accounts.addresses(),
+        turn: AtomicUsize::new(0),
         name: accounts.tls_name.clone(),
         tls: tls::client(identity.clone(), &accounts.ca, &clock)?,
     });
