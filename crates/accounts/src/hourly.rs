@@ -32,13 +32,19 @@ async fn begin_hour(service: &Service, now: u64) {
     let _ = service.tickets.turn(now);
     let _ = service.signer.turn();
     let _ = service.store.forget_payments(Moment(now)).await;
-    if service.replicas.counter.counts() {
+    let counts = service.replicas.counter.counts();
+    if counts {
         let _ = service.tickets.prepare(now);
     }
-    if now % DAY / HOUR == marks::HOUR_OF_WRITE {
+    let daily = now % DAY / HOUR == marks::HOUR_OF_WRITE;
+    if daily {
         let _ = service.marks.write(&service.store).await;
-        let _ = service.store.forget().await;
     }
+    // One process a day takes away what the command line left, too.
+    let _ = match daily && counts {
+        true => service.store.forget_all().await,
+        false => service.store.forget().await,
+    };
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! The account service: accounts, tokens, the admission of nodes, and the live counter.
 //!
 //! ```text
-//! client  POST /v1/accounts   sign-up ---------------------------> store (SQLite)
+//! client  POST /v1/accounts   sign-up ---------------------------> store
 //! client  POST /v1/tokens     password -> store -> counter < 4 --> token with a ticket
 //! client  GET  /v1/account    password -> store -> the full record; PATCH edits, DELETE erases
 //! shop    POST /v1/payments   shop's key -> store: an end moves, once a payment
 //! node    POST /v1/nodes      secret -> register -> authority ---> certificate
 //! node    GET  /v1/counter    certificate -> WebSocket -> ticket -> counter (RAM)
 //! ```
+//!
+//! The store is SQLite, for one process, or PostgreSQL, for several: then one of them counts, and
+//! the others ask it (`replicas`; `SCALE.md` beside this crate says why so).
 //!
 //! One listener, TLS 1.3. A request comes through [`listener`](start::serve), which turns the
 //! client's address into a salted hash for the limits and drops it, to one of the routes.

@@ -141,7 +141,8 @@ impl Store {
         }
     }
 
-    /// Takes away what the database keeps of rows that were edited. SQLite keeps nothing.
+    /// Takes away what the database keeps of rows that this process edited. SQLite keeps
+    /// nothing.
     ///
     /// # Errors
     /// The database's.
@@ -149,6 +150,17 @@ impl Store {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(store) => store.forget().await,
+        }
+    }
+
+    /// Takes away what the database keeps of rows, whoever edited them.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn forget_all(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(store) => store.forget_all().await,
         }
     }
 

@@ -181,10 +181,15 @@ impl Postgres {
         row::page(&self.client().await?, &last, most).await
     }
 
-    /// Takes away what edits left.
+    /// Takes away what this process's edits left.
     pub(super) async fn forget(&self) -> Result<(), StoreError> {
-        self.remnants.are_there();
         self.remnants.take_away(&self.client().await?).await
+    }
+
+    /// Takes away what anybody's edits left.
+    pub(super) async fn forget_all(&self) -> Result<(), StoreError> {
+        self.remnants.are_there();
+        self.forget().await
     }
 
     pub(super) async fn known(
