@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aho_corasick::AhoCorasick;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -98,7 +98,6 @@ fn wait<T>(guest: &mut Job, look: impl Fn() -> Result<Option<T>>) -> Result<Opti
 
 fn marks(ram: &Path) -> Result<usize> {
     let ram = fs::read(ram).context("cannot read the guest's RAM")?;
-    ensure!(!ram.is_empty(), "the guest has no RAM");
     let search = AhoCorasick::new([Sha256::digest(PHRASE)]).context("cannot search RAM")?;
     Ok(search.find_iter(&ram).count())
 }
