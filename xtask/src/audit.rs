@@ -155,11 +155,14 @@ impl Setup<'_> {
             scene.release()?;
             if !short {
                 scene.silence()?;
+            }
+            // Before the firmware finds the keyboard, on the way up from a death.
+            scene.look_at_devices(&disk)?;
+            if !short {
                 scene.die(Death::Panic, &mut guest)?;
                 scene.daily_write()?;
             }
             guest.still_runs()?;
-            scene.look_at_devices(&disk)?;
             Ok(scene.findings())
         })
     }
