@@ -78,6 +78,11 @@ impl Accounts {
         self.tool(&["ca", "node", node], "").trim().to_owned()
     }
 
+    /// A key for the shop.
+    pub fn shop_key(&self) -> String {
+        self.tool(&["keys", "shop"], "").trim().to_owned()
+    }
+
     /// An account with a subscription.
     pub fn create(&self, user: &str, more: &[&str]) {
         let mut words = vec![
