@@ -38,6 +38,8 @@ enum Step {
     Fuzz,
     /// The daemon between network namespaces; needs root
     Netns,
+    /// Two builds of the image are equal, with one kernel
+    Image,
     /// The image in QEMU, with a stock client; needs root
     Boot,
 }
@@ -120,6 +122,12 @@ impl Step {
                 packages::require_root()?;
                 packages::provide(packages::NETWORK)?;
                 cargo("test --locked --package mayfly-netns")
+            }
+            Self::Image => {
+                let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+                cargo(&format!(
+                    "run --quiet --locked --package xtask -- image --verify --bundle-key {key}"
+                ))
             }
             Self::Boot => {
                 packages::require_root()?;
