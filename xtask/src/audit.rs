@@ -95,7 +95,7 @@ pub fn audit(args: &Args) -> Result<()> {
 fn observe(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     let _guard = Guard::new(tag)?;
     step("build mayfly and mayfly-accounts", operator::build)?;
-    let key = BundleKey::make(tag)?;
+    let key = BundleKey::of_runs()?;
     let sealed = run::build_image(Profile::Sealed, &key)?;
     if args.short {
         let short = Setup {
@@ -197,7 +197,10 @@ impl Setup<'_> {
 
     fn memtest(&self) -> Result<f64> {
         self.guest(Strand("memtest"), |strand, lab, operator| {
-            memtest::seconds_per_gib(strand, lab, operator, self.image)
+            let words = "memtest=0";
+            let without = run::build_image_with(Profile::Sealed, self.key, words)?;
+            let images = [("memtest=1", self.image), (words, &without)];
+            memtest::seconds_per_gib(strand, lab, operator, images)
         })
     }
 

@@ -1,17 +1,25 @@
-//! The image: a kernel and an initramfs, from the sources that the lock file names.
+//! The image: one file that is kernel, initramfs and command line, from the sources that the
+//! lock file names.
 //!
 //! Nothing here needs root, and nothing is downloaded: the kernel's source is a package of
-//! the distribution that is already installed. A finished kernel is cached outside the
-//! tree; the two programs and the archive are made anew, in a few seconds if nothing
-//! changed. Every long step shows how far it is.
+//! the distribution that is already installed. A built kernel is kept outside the tree; the
+//! two programs and the archive are made anew, in a few seconds if nothing changed, and the
+//! kernel is linked around them in half a minute. Every long step shows how far it is.
 
 pub mod binaries;
 pub mod cache;
 mod config;
 mod initramfs;
+mod inputs;
+mod iso;
 mod kernel;
 pub mod lock;
+mod manifest;
+mod pcr;
+mod release;
+mod sign;
 pub mod silence;
+pub mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +30,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 
-use crate::tree;
+use crate::progress::{say, step};
+use crate::{packages, tree};
 
 /// Which kernel an image has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,6 +82,113 @@ impl Profile {
     }
 }
 
+/// `cargo xtask image`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which kernel
+    #[arg(long, value_enum, default_value = "sealed")]
+    profile: Profile,
+    /// Public key of the operator who signs settings: base64, or a file with it
+    #[arg(long, value_name = "KEY")]
+    bundle_key: String,
+    /// The least serial of a bundle that its nodes take
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    least_serial: u64,
+    /// Words for init, as in image/README.md: `mayfly.bundle=http://...`
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    command_line: String,
+    /// Sign with the keys in this directory, named as `cargo xtask keys` does, into signed/
+    #[arg(long, value_name = "DIRECTORY")]
+    keys: Option<PathBuf>,
+    /// Build it again elsewhere, and compare; the kept kernel is linked again
+    #[arg(long)]
+    verify: bool,
+    /// With --verify: build the kernel from nothing, which takes its time
+    #[arg(long, requires = "verify")]
+    kernel: bool,
+    /// Build the kernel from nothing, in the tree's own target directory
+    #[arg(long, hide = true)]
+    from_nothing: bool,
+}
+
+impl Args {
+    fn options(&self) -> Result<Options> {
+        let images = tree().join("target/image");
+        Ok(Options {
+            profile: self.profile,
+            bundle_key: parse_bundle_key(&self.bundle_key)?,
+            least_serial: self.least_serial,
+            kernel_words: String::new(),
+            command_line: self.command_line.clone(),
+            from_nothing: self.from_nothing,
+            out: match self.profile {
+                Profile::Sealed => images,
+                Profile::Dev | Profile::Attack | Profile::Mortal => {
+                    images.join(self.profile.name())
+                }
+            },
+        })
+    }
+}
+
+/// Builds the image with all that goes beside it, and says what it is.
+///
+/// # Errors
+/// As [`build`].
+pub fn image(args: &Args) -> Result<()> {
+    packages::provide(&[packages::IMAGE, packages::RELEASE].concat())?;
+    packages::provide_kernel_source()?;
+    let options = args.options()?;
+    let image = match &args.keys {
+        Some(keys) => {
+            packages::provide(packages::SIGN)?;
+            release_signed(&options, keys)?
+        }
+        None => release::write(&options)?,
+    };
+    if args.verify {
+        let found = verify(&options, &image, args.kernel)?;
+        ensure!(
+            found.equal,
+            "not reproducible: {}",
+            found.differs.join(", ")
+        );
+    }
+    for path in image.executables {
+        say(&format!("executable: {path}"));
+    }
+    Ok(())
+}
+
+/// Builds once more, elsewhere, compares, and puts what came of it into the manifest.
+///
+/// # Errors
+/// The second build fails, or the first says where it was made.
+pub fn verify(options: &Options, image: &Image, kernel: bool) -> Result<manifest::Reproducible> {
+    verify::check_paths(&options.out)?;
+    ensure!(
+        options.profile == Profile::Sealed,
+        "only what ships is compared"
+    );
+    let found = step("build once more, elsewhere", || {
+        verify::against_another(options, kernel)
+    })?;
+    let mut manifest = release::manifest(image, options)?;
+    manifest.reproducible = found.clone();
+    manifest.write(&options.out)?;
+    Ok(found)
+}
+
+/// The image with all that goes beside it, and the same signed with the keys in `keys`.
+///
+/// # Errors
+/// As [`build`], or a tool fails.
+pub fn release_signed(options: &Options, keys: &Path) -> Result<Image> {
+    let image = release::write(options)?;
+    step("sign", || sign::sign(&image, &options.out, keys))?;
+    Ok(image)
+}
+
 /// What an image is built for.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -80,48 +196,127 @@ pub struct Options {
     pub profile: Profile,
     /// Ed25519 public key of the operator who signs settings bundles.
     pub bundle_key: [u8; 32],
+    /// The least serial of a bundle that its nodes take.
+    pub least_serial: u64,
+    /// More words for the kernel, for tests alone; what comes later counts.
+    pub kernel_words: String,
+    /// Words for init (`mayfly.bundle=...`), behind the kernel's own.
+    pub command_line: String,
+    /// Whether to build the kernel from nothing, whatever is kept.
+    pub from_nothing: bool,
+    /// The directory to write to.
+    pub out: PathBuf,
+}
+
+impl Options {
+    /// The words behind `cargo xtask` that ask for the same, where it is started.
+    fn words(&self) -> Vec<String> {
+        [
+            "image",
+            "--profile",
+            self.profile.name(),
+            "--bundle-key",
+            &STANDARD.encode(self.bundle_key),
+            "--least-serial",
+            &self.least_serial.to_string(),
+            "--command-line",
+            &self.command_line,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
 }
 
 /// A finished image.
 #[derive(Debug)]
 pub struct Image {
-    /// bzImage.
-    pub kernel: PathBuf,
-    /// cpio archive, packed with zstd.
-    pub initramfs: PathBuf,
-    /// Size of the kernel.
-    pub kernel_bytes: u64,
-    /// Size of the initramfs.
+    /// Kernel, initramfs and command line: a bzImage for a BIOS's loader, a program for UEFI.
+    pub file: PathBuf,
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// Size of the initramfs in it, packed.
     pub initramfs_bytes: u64,
     /// Every path in the initramfs that can be executed.
     pub executables: Vec<String>,
+    profile: Profile,
+    /// When its commit was made, in Unix seconds.
+    time: u64,
+    command_line: String,
+    files: Vec<manifest::File>,
 }
 
-/// Builds what `options` asks for into `target/image/PROFILE`.
+/// Builds `mayfly.efi` as `options` ask for it, unless what is there was built from the same.
 ///
 /// # Errors
 /// A source that is not the locked one, a tool that fails, a kernel configuration that
 /// does not come out as its fragments demand, a program that is not static.
 pub fn build(options: &Options) -> Result<Image> {
+    let time = commit_time()?;
     let pins = initramfs::Pins {
         bundle_key: STANDARD.encode(options.bundle_key),
-        built: commit_time()?,
+        built: time,
+        least_serial: options.least_serial,
     };
-    let kernel = kernel::build(options.profile)?;
     let programs = binaries::build(options.profile)?;
     let packed = initramfs::pack(&programs, &pins)?;
-
-    let out = tree().join("target/image").join(options.profile.name());
-    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-    let image = Image {
-        kernel: out.join("bzImage"),
-        initramfs: out.join("initramfs.cpio.zst"),
-        kernel_bytes: fs::copy(&kernel, out.join("bzImage")).context("cannot copy the kernel")?,
+    let command_line = command_line(options)?;
+    let inside = kernel::Inside {
+        initramfs: &packed.archive,
+        command_line: &command_line,
+    };
+    let file = options.out.join("mayfly.efi");
+    fs::create_dir_all(&options.out)
+        .with_context(|| format!("cannot create {}", options.out.display()))?;
+    if options.from_nothing {
+        let scratch = tempfile::tempdir_in(&options.out)?;
+        fs::write(
+            &file,
+            kernel::from_nothing(options.profile, inside, scratch.path())?,
+        )?;
+    } else {
+        kernel::link_once(options.profile, inside, &file)?;
+    }
+    Ok(Image {
+        file_bytes: fs::metadata(&file)?.len(),
+        file,
         initramfs_bytes: packed.archive.len() as u64,
         executables: packed.executables,
-    };
-    fs::write(&image.initramfs, &packed.archive).context("cannot write the initramfs")?;
-    Ok(image)
+        profile: options.profile,
+        time,
+        command_line,
+        files: packed.files,
+    })
+}
+
+/// Whatever goes wrong starts the machine anew; free memory is overwritten, for what the
+/// machine did before; an NMI, which is how an operator's board says stop, ends the machine; RAM
+/// is encrypted where the processor can.
+const KERNEL_WORDS: &str = "panic=-1 memtest=1 unknown_nmi_panic mem_encrypt=on";
+
+/// The longest that an x86 kernel reads, less its end.
+const COMMAND_LINE: usize = 2047;
+
+fn command_line(options: &Options) -> Result<String> {
+    let mut line = KERNEL_WORDS.to_owned();
+    if options.profile == Profile::Dev {
+        line.push_str(" console=ttyS0");
+    }
+    for word in options.kernel_words.split_ascii_whitespace() {
+        line = format!("{line} {word}");
+    }
+    for word in options.command_line.split_ascii_whitespace() {
+        ensure!(
+            word.starts_with("mayfly.") && word.bytes().all(|byte| byte.is_ascii_graphic()),
+            "{word}: words for init begin with `mayfly.`"
+        );
+        ensure!(
+            !word.contains(['"', '\\']),
+            "{word}: no quotes and no backslashes"
+        );
+        line = format!("{line} {word}");
+    }
+    ensure!(line.len() <= COMMAND_LINE, "the command line is too long");
+    Ok(line)
 }
 
 /// Reads a bundle key as it stands on a command line: base64 of 32 bytes, or a file that

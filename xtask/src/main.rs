@@ -1,8 +1,8 @@
 //! `cargo xtask`: what people do with this tree.
 //!
 //! `run` shows the whole product at work on this machine, `test` checks it, `bench`
-//! measures it, `fuzz`, `writes` and `audit` attack it and look whether it forgets, `image` and
-//! `lock` build what servers boot. Everything else is cargo's.
+//! measures it, `fuzz`, `writes` and `audit` attack it and look whether it forgets, `image`,
+//! `keys` and `lock` build what servers boot. Everything else is cargo's.
 //!
 //! xtask uses no crate of the project: it runs the same programs that people run, so
 //! that what it shows is what they get. It asks for packages before it starts, and
@@ -12,8 +12,10 @@
 mod api;
 mod audit;
 mod bench;
+mod boots;
 mod fuzz;
 mod image;
+mod keys;
 mod namespace;
 mod packages;
 mod process;
@@ -30,7 +32,6 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
-use crate::image::Profile;
 use crate::progress::say;
 
 #[derive(Debug, Parser)]
@@ -54,21 +55,22 @@ enum Verb {
     ///
     /// Needs root. Writes target/bench.json and target/bench.svg.
     Bench(bench::Args),
+    /// Start the image in every way that an operator may: BIOS and UEFI, network and CD
+    ///
+    /// Needs root. Writes target/boots.json.
+    Boots(boots::Args),
     /// Look for an input that breaks the data plane
     Fuzz(fuzz::Args),
     /// Formatting, lints, licences, and all tests
     ///
     /// Without words: every step. The tests `netns` and `boot` need root.
     Test(test::Args),
-    /// Build the kernel and the initramfs
-    Image {
-        /// Which kernel
-        #[arg(long, value_enum, default_value = "sealed")]
-        profile: Profile,
-        /// Public key of the operator who signs settings: base64, or a file with it
-        #[arg(long, value_name = "KEY")]
-        bundle_key: String,
-    },
+    /// Build what servers boot, and what goes with it
+    ///
+    /// Writes target/image, or target/image/PROFILE for another profile than sealed.
+    Image(image::Args),
+    /// Make a set of keys for testing: settings, Secure Boot, iPXE, minisign
+    Keys(keys::Args),
     /// Try to leave something behind from inside every confinement, here and in the image
     ///
     /// Needs root. Writes target/audit/writes.json.
@@ -101,37 +103,14 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Run(args) => run::run(&args),
         Verb::Audit(args) => audit::audit(&args),
         Verb::Bench(args) => bench::bench(&args),
+        Verb::Boots(args) => boots::boots(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => test::test(&args),
-        Verb::Image {
-            profile,
-            bundle_key,
-        } => build_image(profile, &bundle_key),
+        Verb::Image(args) => image::image(&args),
+        Verb::Keys(args) => keys::keys(&args),
         Verb::Writes => writes::run(),
         Verb::Lock { update } => show_lock(update),
     }
-}
-
-fn build_image(profile: Profile, bundle_key: &str) -> Result<()> {
-    packages::provide(packages::IMAGE)?;
-    let image = image::build(&image::Options {
-        profile,
-        bundle_key: image::parse_bundle_key(bundle_key)?,
-    })?;
-    say(&format!(
-        "{}\t{} bytes",
-        image.kernel.display(),
-        image.kernel_bytes
-    ));
-    say(&format!(
-        "{}\t{} bytes",
-        image.initramfs.display(),
-        image.initramfs_bytes
-    ));
-    for path in image.executables {
-        say(&format!("executable: {path}"));
-    }
-    Ok(())
 }
 
 fn show_lock(update: bool) -> Result<()> {
@@ -158,8 +137,11 @@ fn commit() -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The top of the work tree.
+/// The top of the work tree: the one that this was built in, unless it is told of a copy.
 fn tree() -> PathBuf {
+    if let Some(copy) = std::env::var_os(image::verify::TREE) {
+        return PathBuf::from(copy);
+    }
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_owned()
 }

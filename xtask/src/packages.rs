@@ -25,8 +25,35 @@ pub const IMAGE: &[Need] = &[
     ("tar", "tar"),
     ("xz", "xz-utils"),
     ("setpriv", "util-linux"),
+    ("flock", "util-linux"),
     ("/usr/include/libelf.h", "libelf-dev"),
     ("/usr/include/openssl/ssl.h", "libssl-dev"),
+];
+
+/// To put beside it what operators are given.
+pub const RELEASE: &[Need] = &[
+    ("xorriso", "xorriso"),
+    ("mformat", "mtools"),
+    ("/usr/lib/ISOLINUX/isolinux.bin", "isolinux"),
+    (
+        "/usr/lib/syslinux/modules/bios/ldlinux.c32",
+        "syslinux-common",
+    ),
+];
+
+/// To build once more, in other circumstances.
+pub const VERIFY: &[Need] = &[("faketime", "faketime"), ("unshare", "util-linux")];
+
+/// To see what came out otherwise.
+pub const DIFFERENCE: &[Need] = &[("diffoscope", "diffoscope-minimal")];
+
+/// To make keys and to sign with them.
+pub const SIGN: &[Need] = &[
+    ("openssl", "openssl"),
+    ("sbsign", "sbsigntool"),
+    ("minisign", "minisign"),
+    ("cert-to-efi-sig-list", "efitools"),
+    ("sign-efi-sig-list", "efitools"),
 ];
 
 /// To make namespaces, send a stock client through them, and look.
@@ -76,6 +103,15 @@ pub const AUDIT: &[Need] = &[
         "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
         "libfaketime",
     ),
+];
+
+/// To boot it as servers do.
+pub const BOOTS: &[Need] = &[
+    ("dnsmasq", "dnsmasq-base"),
+    ("python3", "python3"),
+    ("swtpm", "swtpm"),
+    ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "ovmf"),
+    ("/usr/lib/ipxe/undionly.kpxe", "ipxe"),
 ];
 
 /// To boot the image.

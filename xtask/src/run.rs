@@ -19,7 +19,7 @@ pub mod customer;
 pub mod guest;
 pub mod lab;
 pub mod operator;
-mod report;
+pub mod report;
 pub mod settings;
 pub mod web;
 
@@ -29,8 +29,8 @@ use anyhow::{Result, ensure};
 
 use self::capture::Capture;
 use self::customer::Customer;
-use self::guest::{Extra, Guest};
-use self::lab::Lab;
+use self::guest::Guest;
+use self::lab::{BUNDLE_AT, Lab, NODE, OPERATOR};
 use self::operator::{BundleKey, Operator};
 use self::report::{Phase, Report};
 use self::web::Web;
@@ -106,14 +106,14 @@ pub fn run(args: &Args) -> Result<()> {
 fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     let _guard = Guard::new(tag)?;
     step("build mayfly and mayfly-accounts", operator::build)?;
-    let key = BundleKey::make(tag)?;
+    let key = BundleKey::of_runs()?;
     let lab = step("make namespaces", || Lab::make(tag))?;
     let operator = step("start the account service", || Operator::start(&lab, &key))?;
     let image = build_image(args.profile(), &key)?;
     report.image(&image);
 
     let mut guest = step("boot the image", || {
-        Guest::boot(&lab, &operator, &image, args.profile(), &Extra::default())
+        Guest::boot(&lab, &operator, &image, args.profile(), &[])
     })?;
     report.accelerator = Some(guest.accelerator);
     step("wait until the node takes clients", || {
@@ -136,15 +136,31 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The image for nodes whose settings `key` signs.
+/// The image for nodes of a lab whose settings `key` signs.
 ///
 /// # Errors
 /// It does not build.
 pub fn build_image(profile: Profile, key: &BundleKey) -> Result<Image> {
+    build_image_with(profile, key, "")
+}
+
+/// The same with more words for the kernel; what comes later counts.
+///
+/// # Errors
+/// As [`build_image`].
+pub fn build_image_with(profile: Profile, key: &BundleKey, words: &str) -> Result<Image> {
     let started = Instant::now();
     let options = image::Options {
         profile,
         bundle_key: image::parse_bundle_key(&key.public)?,
+        least_serial: 0,
+        kernel_words: words.to_owned(),
+        command_line: format!(
+            "mayfly.address={NODE}/24 mayfly.gateway={OPERATOR} \
+             mayfly.bundle=http://{BUNDLE_AT}/node.bundle"
+        ),
+        from_nothing: false,
+        out: teardown::runs().join(format!("image-{}{words}", profile.name())),
     };
     let image = process::interruptible(|| image::build(&options))?;
     say(&format!(

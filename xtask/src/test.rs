@@ -42,7 +42,23 @@ enum Step {
     Netns,
     /// The image in QEMU, with a stock client; needs root
     Boot,
+    /// The image started in every way that an operator may; only if named; needs root
+    Boots,
+    /// Two builds of the image are equal, with one kernel; only if named
+    Image,
 }
+
+/// What runs if nothing is named.
+const DEFAULT: &[Step] = &[
+    Step::Fmt,
+    Step::Clippy,
+    Step::Licences,
+    Step::Unit,
+    Step::Sim,
+    Step::Fuzz,
+    Step::Netns,
+    Step::Boot,
+];
 
 /// Runs the steps; all of them, whatever the first ones say.
 ///
@@ -50,7 +66,7 @@ enum Step {
 /// A step failed.
 pub fn test(args: &Args) -> Result<()> {
     let steps = match args.steps.as_slice() {
-        [] => Step::value_variants(),
+        [] => DEFAULT,
         chosen => chosen,
     };
     let done: Vec<_> = steps.iter().map(|step| run(*step)).collect();
@@ -124,9 +140,22 @@ impl Step {
                 packages::provide(packages::NETWORK)?;
                 cargo("test --locked --package mayfly-netns")
             }
+            Self::Image => {
+                let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+                cargo(&format!(
+                    "run --quiet --locked --package xtask -- image --verify --bundle-key {key}"
+                ))
+            }
             Self::Boot => {
                 packages::require_root()?;
-                cargo("test --locked --package mayfly-boot -- --nocapture --test-threads=1")
+                let claims = "--test run --test writes --test audit";
+                cargo(&format!(
+                    "test --locked --package mayfly-boot {claims} -- --nocapture --test-threads=1"
+                ))
+            }
+            Self::Boots => {
+                packages::require_root()?;
+                cargo("test --locked --package mayfly-boot --test boots")
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use mayfly_wire::bundle::Mac;
 
 use crate::account::Change;
 use crate::server::Server;
@@ -74,18 +75,34 @@ pub(crate) enum NodeVerb {
         #[arg(long, value_name = "KEYFILE")]
         out: PathBuf,
     },
-    /// Sign a node's settings
-    Bundle {
-        /// The private key that `mayfly node keys` wrote
-        #[arg(long, value_name = "KEYFILE")]
-        key: PathBuf,
-        /// Where to write the bundle
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// The node's settings
-        #[arg(value_name = "NODE.toml")]
-        settings: PathBuf,
-    },
+    /// Sign a node's settings, or look at what was signed as a node does
+    Bundle(BundleArgs),
+}
+
+/// `mayfly node bundle`.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The private key that `mayfly node keys` wrote
+    #[arg(long, value_name = "KEYFILE", required_unless_present = "check")]
+    pub(crate) key: Option<PathBuf>,
+    /// Where to write the bundle
+    #[arg(long, value_name = "FILE", required_unless_present = "check")]
+    pub(crate) out: Option<PathBuf>,
+    /// Sign nothing: say whether a node takes FILE, a bundle
+    #[arg(long, requires = "public_key", conflicts_with_all = ["key", "out"])]
+    pub(crate) check: bool,
+    /// With --check: the public key that the image pins
+    #[arg(long, value_name = "KEY", requires = "check")]
+    pub(crate) public_key: Option<String>,
+    /// With --check: an Ethernet address of the machine
+    #[arg(long, value_name = "MAC", requires = "check")]
+    pub(crate) machine: Vec<Mac>,
+    /// With --check: the least serial that the image takes
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "check")]
+    pub(crate) least_serial: u64,
+    /// The node's settings; with --check, the bundle
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// `mayfly enrol`.

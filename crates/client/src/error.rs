@@ -60,6 +60,12 @@ pub(crate) enum Error {
     /// The signature just made does not verify.
     #[error("the new bundle does not verify: nothing was written")]
     Signature,
+    /// A node would not take the bundle.
+    #[error("{}: a node refuses it: {why}", path.display())]
+    Bundle { path: PathBuf, why: String },
+    /// A public key that is none.
+    #[error("the public key is not base64 of 32 bytes, as `mayfly node keys` prints it")]
+    PublicKey,
     /// No randomness, or no key out of it.
     #[error("the system gave no random numbers")]
     Random,
@@ -84,6 +90,8 @@ impl Error {
             Self::Content { .. }
             | Self::InterfaceName(_)
             | Self::Password
+            | Self::Bundle { .. }
+            | Self::PublicKey
             | Self::UserName
             | Self::Tls { .. } => CONFIG,
             Self::Connect { .. } | Self::NoAnswer { .. } | Self::Answer { .. } => UNAVAILABLE,

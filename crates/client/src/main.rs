@@ -70,7 +70,7 @@ fn run(verb: Verb) -> Result<String, Error> {
         },
         Verb::Node { verb } => match verb {
             NodeVerb::Keys { out } => operator::keys(&out),
-            NodeVerb::Bundle { key, out, settings } => operator::bundle(&key, &out, &settings),
+            NodeVerb::Bundle(args) => operator::bundle(&args),
         },
     }
 }

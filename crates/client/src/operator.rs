@@ -4,13 +4,16 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mayfly_wire::bundle::{Bundle, signed_bytes};
+use mayfly_wire::bundle::{Bundle, Terms, Unfit, signed_bytes};
 use ring::rand::SystemRandom;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ED25519, ED25519_PUBLIC_KEY_LEN, Ed25519KeyPair, KeyPair, UnparsedPublicKey,
+};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
+use crate::cli::BundleArgs;
 use crate::error::Error;
 use crate::file;
 
@@ -23,18 +26,69 @@ pub(crate) fn keys(out: &Path) -> Result<String, Error> {
     Ok(public_key(&pair))
 }
 
-/// Signs settings, checks the finished file as a node will, and writes it.
-pub(crate) fn bundle(key: &Path, out: &Path, settings: &Path) -> Result<String, Error> {
+/// Signs settings and writes the bundle, or checks one.
+pub(crate) fn bundle(args: &BundleArgs) -> Result<String, Error> {
+    match (&args.key, &args.out) {
+        (Some(key), Some(out)) => make(key, out, &args.file),
+        _ => check(args),
+    }
+}
+
+/// Checks the finished file as a node will before it is written.
+fn make(key: &Path, out: &Path, settings: &Path) -> Result<String, Error> {
     let pair = read_key(key)?;
-    let bundle = sign(&pair, file::read(settings)?.to_string());
-    let text = Zeroizing::new(bundle.to_string());
-    verify(&pair, &text)?;
+    let toml = file::read(settings)?.to_string();
+    let terms = terms(&toml, settings)?;
+    let text = Zeroizing::new(sign(&pair, toml).to_string());
+    verify(pair.public_key().as_ref(), &text).map_err(|_| Error::Signature)?;
     file::write(out, &text)?;
+    let machines = match terms.machines.len() {
+        0 => "any machine",
+        _ => "the machines that it names",
+    };
     Ok(format!(
-        "{}: signed; nodes whose image pins {} will take it",
+        "{}: signed, serial {}, for {machines}; nodes whose image pins {} will take it",
         out.display(),
+        terms.serial,
         public_key(&pair)
     ))
+}
+
+/// What init does with a bundle. What is in the settings beside serial and machines is for
+/// `mayfly-node` to judge.
+fn check(args: &BundleArgs) -> Result<String, Error> {
+    let refused = |why: &str| Error::Bundle {
+        path: args.file.clone(),
+        why: why.to_owned(),
+    };
+    let key = args.public_key.as_deref().unwrap_or_default();
+    let key = STANDARD
+        .decode(key)
+        .ok()
+        .filter(|key| key.len() == ED25519_PUBLIC_KEY_LEN)
+        .ok_or(Error::PublicKey)?;
+    let text = file::read(&args.file)?;
+    let bundle = verify(&key, &text).map_err(|why| refused(&why))?;
+    let terms = terms(&bundle.toml, &args.file)?;
+    match terms.admit(&args.machine, args.least_serial) {
+        Ok(()) => Ok(format!(
+            "{}: signed, serial {}: a node takes it",
+            args.file.display(),
+            terms.serial
+        )),
+        Err(Unfit::TooOld) => Err(refused(&format!(
+            "its serial is {}, and the image takes none below {}",
+            terms.serial, args.least_serial
+        ))),
+        Err(Unfit::OtherMachine) => Err(refused("it is for other machines")),
+    }
+}
+
+fn terms(toml: &str, path: &Path) -> Result<Terms, Error> {
+    toml::from_str(toml).map_err(|_| Error::Content {
+        path: path.to_owned(),
+        expected: "settings of a node: TOML with a `serial` (and `machines`, if any)",
+    })
 }
 
 fn read_key(path: &Path) -> Result<Ed25519KeyPair, Error> {
@@ -54,11 +108,13 @@ fn sign(pair: &Ed25519KeyPair, toml: String) -> Bundle {
     Bundle { signature, toml }
 }
 
-fn verify(pair: &Ed25519KeyPair, text: &str) -> Result<(), Error> {
-    let bundle = Bundle::parse(text.as_bytes()).map_err(|_| Error::Signature)?;
-    UnparsedPublicKey::new(&ED25519, pair.public_key().as_ref())
+/// The bundle, if `key` has signed it; or why it is none.
+fn verify(key: &[u8], text: &str) -> Result<Bundle, String> {
+    let bundle = Bundle::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    UnparsedPublicKey::new(&ED25519, key)
         .verify(&signed_bytes(&bundle.toml), &bundle.signature)
-        .map_err(|_| Error::Signature)
+        .map_err(|_| "that key has not signed it".to_owned())?;
+    Ok(bundle)
 }
 
 fn public_key(pair: &Ed25519KeyPair) -> String {
@@ -80,16 +136,18 @@ mod tests {
     use super::*;
     use std::fs;
 
+    const TOML: &str = "serial = 7\nmachines = [\"52:54:00:12:34:56\"]\n";
+
     #[test]
     fn a_bundle_verifies_under_the_printed_key() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name| dir.path().join(name);
         let public = keys(&path("key")).unwrap();
-        fs::write(path("node.toml"), "name = \"fra-1\"\n").unwrap();
-        bundle(&path("key"), &path("bundle"), &path("node.toml")).unwrap();
+        fs::write(path("node.toml"), TOML).unwrap();
+        make(&path("key"), &path("bundle"), &path("node.toml")).unwrap();
 
         let bundle = Bundle::parse(&fs::read(path("bundle")).unwrap()).unwrap();
-        assert_eq!(bundle.toml, "name = \"fra-1\"\n");
+        assert_eq!(bundle.toml, TOML);
         UnparsedPublicKey::new(&ED25519, STANDARD.decode(public).unwrap())
             .verify(&signed_bytes(&bundle.toml), &bundle.signature)
             .unwrap();
@@ -100,9 +158,46 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         keys(&dir.path().join("key")).unwrap();
         let pair = read_key(&dir.path().join("key")).unwrap();
-        let text = sign(&pair, "a = 1\n".to_owned()).to_string();
-        assert!(verify(&pair, &text).is_ok());
-        assert!(verify(&pair, &text.replace("a = 1", "a = 2")).is_err());
+        let key = pair.public_key().as_ref();
+        let text = sign(&pair, TOML.to_owned()).to_string();
+        assert!(verify(key, &text).is_ok());
+        assert!(verify(key, &text.replace("serial = 7", "serial = 8")).is_err());
+    }
+
+    #[test]
+    fn a_check_says_what_a_node_would() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name| dir.path().join(name);
+        let public = keys(&path("key")).unwrap();
+        fs::write(path("node.toml"), TOML).unwrap();
+        make(&path("key"), &path("bundle"), &path("node.toml")).unwrap();
+        let said = |key: &str, machine: &str, least_serial| {
+            let args = BundleArgs {
+                key: None,
+                out: None,
+                check: true,
+                public_key: Some(key.to_owned()),
+                machine: vec![machine.parse().unwrap()],
+                least_serial,
+                file: path("bundle"),
+            };
+            bundle(&args).map_err(|error| error.to_string())
+        };
+        let (ours, other) = ("52:54:00:12:34:56", "52:54:00:12:34:57");
+        let another_key = STANDARD.encode([9; 32]);
+        assert!(said(&public, ours, 7).is_ok());
+        assert!(said(&public, ours, 8).unwrap_err().contains("serial is 7"));
+        assert!(
+            said(&public, other, 0)
+                .unwrap_err()
+                .contains("other machines")
+        );
+        assert!(
+            said(&another_key, ours, 0)
+                .unwrap_err()
+                .contains("not signed")
+        );
+        assert!(said("AAAA", ours, 0).unwrap_err().contains("32 bytes"));
     }
 
     #[test]

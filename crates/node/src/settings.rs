@@ -13,6 +13,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use serde::Deserialize;
 use toml::Spanned;
 
+use mayfly_wire::bundle::Mac;
 use mayfly_wire::enrol::Cidr;
 
 pub use error::SettingsError;
@@ -24,8 +25,13 @@ pub use value::{Authority, InterfaceName, NodeName, Secret, TlsName, TokenKey};
 pub struct Settings {
     /// The node's lasting identity: the DNS name in its certificate.
     pub name: NodeName,
-    /// Number of this text, higher than that of the one before; for the operator's eye.
+    /// Number of this text, higher than that of the one before. In the image, init has
+    /// compared it with the least that the image takes.
     pub serial: u64,
+    /// Ethernet addresses of the machines that may be this node; any, if none is named. In
+    /// the image, init has looked for its own among them.
+    #[serde(default)]
+    pub machines: Vec<Mac>,
     /// Resolvers told to clients, which reach them through the tunnel.
     #[serde(default)]
     pub dns: Vec<IpAddr>,

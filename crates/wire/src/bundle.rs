@@ -12,8 +12,12 @@
 
 use std::fmt;
 
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// First line of a bundle.
 pub const HEADER: &str = "mayfly-bundle-v1";
@@ -88,6 +92,83 @@ impl Bundle {
     }
 }
 
+/// What the TOML says about itself. The rest of it is the node's own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Terms {
+    /// Number of this text, higher than that of the one before.
+    pub serial: u64,
+    /// The machines that may be this node; any, if none is named.
+    #[serde(default)]
+    pub machines: Vec<Mac>,
+}
+
+/// Why a signed bundle is not for this machine, or not any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// It names machines, and not this one.
+    OtherMachine,
+    /// Its serial is lower than the least that the image takes.
+    TooOld,
+}
+
+impl Terms {
+    /// Whether a machine with these Ethernet addresses may take it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, own: &[Mac], least_serial: u64) -> Result<(), Unfit> {
+        if self.serial < least_serial {
+            return Err(Unfit::TooOld);
+        }
+        if !self.machines.is_empty() && !self.machines.iter().any(|mac| own.contains(mac)) {
+            return Err(Unfit::OtherMachine);
+        }
+        Ok(())
+    }
+}
+
+/// An Ethernet address, written `52:54:00:12:34:56`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mac(pub [u8; 6]);
+
+/// A text is no Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoMac;
+
+impl fmt::Display for NoMac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected an Ethernet address like 52:54:00:12:34:56")
+    }
+}
+
+impl std::error::Error for NoMac {}
+
+impl FromStr for Mac {
+    type Err = NoMac;
+
+    fn from_str(text: &str) -> Result<Self, NoMac> {
+        let mut parts = text.split(':');
+        let mut mac = [0; 6];
+        for byte in &mut mac {
+            let part = parts.next().filter(|part| part.len() == 2).ok_or(NoMac)?;
+            let is_hex = part.bytes().all(|digit| digit.is_ascii_hexdigit());
+            *byte = u8::from_str_radix(part, 16)
+                .ok()
+                .filter(|_| is_hex)
+                .ok_or(NoMac)?;
+        }
+        parts.next().is_none().then_some(Self(mac)).ok_or(NoMac)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mac {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
 impl fmt::Display for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let signature = STANDARD.encode(self.signature);
@@ -125,5 +206,53 @@ mod tests {
             Bundle::parse(&vec![b' '; MAX_BUNDLE + 1]),
             Err(BundleError::TooLong)
         );
+    }
+
+    #[test]
+    fn a_bundle_is_for_the_machines_that_it_names() {
+        let mac = |text: &str| text.parse::<Mac>().unwrap();
+        let (ours, other) = (mac("52:54:00:12:34:56"), mac("52:54:00:12:34:57"));
+        let terms = |machines| Terms {
+            serial: 3,
+            machines,
+        };
+        assert_eq!(terms(vec![]).admit(&[ours], 0), Ok(()));
+        assert_eq!(terms(vec![other, ours]).admit(&[ours], 3), Ok(()));
+        let refused = terms(vec![other]).admit(&[ours], 0);
+        assert_eq!(refused, Err(Unfit::OtherMachine));
+        assert_eq!(
+            terms(vec![other]).admit(&[], 0),
+            Err(Unfit::OtherMachine),
+            "a machine without a NIC"
+        );
+    }
+
+    #[test]
+    fn a_bundle_older_than_the_least_is_refused() {
+        let terms = Terms {
+            serial: 3,
+            machines: Vec::new(),
+        };
+        assert_eq!(terms.admit(&[], 4), Err(Unfit::TooOld));
+        assert_eq!(terms.admit(&[], 3), Ok(()));
+    }
+
+    #[test]
+    fn what_is_no_ethernet_address_is_refused() {
+        assert_eq!(
+            "0a:00:ff:FF:00:01".parse(),
+            Ok(Mac([10, 0, 255, 255, 0, 1]))
+        );
+        for text in [
+            "",
+            "52:54:00:12:34",
+            "52:54:00:12:34:56:78",
+            "52-54-00-12-34-56",
+            "5254:00:12:34:56",
+            "+1:54:00:12:34:56",
+            "gg:54:00:12:34:56",
+        ] {
+            assert_eq!(text.parse::<Mac>(), Err(NoMac), "{text}");
+        }
     }
 }

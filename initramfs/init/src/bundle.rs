@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mayfly_wire::bundle::{Bundle, MAX_BUNDLE, signed_bytes};
+use mayfly_wire::bundle::{Bundle, MAX_BUNDLE, Mac, Terms, Unfit, signed_bytes};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use ureq::Agent;
 use ureq::config::Config;
@@ -12,7 +12,9 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{NextTimeout, TcpConnector};
 
 use crate::Failure;
+use crate::beacon::Beacon;
 use crate::cmdline::BundleUrl;
+use crate::image::Image;
 
 /// One fetch, from connecting to the last byte.
 const FETCH: Duration = Duration::from_secs(10);
@@ -22,20 +24,44 @@ const LAST_WAIT: Duration = Duration::from_secs(20);
 /// Then the machine restarts: it may be the network that came up wrong.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Fetches until there is a bundle that `key` signed, and returns its TOML.
+/// Fetches until there is a bundle that this machine, which has the addresses `own`, may take,
+/// and returns its TOML. What is wrong meanwhile goes out by `beacon`.
 ///
 /// # Errors
-/// [`Failure::NoBundle`] or [`Failure::BundleRefused`], whichever the last try met.
-pub fn obtain(url: &BundleUrl, key: &[u8; 32]) -> Result<String, Failure> {
+/// [`Failure::NoBundle`], or why the last one was refused.
+pub fn obtain(
+    url: &BundleUrl,
+    image: &Image,
+    own: &[Mac],
+    beacon: &Beacon,
+) -> Result<String, Failure> {
     let give_up = Instant::now() + PATIENCE;
     let mut wait = FIRST_WAIT;
     loop {
-        match fetch(url).and_then(|file| verify(&file, key)) {
+        let failure = match fetch(url).and_then(|file| admit(&file, image, own)) {
             Ok(toml) => return Ok(toml),
-            Err(failure) if Instant::now() + wait >= give_up => return Err(failure),
-            Err(_) => thread::sleep(wait),
+            Err(failure) => failure,
+        };
+        beacon.tell(failure);
+        if Instant::now() + wait >= give_up {
+            return Err(failure);
         }
+        thread::sleep(wait);
         wait = (wait * 2).min(LAST_WAIT);
+    }
+}
+
+/// The TOML of a bundle that is signed, new enough, and for this machine.
+///
+/// # Errors
+/// [`Failure::BundleRefused`], [`Failure::BundleTooOld`], [`Failure::BundleOfAnother`]
+pub fn admit(file: &[u8], image: &Image, own: &[Mac]) -> Result<String, Failure> {
+    let settings = verify(file, &image.bundle_key)?;
+    let terms: Terms = toml::from_str(&settings).map_err(|_| Failure::BundleRefused)?;
+    match terms.admit(own, image.least_serial) {
+        Ok(()) => Ok(settings),
+        Err(Unfit::TooOld) => Err(Failure::BundleTooOld),
+        Err(Unfit::OtherMachine) => Err(Failure::BundleOfAnother),
     }
 }
 
@@ -105,7 +131,8 @@ mod tests {
 
     use super::*;
 
-    const TOML: &str = "a = 1\n";
+    const TOML: &str = "serial = 5\nmachines = [\"52:54:00:12:34:56\"]\na = 1\n";
+    const OWN: Mac = Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 
     fn signed(seed: u8, toml: &str) -> (Vec<u8>, [u8; 32]) {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
@@ -118,31 +145,78 @@ mod tests {
         (bundle.to_string().into_bytes(), key)
     }
 
-    /// Serves one request, with `body` or nothing but `status`.
+    /// Serves one request.
     fn serve(status: &'static str, body: Vec<u8>) -> BundleUrl {
+        serve_each(status, vec![body])
+    }
+
+    /// Serves one request after the other.
+    fn serve_all(bodies: Vec<Vec<u8>>) -> BundleUrl {
+        serve_each("200 OK", bodies)
+    }
+
+    fn serve_each(status: &'static str, bodies: Vec<Vec<u8>>) -> BundleUrl {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap();
         thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 1024];
-            let length = stream.read(&mut request).unwrap();
-            assert!(request[..length].starts_with(b"GET /node HTTP/1.1\r\n"));
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            );
-            stream.write_all(head.as_bytes()).unwrap();
-            // Cut short by a client that has read enough.
-            let _ = stream.write_all(&body);
+            for body in bodies {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                let length = stream.read(&mut request).unwrap();
+                assert!(request[..length].starts_with(b"GET /node HTTP/1.1\r\n"));
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+                // Cut short by a client that has read enough.
+                let _ = stream.write_all(&body);
+            }
         });
         let path = "/node".to_owned();
         BundleUrl { server, path }
     }
 
+    fn image(bundle_key: [u8; 32], least_serial: u64) -> Image {
+        Image {
+            bundle_key,
+            built: 0,
+            least_serial,
+        }
+    }
+
     #[test]
     fn a_signed_bundle_is_fetched_and_believed() {
         let (file, key) = signed(1, TOML);
-        assert_eq!(obtain(&serve("200 OK", file), &key).unwrap(), TOML);
+        let url = serve("200 OK", file);
+        let beacon = Beacon::to(url.server);
+        let toml = obtain(&url, &image(key, 5), &[OWN], &beacon).unwrap();
+        assert_eq!(toml, TOML);
+    }
+
+    #[test]
+    fn a_signature_alone_is_not_enough() {
+        let (file, key) = signed(1, TOML);
+        let other = Mac([2; 6]);
+        let refusal =
+            |file: &[u8], own, least| admit(file, &image(key, least), &[own]).unwrap_err();
+        assert_eq!(refusal(&file, other, 5), Failure::BundleOfAnother);
+        assert_eq!(refusal(&file, OWN, 6), Failure::BundleTooOld);
+        let (silent, _) = signed(1, "a = 1\n");
+        assert_eq!(refusal(&silent, OWN, 0), Failure::BundleRefused);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_while_it_is_tried_again() {
+        let listener = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (other, _) = signed(2, TOML);
+        let (good, key) = signed(1, TOML);
+        let url = serve_all(vec![other, good]);
+        let beacon = Beacon::to(listener.local_addr().unwrap());
+        obtain(&url, &image(key, 0), &[OWN], &beacon).unwrap();
+        let mut told = [0; 64];
+        let length = listener.recv(&mut told).unwrap();
+        assert_eq!(&told[..length], b"mayfly-boot 19\n");
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub enum Failure {
     NoBundleUrl = 17,
     /// Nothing could be fetched for minutes.
     NoBundle = 18,
-    /// What was fetched last is no bundle, or not signed by the key of the image.
+    /// What was fetched last is no bundle, not signed by the key of the image, or says
+    /// nothing about itself.
     BundleRefused = 19,
     /// The daemon cannot be started.
     Start = 20,
@@ -36,6 +37,12 @@ pub enum Failure {
     Restart = 22,
     /// A kernel setting cannot be made.
     Sysctls = 23,
+    /// The daemon has ended: by itself, or because of its settings.
+    NodeEnded = 24,
+    /// What was fetched last is signed, and for other machines.
+    BundleOfAnother = 25,
+    /// What was fetched last is signed, and older than the least that the image takes.
+    BundleTooOld = 26,
 }
 
 impl From<Failure> for ExitCode {

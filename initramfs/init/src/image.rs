@@ -1,4 +1,4 @@
-//! `/etc/mayfly/image.toml`: the two things that an image knows.
+//! `/etc/mayfly/image.toml`: what an image knows.
 
 use std::fs;
 
@@ -19,6 +19,8 @@ pub struct Image {
     pub bundle_key: [u8; 32],
     /// When its commit was made, in Unix seconds.
     pub built: i64,
+    /// The least serial of a bundle that is taken: who has an old one can do nothing with it.
+    pub least_serial: u64,
 }
 
 #[derive(Deserialize)]
@@ -26,6 +28,7 @@ pub struct Image {
 struct File {
     bundle_key: String,
     built: i64,
+    least_serial: u64,
 }
 
 impl Image {
@@ -48,6 +51,7 @@ impl Image {
         Ok(Self {
             bundle_key,
             built: file.built,
+            least_serial: file.least_serial,
         })
     }
 
@@ -73,15 +77,19 @@ mod tests {
     #[test]
     fn an_image_without_a_whole_key_does_not_start() {
         let key = STANDARD.encode([7; 32]);
-        let image = Image::parse(&format!("bundle_key = \"{key}\"\nbuilt = 1764000000\n"));
-        assert!(
-            image.is_ok_and(|image| image.bundle_key == [7; 32] && image.built == 1_764_000_000)
-        );
+        let rest = "built = 1764000000\nleast_serial = 5\n";
+        let image = Image::parse(&format!("bundle_key = \"{key}\"\n{rest}"));
+        let expected = Image {
+            bundle_key: [7; 32],
+            built: 1_764_000_000,
+            least_serial: 5,
+        };
+        assert!(image == Ok(expected));
         for text in [
-            "built = 1".to_owned(),
-            format!("bundle_key = \"{key}\""),
-            format!("bundle_key = \"{}\"\nbuilt = 1", STANDARD.encode([7; 31])),
-            format!("bundle_key = \"{key}\"\nbuilt = 1\nother = 1"),
+            rest.to_owned(),
+            format!("bundle_key = \"{key}\"\nbuilt = 1"),
+            format!("bundle_key = \"{}\"\n{rest}", STANDARD.encode([7; 31])),
+            format!("bundle_key = \"{key}\"\n{rest}other = 1"),
         ] {
             assert!(Image::parse(&text) == Err(Failure::Image), "{text}");
         }

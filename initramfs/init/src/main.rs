@@ -1,15 +1,17 @@
 //! PID 1: the life of a node, top to bottom. See the library for what it is.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::panic;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use mayfly_init::beacon::{self, Beacon};
 use mayfly_init::cmdline::CommandLine;
 use mayfly_init::image::Image;
 use mayfly_init::network::Network;
-use mayfly_init::{Failure, bundle, confine, mounts, supervise, sysctls};
+use mayfly_init::{Failure, bundle, confine, mounts, network, supervise, sysctls};
 use zeroizing_alloc::ZeroAlloc;
 
 /// The settings hold a secret, and pass through here.
@@ -42,14 +44,19 @@ fn live() -> Result<(), Failure> {
         .parse()?;
     let (mut network, told) = Network::bring_up(&line.addressing)?;
     let url = line.bundle.or(told).ok_or(Failure::NoBundleUrl)?;
-    let settings = bundle::obtain(&url, &image.bundle_key)?;
+    let beacon = Beacon::to(SocketAddr::new(url.server.ip(), beacon::PORT));
+    let settings = bundle::obtain(&url, &image, &network::own_macs()?, &beacon)?;
 
-    mounts::seal_root()?;
-    // The daemon is born with all rights and gives up its own; PID 1 follows.
+    let ended = mounts::seal_root().and_then(|()| keep_running(settings, &mut network));
+    beacon.tell(ended.err().unwrap_or(Failure::NodeEnded));
+    ended
+}
+
+/// The daemon is born with all rights and gives up its own; PID 1 follows.
+fn keep_running(settings: String, network: &mut Network) -> Result<(), Failure> {
     let node = supervise::start(&settings)?;
     drop(settings);
     confine::give_up_rights()?;
-
-    node.watch(&mut network);
+    node.watch(network);
     Ok(())
 }

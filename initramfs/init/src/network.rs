@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use mayfly_sys::link::{self, Link};
+use mayfly_wire::bundle::Mac;
 use ring::rand::{SystemRandom, generate};
 
 use crate::Failure;
@@ -68,6 +69,15 @@ impl Network {
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.leasing.as_ref().map(|leasing| leasing.as_fd())
     }
+}
+
+/// The machine's own Ethernet addresses.
+///
+/// # Errors
+/// [`Failure::NoLink`]
+pub fn own_macs() -> Result<Vec<Mac>, Failure> {
+    let links = link::ethernet_links().map_err(|_| Failure::NoLink)?;
+    Ok(links.into_iter().map(|link| Mac(link.mac)).collect())
 }
 
 fn lease(link: &Link) -> Result<(Network, Option<BundleUrl>), Failure> {

@@ -14,7 +14,7 @@ use super::qmp::Qmp;
 use crate::image::{Image, Profile};
 use crate::process;
 use crate::progress::Strand;
-use crate::run::guest::{Extra, Guest};
+use crate::run::guest::Guest;
 use crate::run::lab::{GUEST_MIB, Lab};
 use crate::run::operator::Operator;
 
@@ -92,12 +92,8 @@ pub fn boot(
         "-device".to_owned(),
         "qemu-xhci,id=usb".to_owned(),
     ];
-    let extra = Extra {
-        qemu: &qemu,
-        kernel: "",
-    };
     let mut guest = strand.step("boot the image", || {
-        Guest::boot(lab, operator, image, profile, &extra)
+        Guest::boot(lab, operator, image, profile, &qemu)
     })?;
     strand.step("wait until the node takes clients", || {
         guest.await_clients(lab)

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::bench::cpu;
 use crate::image::{Image, Profile};
 use crate::progress::Strand;
-use crate::run::guest::{Extra, Guest};
+use crate::run::guest::Guest;
 use crate::run::lab::Lab;
 use crate::run::operator::Operator;
 
@@ -13,7 +13,8 @@ use crate::run::operator::Operator;
 const MUCH: u32 = 2048;
 
 /// Seconds of a core for a GiB of RAM, under the accelerator that there is: what a guest takes
-/// with that work until it asks for its settings, less what it takes without.
+/// with that work until it asks for its settings, less what it takes without. `images` are the
+/// one and the other, each with its words for the kernel.
 ///
 /// # Errors
 /// A guest does not come up.
@@ -21,11 +22,11 @@ pub fn seconds_per_gib(
     strand: Strand,
     lab: &Lab,
     operator: &Operator,
-    image: &Image,
+    images: [(&str, &Image); 2],
 ) -> Result<f64> {
-    let [with, without] = ["memtest=1", "memtest=0"].map(|kernel| {
-        strand.step(&format!("boot with {MUCH} MiB, {kernel}"), || {
-            boot(lab, operator, image, kernel)
+    let [with, without] = images.map(|(words, image)| {
+        strand.step(&format!("boot with {MUCH} MiB, {words}"), || {
+            boot(lab, operator, image)
         })
     });
     let spent = (with? - without?).max(0.0);
@@ -33,7 +34,7 @@ pub fn seconds_per_gib(
 }
 
 /// Seconds of CPU that QEMU has used when the guest asks for its settings.
-fn boot(lab: &Lab, operator: &Operator, image: &Image, kernel: &str) -> Result<f64> {
+fn boot(lab: &Lab, operator: &Operator, image: &Image) -> Result<f64> {
     // Already there, or the host's work to find it would count.
     let qemu = [
         "-m".to_owned(),
@@ -43,10 +44,6 @@ fn boot(lab: &Lab, operator: &Operator, image: &Image, kernel: &str) -> Result<f
         "-machine".to_owned(),
         "memory-backend=much".to_owned(),
     ];
-    let extra = Extra {
-        qemu: &qemu,
-        kernel,
-    };
-    let guest = Guest::boot(lab, operator, image, Profile::Sealed, &extra)?;
+    let guest = Guest::boot(lab, operator, image, Profile::Sealed, &qemu)?;
     Ok(cpu::of_process(guest.id()))
 }

@@ -1,14 +1,15 @@
-//! Where finished kernels are kept: `kernel/<hash of everything that went in>`.
+//! Where built kernels are kept: `kernel/<hash of everything that went in>`.
 //!
-//! Outside the tree, so that a clean clone does not build for minutes what is there.
-//! An entry appears whole or not at all.
+//! Outside the tree, so that a clean clone does not build for minutes what is there. An entry
+//! is the whole tree that `make` worked in, at the place where it did so: with another
+//! initramfs in it, `make` has little left to do. An entry that is not marked as finished is
+//! swept out.
 
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use tempfile::TempDir;
 
 use crate::progress::say;
 
@@ -23,6 +24,12 @@ pub struct Turn<'a> {
     _lock: File,
 }
 
+/// A built tree, and the right to work in it.
+pub struct Held {
+    tree: PathBuf,
+    _lock: File,
+}
+
 impl Cache {
     /// Where it is.
     ///
@@ -34,9 +41,24 @@ impl Cache {
         Ok(Self { root })
     }
 
-    /// The directory of `key`, if it is there.
-    pub fn find(&self, key: &str) -> Option<PathBuf> {
-        Some(self.root.join(key)).filter(|entry| entry.is_dir())
+    /// The tree of `key`, if it is there and whole; waits until nobody else works in it.
+    ///
+    /// # Errors
+    /// The cache cannot be written to.
+    pub fn hold(&self, key: &str) -> Result<Option<Held>> {
+        let entry = self.root.join(key);
+        if !entry.join(FINISHED).is_file() {
+            return Ok(None);
+        }
+        let lock = File::create(entry.join(LOCK)).with_context(|| unusable(&entry))?;
+        if lock.try_lock().is_err() {
+            say("waiting for somebody else who links this kernel");
+            lock.lock().with_context(|| unusable(&entry))?;
+        }
+        Ok(Some(Held {
+            tree: entry.join(TREE),
+            _lock: lock,
+        }))
     }
 
     /// Waits until nobody else builds. Sweeps out what a killed build left.
@@ -44,15 +66,15 @@ impl Cache {
     /// # Errors
     /// The cache cannot be written to.
     pub fn take_turn(&self) -> Result<Turn<'_>> {
-        let lock = File::create(self.root.join(".lock")).with_context(|| unusable(&self.root))?;
+        let lock = File::create(self.root.join(LOCK)).with_context(|| unusable(&self.root))?;
         if lock.try_lock().is_err() {
             say("waiting for another build of a kernel");
             lock.lock().with_context(|| unusable(&self.root))?;
         }
         for entry in fs::read_dir(&self.root)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                fs::remove_dir_all(entry.path()).with_context(|| unusable(&self.root))?;
+            let entry = entry?.path();
+            if entry.join(TREE).is_dir() && !entry.join(FINISHED).is_file() {
+                fs::remove_dir_all(&entry).with_context(|| unusable(&self.root))?;
             }
         }
         Ok(Turn {
@@ -63,26 +85,32 @@ impl Cache {
 }
 
 impl Turn<'_> {
-    /// A directory to build in, gone when dropped.
+    /// An empty directory for the tree of `key`, swept out by the next build unless this one
+    /// is [`Self::finish`]ed.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn scratch(&self) -> Result<TempDir> {
-        tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .tempdir_in(self.root)
-            .context("cannot make a directory to build in")
+    pub fn begin(&self, key: &str) -> Result<PathBuf> {
+        let tree = self.root.join(key).join(TREE);
+        fs::create_dir_all(&tree).context("cannot make a directory to build in")?;
+        Ok(tree)
     }
 
-    /// Makes `finished` the entry of `key`.
+    /// The tree of `key` is whole.
     ///
     /// # Errors
-    /// It cannot be renamed.
-    pub fn keep(&self, key: &str, finished: TempDir) -> Result<PathBuf> {
-        let entry = self.root.join(key);
-        fs::rename(finished.path(), &entry).context("cannot keep the kernel")?;
-        let _moved = finished.keep();
-        Ok(entry)
+    /// It cannot be marked.
+    pub fn finish(&self, key: &str) -> Result<()> {
+        let mark = self.root.join(key).join(FINISHED);
+        File::create(mark).context("cannot keep the kernel")?;
+        Ok(())
+    }
+}
+
+impl Held {
+    /// Where `make` works.
+    pub fn tree(&self) -> &Path {
+        &self.tree
     }
 }
 
@@ -90,7 +118,9 @@ fn unusable(root: &Path) -> String {
     format!("cannot use the cache {}", root.display())
 }
 
-const UNFINISHED: &str = ".build-";
+const TREE: &str = "linux";
+const FINISHED: &str = "finished";
+const LOCK: &str = ".lock";
 
 pub fn root() -> Result<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
@@ -102,4 +132,28 @@ pub fn root() -> Result<PathBuf> {
     }
     let home = variable("HOME").context("none of MAYFLY_CACHE, XDG_CACHE_HOME, HOME is set")?;
     Ok(PathBuf::from(home).join(".cache/mayfly"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_that_was_not_finished_is_swept_out_and_a_finished_one_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache {
+            root: root.path().to_owned(),
+        };
+        let turn = cache.take_turn().unwrap();
+        turn.begin("whole").unwrap();
+        turn.finish("whole").unwrap();
+        let half = turn.begin("half").unwrap();
+        drop(turn);
+        assert!(cache.hold("half").unwrap().is_none());
+
+        let _turn = cache.take_turn().unwrap();
+        assert!(!half.exists());
+        let held = cache.hold("whole").unwrap().unwrap();
+        assert!(held.tree().is_dir());
+    }
 }

@@ -35,7 +35,14 @@ impl fmt::Display for Demand {
 /// A fragment that cannot be read, or a line that is neither demand, comment nor empty.
 pub fn demands(profile: Profile) -> Result<Vec<Demand>> {
     let mut demands = Vec::new();
-    for fragment in ["core", "net", "virt", profile.kernel()] {
+    for fragment in [
+        "core",
+        "net",
+        "virt",
+        "baremetal",
+        "single-file",
+        profile.kernel(),
+    ] {
         let name = format!("image/kernel/{fragment}.config");
         let text = fs::read_to_string(tree().join(&name))
             .with_context(|| format!("cannot read {name}"))?;

@@ -14,6 +14,7 @@ use cpio::newc::{ModeFileType, trailer};
 use serde::{Deserialize, Serialize};
 
 use super::binaries::Programs;
+use super::manifest::{File, digest};
 use crate::tree;
 
 /// What the image knows beside its programs: `/etc/mayfly/image.toml`, read by init.
@@ -23,12 +24,16 @@ pub struct Pins {
     pub bundle_key: String,
     /// When the image's commit was made, in Unix seconds: the clock is never earlier.
     pub built: u64,
+    /// The least serial of a bundle that is taken.
+    pub least_serial: u64,
 }
 
-/// An archive, and what in it can be executed.
+/// An archive, and what is in it.
 pub struct Packed {
     /// cpio "newc", packed with zstd.
     pub archive: Vec<u8>,
+    /// Every path.
+    pub files: Vec<File>,
     /// Paths with an execute bit.
     pub executables: Vec<String>,
 }
@@ -63,7 +68,30 @@ enum Kind {
     Char,
 }
 
+impl Entry {
+    fn file<'a>(&self, content: impl Fn(&str) -> Option<&'a [u8]>) -> File {
+        let content = content(&self.path);
+        File {
+            path: self.path.clone(),
+            mode: format!("{:06o}", self.kind.bits() | self.mode),
+            uid: self.uid,
+            gid: self.gid,
+            sha256: content.map(digest),
+            bytes: content.map_or(0, <[u8]>::len) as u64,
+        }
+    }
+}
+
 impl Kind {
+    /// As in `st_mode`, inode(7).
+    fn bits(self) -> u32 {
+        match self {
+            Self::Dir => 0o040_000,
+            Self::File => 0o100_000,
+            Self::Char => 0o020_000,
+        }
+    }
+
     fn file_type(self) -> ModeFileType {
         match self {
             Self::Dir => ModeFileType::Directory,
@@ -82,14 +110,15 @@ pub fn pack(programs: &Programs, pins: &Pins) -> Result<Packed> {
         .context("cannot read initramfs/files.toml")?;
     let list = parse(&text).context("initramfs/files.toml")?;
     let pins = toml::to_string(pins)?;
-    let archive = archive(&list, |path| match path {
-        "/init" => Some(&programs.init),
-        "/bin/mayfly-node" => Some(&programs.node),
+    let content = |path: &str| match path {
+        "/init" => Some(programs.init.as_slice()),
+        "/bin/mayfly-node" => Some(programs.node.as_slice()),
         "/etc/mayfly/image.toml" => Some(pins.as_bytes()),
         _ => None,
-    })?;
+    };
     Ok(Packed {
-        archive: compress(&archive)?,
+        archive: compress(&archive(&list, content)?)?,
+        files: list.files.iter().map(|entry| entry.file(content)).collect(),
         executables: executables(&list),
     })
 }

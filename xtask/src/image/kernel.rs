@@ -1,250 +1,184 @@
-//! The kernel: unpack the locked source, patch, configure, check, make; or take it from
-//! the cache, if everything that went in is as it was.
+//! The kernel, with initramfs and command line inside: the one file that a node is.
+//!
+//! The tree that `make` worked in is kept. With another initramfs or command line in it, the
+//! last steps are done again, which takes half a minute, and gives the same bytes as a build
+//! from nothing (`cargo xtask image --verify --kernel` compares the two).
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader};
+mod make;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
 
+use self::make::ENVIRONMENT;
 use super::Profile;
-use super::cache::{Cache, Turn};
+use super::cache::{Cache, Held};
 use super::config::{self, Demand};
 use super::lock::{Lock, Source, hex};
-use crate::{process, tree};
+use super::verify::no_path_in;
 
-/// All that `make` sees of the world, beside PATH: who builds, when and where must not
-/// show in the kernel.
-const ENVIRONMENT: [(&str, &str); 6] = [
-    ("ARCH", "x86_64"),
-    ("LC_ALL", "C"),
-    ("KBUILD_BUILD_TIMESTAMP", "1970-01-01T00:00:00Z"),
-    ("KBUILD_BUILD_USER", "mayfly"),
-    ("KBUILD_BUILD_HOST", "mayfly"),
-    ("KBUILD_BUILD_VERSION", "1"),
-];
+/// Where the archive has to be, from the top of the tree (`CONFIG_INITRAMFS_SOURCE`).
+const INITRAMFS: &str = "mayfly.cpio.zst";
 
-/// The kernel's name in the cache.
-const BZIMAGE: &str = "bzImage";
+/// What differs between two images of one kernel.
+#[derive(Debug, Clone, Copy)]
+pub struct Inside<'a> {
+    /// cpio archive, packed with zstd.
+    pub initramfs: &'a [u8],
+    /// The whole command line.
+    pub command_line: &'a str,
+}
 
-/// Steps that `make` announces for a sealed kernel of Linux 6.12: the length of the bar.
-const STEPS: u64 = 1_850;
-
-/// Builds the kernel of `profile`, unless it is in the cache. Returns the bzImage.
+/// Makes `file` the kernel of `profile` around `inside`, unless it is that already.
 ///
 /// # Errors
 /// As [`super::build`].
-pub fn build(profile: Profile) -> Result<PathBuf> {
-    let source = Lock::read()?.kernel;
-    let demands = config::demands(profile)?;
-    let patches = patches()?;
-    let key = key(&source, &demands, &patches)?;
-
-    let cache = Cache::open()?;
-    if let Some(entry) = cache.find(&key) {
-        return Ok(entry.join(BZIMAGE));
+pub fn link_once(profile: Profile, inside: Inside<'_>, file: &Path) -> Result<()> {
+    let recipe = Recipe::read(profile)?;
+    let stamp = file.with_extension("inputs");
+    let inputs = recipe.inputs(inside)?;
+    let there = fs::read(file).map(|bytes| format!("{inputs}\n{}\n", hex(&Sha256::digest(bytes))));
+    if there.is_ok_and(|there| fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == there)) {
+        return Ok(());
     }
-    let turn = cache.take_turn()?;
-    // Somebody else may have built it while we waited.
-    let entry = match cache.find(&key) {
-        Some(entry) => entry,
-        None => turn.keep(&key, make_all(profile, &source, &patches, &demands, &turn)?)?,
-    };
-    Ok(entry.join(BZIMAGE))
+    let kernel = link(profile, inside)?;
+    fs::write(file, &kernel).with_context(|| format!("cannot write {}", file.display()))?;
+    let output = hex(&Sha256::digest(&kernel));
+    fs::write(stamp, format!("{inputs}\n{output}\n")).context("cannot write beside the image")
 }
 
-/// From the tarball to a directory that holds the kernel and its configuration.
-fn make_all(
+/// Links the kernel of `profile` around `inside`, from the kept tree, which is built first if
+/// it is not there. Returns the bzImage.
+///
+/// # Errors
+/// As [`super::build`].
+pub fn link(profile: Profile, inside: Inside<'_>) -> Result<Vec<u8>> {
+    let recipe = Recipe::read(profile)?;
+    let held = recipe.built()?;
+    recipe.make(inside, held.tree(), "linking")
+}
+
+/// The same from nothing, in a directory that must be empty. Whatever is kept is not touched.
+///
+/// # Errors
+/// As [`link`].
+pub fn from_nothing(profile: Profile, inside: Inside<'_>, tree: &Path) -> Result<Vec<u8>> {
+    let recipe = Recipe::read(profile)?;
+    recipe.unpack(tree)?;
+    recipe.make(inside, tree, "building anew")
+}
+
+/// What a kernel is made of.
+pub struct Recipe {
     profile: Profile,
-    source: &Source,
-    patches: &[PathBuf],
-    demands: &[Demand],
-    turn: &Turn<'_>,
-) -> Result<TempDir> {
-    source.verify()?;
-    let scratch = turn.scratch()?;
-    unpack(source, scratch.path())?;
-    patch(patches, scratch.path())?;
-    configure(demands, scratch.path())?;
-    compile(profile, scratch.path())?;
-    let finished = turn.scratch()?;
-    for (from, to) in [("arch/x86/boot/bzImage", BZIMAGE), (".config", "config")] {
-        fs::copy(scratch.path().join(from), finished.path().join(to))
-            .with_context(|| format!("make left no {from}"))?;
-    }
-    Ok(finished)
+    /// The locked source.
+    pub source: Source,
+    /// The configuration's demands.
+    pub demands: Vec<Demand>,
+    /// Changes to the source, in order.
+    pub patches: Vec<PathBuf>,
 }
 
-/// Everything that decides how the kernel comes out. The reasons beside the demands do not.
-fn key(source: &Source, demands: &[Demand], patches: &[PathBuf]) -> Result<String> {
-    let mut hasher = Sha256::new();
-    let mut add = |part: &[u8]| {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    };
-    add(source.sha256.as_bytes());
-    add(config::to_text(demands).as_bytes());
-    for patch in patches {
-        add(&fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?);
-    }
-    add(format!("{ENVIRONMENT:?}").as_bytes());
-    for tool in ["gcc", "ld"] {
-        add(&version(tool)?);
-    }
-    let mut key = hex(&hasher.finalize());
-    key.truncate(32);
-    Ok(key)
-}
-
-fn version(tool: &str) -> Result<Vec<u8>> {
-    let output = Command::new(tool)
-        .arg("--version")
-        .output()
-        .with_context(|| format!("cannot run {tool}"))?;
-    Ok(output.stdout)
-}
-
-/// `image/patches/*.patch`, in the order of their names.
-fn patches() -> Result<Vec<PathBuf>> {
-    let directory = tree().join("image/patches");
-    let mut patches = fs::read_dir(&directory)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.path()))
-                .collect::<io::Result<Vec<_>>>()
+impl Recipe {
+    /// From the tree.
+    ///
+    /// # Errors
+    /// A file is missing or makes no sense.
+    pub fn read(profile: Profile) -> Result<Self> {
+        Ok(Self {
+            profile,
+            source: Lock::read()?.kernel,
+            demands: config::demands(profile)?,
+            patches: make::patches()?,
         })
-        .context("cannot list image/patches")?;
-    patches.retain(|path| path.extension().is_some_and(|end| end == "patch"));
-    patches.sort();
-    Ok(patches)
-}
-
-fn unpack(source: &Source, into: &Path) -> Result<()> {
-    let name = || format!("cannot unpack {}", source.tarball.display());
-    let tarball = File::open(&source.tarball).with_context(name)?;
-    let bar = bar(
-        tarball.metadata()?.len(),
-        "kernel: unpacking",
-        "{decimal_bytes}",
-    );
-    let mut tar = process::command(["tar", "--extract", "--xz", "--strip-components=1"])
-        .arg("--directory")
-        .arg(into)
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("cannot run tar")?;
-    let copied = match tar.stdin.take() {
-        Some(mut stdin) => io::copy(&mut bar.wrap_read(tarball), &mut stdin),
-        None => Ok(0),
-    };
-    ensure!(tar.wait()?.success(), name());
-    copied.with_context(name)?;
-    bar.finish_and_clear();
-    Ok(())
-}
-
-fn patch(patches: &[PathBuf], source: &Path) -> Result<()> {
-    for patch in patches {
-        let output = Command::new("patch")
-            .current_dir(source)
-            .args(["--strip=1", "--batch", "--fuzz=0", "--input"])
-            .arg(patch)
-            .output()
-            .context("cannot run patch")?;
-        ensure!(
-            output.status.success(),
-            "{} does not apply:\n{}",
-            patch.display(),
-            String::from_utf8_lossy(&output.stdout)
-        );
     }
-    Ok(())
+
+    fn built(&self) -> Result<Held> {
+        let key = self.key()?;
+        let cache = Cache::open()?;
+        if let Some(held) = cache.hold(&key)? {
+            return Ok(held);
+        }
+        let turn = cache.take_turn()?;
+        // Unless somebody else has built it while we waited.
+        if cache.hold(&key)?.is_none() {
+            let tree = turn.begin(&key)?;
+            self.unpack(&tree)?;
+            self.make(Inside::nothing(), &tree, "building")?;
+            turn.finish(&key)?;
+        }
+        cache.hold(&key)?.context("the kernel has left the cache")
+    }
+
+    fn unpack(&self, into: &Path) -> Result<()> {
+        self.source.verify()?;
+        make::unpack(&self.source, into)?;
+        make::patch(&self.patches, into)
+    }
+
+    fn make(&self, inside: Inside<'_>, tree: &Path, what: &str) -> Result<Vec<u8>> {
+        fs::write(tree.join(INITRAMFS), inside.initramfs).context("cannot place the initramfs")?;
+        make::configure(&self.demands_with(inside.command_line), tree)?;
+        make::compile(&format!("kernel: {what} ({})", self.profile.name()), tree)?;
+        let unpacked = fs::read(tree.join("arch/x86/boot/compressed/vmlinux.bin"))
+            .context("make left no kernel")?;
+        no_path_in("the kernel", &unpacked)?;
+        fs::read(tree.join("arch/x86/boot/bzImage")).context("make left no bzImage")
+    }
+
+    /// The fragments' demands, with this command line.
+    fn demands_with(&self, command_line: &str) -> Vec<Demand> {
+        let quoted = format!("\"{command_line}\"");
+        let mut demands = self.demands.clone();
+        for demand in &mut demands {
+            match demand {
+                Demand::Set { option, value } if option == "CONFIG_CMDLINE" => {
+                    value.clone_from(&quoted);
+                }
+                _ => {}
+            }
+        }
+        demands
+    }
+
+    /// Everything that decides how the kernel comes out.
+    fn inputs(&self, inside: Inside<'_>) -> Result<String> {
+        let initramfs = hex(&Sha256::digest(inside.initramfs));
+        let command_line = hex(&Sha256::digest(inside.command_line));
+        Ok(format!("{}\n{initramfs}\n{command_line}", self.key()?))
+    }
+
+    /// Everything that decides how the kernel comes out, but for what is put inside. The
+    /// reasons beside the demands do not.
+    fn key(&self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        };
+        add(self.source.sha256.as_bytes());
+        add(config::to_text(&self.demands).as_bytes());
+        for patch in &self.patches {
+            add(&fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?);
+        }
+        add(format!("{ENVIRONMENT:?}").as_bytes());
+        for tool in ["gcc", "ld"] {
+            add(make::version(tool)?.as_bytes());
+        }
+        let mut key = hex(&hasher.finalize());
+        key.truncate(32);
+        Ok(key)
+    }
 }
 
-/// From nothing (`allnoconfig`) plus the demands.
-fn configure(demands: &[Demand], source: &Path) -> Result<()> {
-    let asked = source.join("mayfly.config");
-    fs::write(&asked, config::to_text(demands)).context("cannot write the configuration")?;
-    let output = make(source)
-        .arg("allnoconfig")
-        .env("KCONFIG_ALLCONFIG", &asked)
-        .output()
-        .context("cannot run make")?;
-    ensure!(
-        output.status.success(),
-        "make allnoconfig failed:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let config = fs::read_to_string(source.join(".config")).context("make left no .config")?;
-    config::check(demands, &config)
-}
-
-fn compile(profile: Profile, source: &Path) -> Result<()> {
-    let jobs = thread::available_parallelism().map_or(1, usize::from);
-    let mut make = make(source)
-        .arg(format!("--jobs={jobs}"))
-        .arg("bzImage")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run make")?;
-    let complaints = make.stderr.take();
-    let complaints = thread::spawn(|| complaints.map(last_lines).unwrap_or_default());
-    let bar = bar(
-        STEPS,
-        &format!("kernel: building ({})", profile.name()),
-        "{eta} left",
-    );
-    if let Some(stdout) = make.stdout.take() {
-        for _announced in BufReader::new(stdout).lines().map_while(Result::ok) {
-            bar.inc(1);
+impl Inside<'_> {
+    /// What the kept tree is built with at first.
+    fn nothing() -> Self {
+        Self {
+            initramfs: &[],
+            command_line: "panic=-1",
         }
     }
-    let status = make.wait()?;
-    bar.finish_and_clear();
-    ensure!(
-        status.success(),
-        "the kernel does not build:\n{}",
-        complaints.join().unwrap_or_default()
-    );
-    Ok(())
-}
-
-/// What stands at the end of a program's complaints, which is why it failed.
-fn last_lines(complaints: impl io::Read) -> String {
-    const KEPT: usize = 30;
-    let mut last = VecDeque::new();
-    for line in BufReader::new(complaints).lines().map_while(Result::ok) {
-        if last.len() == KEPT {
-            last.pop_front();
-        }
-        last.push_back(line);
-    }
-    Vec::from(last).join("\n")
-}
-
-/// Ends with us, however we end; by SIGTERM, which make passes on to all that it started.
-fn make(source: &Path) -> Command {
-    let mut make = Command::new("setpriv");
-    make.args(["--pdeathsig", "TERM", "--", "make"])
-        .stdin(Stdio::null())
-        .current_dir(source)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .envs(ENVIRONMENT);
-    make
-}
-
-fn bar(length: u64, what: &str, tail: &str) -> ProgressBar {
-    let template = format!("{what} [{{bar:40}}] {{percent:>3}} %, {tail}");
-    let style = ProgressStyle::with_template(&template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ");
-    ProgressBar::new(length).with_style(style)
 }

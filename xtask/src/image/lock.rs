@@ -99,7 +99,11 @@ fn path() -> PathBuf {
     tree().join("image/lock.toml")
 }
 
-fn hash(file: &Path) -> Result<String> {
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn hash(file: &Path) -> Result<String> {
     let name = || format!("cannot read {}", file.display());
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(file).with_context(name)?, &mut hasher).with_context(name)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::lab::{BUNDLE_AT, GUEST_MIB, HEALTHZ, Lab, NODE, OPERATOR, TAP};
+use super::lab::{GUEST_MIB, HEALTHZ, Lab, TAP};
 use super::operator::Operator;
 use super::report::Accelerator;
 use crate::image::{Image, Profile};
@@ -38,18 +38,9 @@ pub struct Guest {
     complaints: PathBuf,
 }
 
-/// Words beside those that every guest has.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Extra<'a> {
-    /// QEMU's.
-    pub qemu: &'a [String],
-    /// The kernel's; what comes later counts.
-    pub kernel: &'a str,
-}
-
 impl Guest {
     /// Boots the image, with the first accelerator under which it gets as far as asking
-    /// for its settings.
+    /// for its settings. QEMU gets `more` words.
     ///
     /// # Errors
     /// It does under none.
@@ -58,7 +49,7 @@ impl Guest {
         operator: &Operator,
         image: &Image,
         profile: Profile,
-        extra: &Extra<'_>,
+        more: &[String],
     ) -> Result<Self> {
         let kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm");
         let mut last = None;
@@ -66,7 +57,7 @@ impl Guest {
             if accelerator == Accelerator::Kvm && kvm.is_err() {
                 continue;
             }
-            let mut guest = Self::start(lab, image, profile, accelerator, extra)?;
+            let mut guest = Self::start(lab, image, profile, accelerator, more)?;
             match guest.await_first_request(operator, patience) {
                 Ok(()) => return Ok(guest),
                 Err(error) => last = Some(error),
@@ -83,23 +74,16 @@ impl Guest {
         image: &Image,
         profile: Profile,
         accelerator: Accelerator,
-        extra: &Extra<'_>,
+        more: &[String],
     ) -> Result<Self> {
         let (accel, cpu) = match accelerator {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg,thread=multi", "max"),
         };
-        // A panic reboots (panic=-1), and a reboot ends QEMU (-no-reboot).
-        let mut words = format!(
-            "panic=-1 memtest=1 mayfly.address={NODE}/24 mayfly.gateway={OPERATOR} \
-             mayfly.bundle=http://{BUNDLE_AT}/node.bundle"
-        );
-        let mut serial = "none".to_owned();
-        if profile == Profile::Dev {
-            words.push_str(" console=ttyS0");
-            serial = format!("file:{}", teardown::runs().join("console.log").display());
-        }
-        words = format!("{words} {}", extra.kernel);
+        let serial = match profile {
+            Profile::Dev => format!("file:{}", teardown::runs().join("console.log").display()),
+            Profile::Sealed | Profile::Attack | Profile::Mortal => "none".to_owned(),
+        };
         let memory = GUEST_MIB.to_string();
         let netdev = format!("tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off");
         let mut command = lab.hub.command(["qemu-system-x86_64", "-nodefaults"]);
@@ -107,15 +91,13 @@ impl Guest {
             .args([
                 "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", &memory,
             ])
+            // A panic reboots (panic=-1), and a reboot ends QEMU.
             .args(["-no-reboot", "-display", "none", "-monitor", "none"])
             .args(["-serial", &serial, "-netdev", &netdev])
             .args(["-device", "virtio-net-pci,netdev=net,romfile="])
             .arg("-kernel")
-            .arg(&image.kernel)
-            .arg("-initrd")
-            .arg(&image.initramfs)
-            .args(["-append", &words])
-            .args(extra.qemu);
+            .arg(&image.file)
+            .args(more);
         let complaints = lab.file("qemu.log");
         command.stderr(File::create(&complaints).context("cannot write QEMU's log")?);
         let started = Instant::now();
@@ -126,6 +108,21 @@ impl Guest {
             job,
             complaints,
         })
+    }
+
+    /// A guest that was started otherwise, with where QEMU complains.
+    pub fn started_as(
+        job: Job,
+        accelerator: Accelerator,
+        started: Instant,
+        complaints: PathBuf,
+    ) -> Self {
+        Self {
+            accelerator,
+            started,
+            job,
+            complaints,
+        }
     }
 
     fn await_first_request(&mut self, operator: &Operator, patience: Duration) -> Result<()> {
@@ -149,9 +146,17 @@ impl Guest {
     /// # Errors
     /// It does not, or has ended.
     pub fn await_clients(&mut self, lab: &Lab) -> Result<()> {
+        self.await_clients_for(lab, LIMIT)
+    }
+
+    /// The same, for no longer than `limit`.
+    ///
+    /// # Errors
+    /// As [`Self::await_clients`].
+    pub fn await_clients_for(&mut self, lab: &Lab, limit: Duration) -> Result<()> {
         let mut last = "nothing".to_owned();
         let started = Instant::now();
-        while started.elapsed() < LIMIT {
+        while started.elapsed() < limit {
             if let Ok(word) = lab.hub.inside(healthz) {
                 if word == "ok" {
                     return Ok(());
@@ -164,7 +169,7 @@ impl Guest {
         }
         bail!(
             "the node's last word was: {last}, after {} s",
-            LIMIT.as_secs()
+            limit.as_secs()
         )
     }
 

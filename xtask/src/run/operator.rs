@@ -16,7 +16,7 @@ use super::web::Web;
 use crate::namespace::Namespace;
 use crate::process::{self, Job};
 use crate::signals;
-use crate::teardown::Tag;
+use crate::teardown::{Tag, runs};
 use crate::tree;
 
 /// The customer's account.
@@ -54,12 +54,37 @@ pub struct BundleKey {
 }
 
 impl BundleKey {
+    /// The one of this tree's runs, made by the first: with another in each, each would have
+    /// to link a kernel of its own.
+    ///
+    /// # Errors
+    /// `mayfly node keys` fails.
+    pub fn of_runs() -> Result<Self> {
+        let (file, printed) = (runs().join("bundle.key"), runs().join("bundle.pub"));
+        if let Ok(public) = fs::read_to_string(&printed)
+            && file.is_file()
+        {
+            return Ok(Self { file, public });
+        }
+        let _ = fs::remove_file(&file);
+        let key = Self::make_at(file)?;
+        write(&printed, &key.public)?;
+        Ok(key)
+    }
+
+    /// One that no image pins.
+    ///
+    /// # Errors
+    /// `mayfly node keys` fails.
+    pub fn of_a_stranger(tag: &Tag) -> Result<Self> {
+        Self::make_at(tag.directory().join("stranger.key"))
+    }
+
     /// Makes one.
     ///
     /// # Errors
     /// `mayfly node keys` fails.
-    pub fn make(tag: &Tag) -> Result<Self> {
-        let file = tag.directory().join("bundle.key");
+    fn make_at(file: PathBuf) -> Result<Self> {
         let mut command = process::command([]);
         command
             .arg(program("mayfly"))

@@ -87,7 +87,9 @@ struct Devices {
 
 #[derive(Debug, Default, Serialize)]
 struct ImageBytes {
-    kernel: u64,
+    /// mayfly.efi
+    file: u64,
+    /// Of it, the packed initramfs.
     initramfs: u64,
 }
 
@@ -98,7 +100,7 @@ impl Report {
     /// git does not say which commit this is.
     pub fn new(profile: Profile) -> Result<Self> {
         Ok(Self {
-            schema: 1,
+            schema: 2,
             commit: crate::commit()?,
             ok: false,
             failures: Vec::new(),
@@ -121,7 +123,7 @@ impl Report {
     /// What the image is made of.
     pub fn image(&mut self, image: &Image) {
         self.image_bytes = ImageBytes {
-            kernel: image.kernel_bytes,
+            file: image.file_bytes,
             initramfs: image.initramfs_bytes,
         };
         self.executables.clone_from(&image.executables);

@@ -42,24 +42,22 @@ pub fn run() -> Result<(Findings, Violation)> {
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     let scratch = scratch.path();
     let (key, public) = make_key(scratch)?;
-    let image = image::build(&Options {
-        profile: Profile::Attack,
-        bundle_key: image::parse_bundle_key(public.trim())?,
-    })?;
     let ram = scratch.join("ram");
     let example = tree().join("crates/node/example.toml");
-    let bundle = sign(scratch, &key, &example)?;
+    let web = Web::serve(ANY_PORT.into(), sign(scratch, &key, &example)?)?;
+    let address = web.address();
+    let image = build(public.trim(), address.port())?;
     let findings = step("attempts in the attack image", || {
-        let web = Web::serve(ANY_PORT.into(), bundle)?;
-        let mut guest = boot(&image, empty(&ram)?, web.address().port(), false)?;
+        let mut guest = boot(&image, empty(&ram)?, false)?;
         await_findings(&ram, &mut guest)
     })?;
+    drop(web);
     let settings = scratch.join("violation.toml");
     fs::write(&settings, violation::settings(&example)?).context("cannot write a settings file")?;
     let bundle = sign(scratch, &key, &settings)?;
     let violation = step("a write under the shipped filter", || {
-        let web = Web::serve(ANY_PORT.into(), bundle)?;
-        let mut guest = boot(&image, empty(&ram)?, web.address().port(), true)?;
+        let web = Web::serve(address, bundle)?;
+        let mut guest = boot(&image, empty(&ram)?, true)?;
         violation::observe(&ram, &mut guest, web)
     })?;
     Ok((findings, violation))
@@ -69,6 +67,22 @@ pub fn run() -> Result<(Findings, Violation)> {
 fn empty(ram: &Path) -> Result<&Path> {
     File::create(ram).context("cannot make a file for the guest's RAM")?;
     Ok(ram)
+}
+
+/// On QEMU's own network this machine's loopback is 10.0.2.2, and nothing else is.
+fn build(public: &str, port: u16) -> Result<Image> {
+    image::build(&Options {
+        profile: Profile::Attack,
+        bundle_key: image::parse_bundle_key(public)?,
+        least_serial: 0,
+        kernel_words: String::new(),
+        command_line: format!(
+            "mayfly.address=10.0.2.15/24 mayfly.gateway=10.0.2.2 \
+             mayfly.bundle=http://10.0.2.2:{port}/node.bundle"
+        ),
+        from_nothing: false,
+        out: tree().join("target/audit/attack"),
+    })
 }
 
 fn make_key(scratch: &Path) -> Result<(std::path::PathBuf, String)> {
@@ -95,12 +109,7 @@ fn mayfly() -> std::process::Command {
     command
 }
 
-/// On QEMU's own network, where this machine's loopback is 10.0.2.2 and nothing else is.
-fn boot(image: &Image, ram: &Path, port: u16, again: bool) -> Result<Job> {
-    let words = format!(
-        "panic=-1 mayfly.address=10.0.2.15/24 mayfly.gateway=10.0.2.2 \
-         mayfly.bundle=http://10.0.2.2:{port}/node.bundle"
-    );
+fn boot(image: &Image, ram: &Path, again: bool) -> Result<Job> {
     let memory = format!(
         "memory-backend-file,id=ram,size={RAM}M,share=on,mem-path={}",
         ram.display()
@@ -121,10 +130,7 @@ fn boot(image: &Image, ram: &Path, port: u16, again: bool) -> Result<Job> {
         .args(["-netdev", "user,id=net,restrict=off", "-device"])
         .arg("virtio-net-pci,netdev=net,romfile=")
         .arg("-kernel")
-        .arg(&image.kernel)
-        .arg("-initrd")
-        .arg(&image.initramfs)
-        .args(["-append", &words]);
+        .arg(&image.file);
     Job::start(&mut qemu, "QEMU")
 }
 

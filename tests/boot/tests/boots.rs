@@ -1,0 +1,111 @@
+//! Runs `cargo xtask boots` and judges its report, way by way. Needs root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a set-up that fails is a test that fails"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+fn tree() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// The report of all boots, made once for all tests.
+fn report() -> &'static Value {
+    static REPORT: OnceLock<Value> = OnceLock::new();
+    REPORT.get_or_init(|| {
+        let path = tree().join("target/boots.json");
+        let _ = fs::remove_file(&path);
+        // What it says of a failure is in the report, too.
+        Command::new(env!("CARGO"))
+            .args(["run", "--quiet", "--package", "xtask", "--", "boots"])
+            .current_dir(tree())
+            .status()
+            .unwrap();
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    })
+}
+
+fn boot(way: &str) -> &'static Value {
+    let all = report()["boots"].as_array().unwrap();
+    all.iter().find(|boot| boot["way"] == way).unwrap()
+}
+
+#[track_caller]
+fn ends_with_a_tunnel(way: &str) {
+    assert_eq!(boot(way)["failure"], Value::Null);
+    assert!(boot(way)["enrolled_ms"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn what_a_loader_hands_over_changes_nothing_and_a_slow_clock_is_set() {
+    ends_with_a_tunnel("hostile");
+    assert_eq!(boot("hostile")["memory_mib"], 128);
+}
+
+#[test]
+fn a_fast_clock_is_set() {
+    ends_with_a_tunnel("clock-fast");
+}
+
+#[test]
+fn a_bios_boots_by_ipxe_over_tftp() {
+    ends_with_a_tunnel("bios-ipxe-tftp");
+}
+
+#[test]
+fn a_bios_boots_by_ipxe_over_http() {
+    ends_with_a_tunnel("bios-ipxe-http");
+}
+
+#[test]
+fn the_iso_boots_by_bios_and_by_uefi() {
+    ends_with_a_tunnel("bios-iso");
+    ends_with_a_tunnel("uefi-iso");
+}
+
+#[test]
+fn uefi_boots_by_pxe() {
+    ends_with_a_tunnel("uefi-pxe");
+}
+
+#[test]
+fn uefi_boots_by_http_and_the_tpm_says_what_the_manifest_says() {
+    ends_with_a_tunnel("uefi-http-measured");
+    let pcrs = boot("uefi-http-measured")["pcrs"].as_object().unwrap();
+    assert_eq!(pcrs.len(), 2, "{pcrs:?}");
+}
+
+#[test]
+fn secure_boot_starts_what_is_signed() {
+    ends_with_a_tunnel("secure-boot");
+}
+
+#[test]
+fn under_secure_boot_an_initrd_and_a_command_line_beside_it_change_nothing() {
+    ends_with_a_tunnel("secure-boot-hostile");
+}
+
+#[test]
+fn secure_boot_refuses_an_image_with_another_byte() {
+    assert_eq!(boot("secure-boot-tampered")["failure"], Value::Null);
+}
+
+#[test]
+fn settings_that_a_stranger_signed_are_refused_told_and_leave_nothing_in_the_firmware() {
+    assert_eq!(boot("strangers-settings")["failure"], Value::Null);
+    assert_eq!(boot("strangers-settings")["beacon"], "mayfly-boot 19");
+    assert_eq!(
+        boot("strangers-settings")["variables_changed"],
+        Value::Array(Vec::new())
+    );
+}

@@ -1,0 +1,178 @@
+//! The steps from the locked source to a kernel: unpack, patch, configure, check, make.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context as _, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::image::config::{self, Demand};
+use crate::image::lock::Source;
+use crate::{process, tree};
+
+/// All that `make` sees of the world, beside PATH: who builds, when and where must not
+/// show in the kernel.
+pub const ENVIRONMENT: [(&str, &str); 6] = [
+    ("ARCH", "x86_64"),
+    ("LC_ALL", "C"),
+    ("KBUILD_BUILD_TIMESTAMP", "1970-01-01T00:00:00Z"),
+    ("KBUILD_BUILD_USER", "mayfly"),
+    ("KBUILD_BUILD_HOST", "mayfly"),
+    ("KBUILD_BUILD_VERSION", "1"),
+];
+
+/// Steps that `make` announces for a sealed kernel of Linux 6.12: the length of the bar.
+const STEPS: u64 = 1_850;
+
+/// What a tool says that it is.
+///
+/// # Errors
+/// It is not there.
+pub fn version(tool: &str) -> Result<String> {
+    let output = Command::new(tool)
+        .arg("--version")
+        .output()
+        .with_context(|| format!("cannot run {tool}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// `image/patches/*.patch`, in the order of their names.
+pub fn patches() -> Result<Vec<PathBuf>> {
+    let directory = tree().join("image/patches");
+    let mut patches = fs::read_dir(&directory)
+        .and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.path()))
+                .collect::<io::Result<Vec<_>>>()
+        })
+        .context("cannot list image/patches")?;
+    patches.retain(|path| path.extension().is_some_and(|end| end == "patch"));
+    patches.sort();
+    Ok(patches)
+}
+
+pub fn unpack(source: &Source, into: &Path) -> Result<()> {
+    let name = || format!("cannot unpack {}", source.tarball.display());
+    let tarball = File::open(&source.tarball).with_context(name)?;
+    let bar = bar(
+        tarball.metadata()?.len(),
+        "kernel: unpacking",
+        "{decimal_bytes}",
+    );
+    let mut tar = process::command(["tar", "--extract", "--xz", "--strip-components=1"])
+        .arg("--directory")
+        .arg(into)
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot run tar")?;
+    let copied = match tar.stdin.take() {
+        Some(mut stdin) => io::copy(&mut bar.wrap_read(tarball), &mut stdin),
+        None => Ok(0),
+    };
+    ensure!(tar.wait()?.success(), name());
+    copied.with_context(name)?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+pub fn patch(patches: &[PathBuf], source: &Path) -> Result<()> {
+    for patch in patches {
+        let output = Command::new("patch")
+            .current_dir(source)
+            .args(["--strip=1", "--batch", "--fuzz=0", "--input"])
+            .arg(patch)
+            .output()
+            .context("cannot run patch")?;
+        ensure!(
+            output.status.success(),
+            "{} does not apply:\n{}",
+            patch.display(),
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+    Ok(())
+}
+
+/// From nothing (`allnoconfig`) plus the demands.
+pub fn configure(demands: &[Demand], source: &Path) -> Result<()> {
+    let asked = source.join("mayfly.config");
+    fs::write(&asked, config::to_text(demands)).context("cannot write the configuration")?;
+    let output = make(source)
+        .arg("allnoconfig")
+        .env("KCONFIG_ALLCONFIG", &asked)
+        .output()
+        .context("cannot run make")?;
+    ensure!(
+        output.status.success(),
+        "make allnoconfig failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let config = fs::read_to_string(source.join(".config")).context("make left no .config")?;
+    config::check(demands, &config)
+}
+
+pub fn compile(what: &str, source: &Path) -> Result<()> {
+    let jobs = thread::available_parallelism().map_or(1, usize::from);
+    let mut make = make(source)
+        .arg(format!("--jobs={jobs}"))
+        .arg("bzImage")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run make")?;
+    let complaints = make.stderr.take();
+    let complaints = thread::spawn(|| complaints.map(last_lines).unwrap_or_default());
+    let bar = bar(STEPS, what, "{eta} left");
+    if let Some(stdout) = make.stdout.take() {
+        for _announced in BufReader::new(stdout).lines().map_while(Result::ok) {
+            bar.inc(1);
+        }
+    }
+    let status = make.wait()?;
+    bar.finish_and_clear();
+    ensure!(
+        status.success(),
+        "the kernel does not build:\n{}",
+        complaints.join().unwrap_or_default()
+    );
+    Ok(())
+}
+
+/// What stands at the end of a program's complaints, which is why it failed.
+fn last_lines(complaints: impl io::Read) -> String {
+    const KEPT: usize = 30;
+    let mut last = VecDeque::new();
+    for line in BufReader::new(complaints).lines().map_while(Result::ok) {
+        if last.len() == KEPT {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    Vec::from(last).join("\n")
+}
+
+/// Ends with us, however we end; by SIGTERM, which make passes on to all that it started. The
+/// next make in this tree waits until the last of them is gone.
+fn make(source: &Path) -> Command {
+    let mut make = Command::new("setpriv");
+    make.args(["--pdeathsig", "TERM", "--", "flock", "--no-fork"])
+        .args([".mayfly-lock", "make"])
+        .stdin(Stdio::null())
+        .current_dir(source)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(ENVIRONMENT);
+    make
+}
+
+fn bar(length: u64, what: &str, tail: &str) -> ProgressBar {
+    let template = format!("{what} [{{bar:40}}] {{percent:>3}} %, {tail}");
+    let style = ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ");
+    ProgressBar::new(length).with_style(style)
+}

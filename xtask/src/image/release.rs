@@ -1,0 +1,41 @@
+//! What an operator is given: the image, the ISO, iPXE's script, and the papers.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use super::manifest::{self, ARTIFACTS, Manifest};
+use super::{Image, Options, inputs, iso};
+use crate::progress::{say, step};
+use crate::tree;
+
+/// Builds everything into the directory that `options` name.
+///
+/// # Errors
+/// As [`super::build`], or a tool fails.
+pub fn write(options: &Options) -> Result<Image> {
+    let image = super::build(options)?;
+    let out = &options.out;
+    step("the ISO", || {
+        iso::write(&image.file, &out.join("mayfly.iso"), image.time)
+    })?;
+    fs::copy(tree().join("image/boot.ipxe"), out.join("boot.ipxe"))
+        .context("cannot copy image/boot.ipxe")?;
+    let inputs = step("list what went in", || inputs::all(image.profile))?;
+    manifest::bill(&inputs, &crate::commit()?, out)?;
+    manifest(&image, options)?.write(out)?;
+    for name in ARTIFACTS.into_iter().chain(["manifest.json", "SHA256SUMS"]) {
+        let file = out.join(name);
+        let bytes = fs::metadata(&file)?.len();
+        say(&format!("{}\t{bytes} bytes", file.display()));
+    }
+    Ok(image)
+}
+
+/// The manifest of an image that is there.
+///
+/// # Errors
+/// Something of it is not.
+pub fn manifest(image: &Image, options: &Options) -> Result<Manifest> {
+    Manifest::of(image, inputs::all(image.profile)?, &options.out)
+}
