@@ -56,6 +56,7 @@ const DEFAULT: &[Step] = &[
     Step::Unit,
     Step::Sim,
     Step::Fuzz,
+    Step::Api,
     Step::Netns,
     Step::Boot,
 ];
