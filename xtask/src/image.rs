@@ -289,9 +289,8 @@ pub fn build(options: &Options) -> Result<Image> {
 }
 
 /// Whatever goes wrong starts the machine anew; free memory is overwritten, for what the
-/// machine did before; an NMI, which is how an operator's board says stop, ends the machine; RAM
-/// is encrypted where the processor can.
-const KERNEL_WORDS: &str = "panic=-1 memtest=1 unknown_nmi_panic mem_encrypt=on";
+/// machine did before; RAM is encrypted where the processor can.
+const KERNEL_WORDS: &str = "panic=-1 memtest=1 mem_encrypt=on";
 
 /// The longest that an x86 kernel reads, less its end.
 const COMMAND_LINE: usize = 2047;
