@@ -60,6 +60,32 @@ impl Fleet {
             .position(|process| process.service.address.to_string() == holder)
     }
 
+    /// Ends the connection that holds the lock, and waits until it holds it no more.
+    fn cut_off(&self, counted: usize) {
+        let address = self.processes[counted].service.address;
+        let ended = Cluster::shared().sql(
+            &self.database,
+            &format!(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks
+                 JOIN pg_stat_activity USING (pid)
+                 WHERE locktype = 'advisory' AND application_name = '{address}'"
+            ),
+        );
+        assert_eq!(ended, "t");
+    }
+
+    /// Waits until a process holds the lock.
+    async fn elect(&self) -> usize {
+        let late = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(counts) = self.counts() {
+                return counts;
+            }
+            assert!(Instant::now() < late, "nobody counts");
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Boots a node that knows all addresses.
     async fn boot(&self, seed: u8) -> LiveNode {
         let service = &self.processes[0].service;
@@ -124,15 +150,10 @@ async fn a_process_that_loses_the_database_counts_no_more() {
     node.up(fleet.processes[0].service.ticket().await);
     fleet.agree(1, None).await;
     let counted = fleet.counts().unwrap();
-    Cluster::shared().sql(
-        &fleet.database,
-        "SELECT pg_terminate_backend(pid) FROM pg_locks
-         JOIN pg_stat_activity USING (pid)
-         WHERE locktype = 'advisory' AND datname = current_database()",
-    );
+    fleet.cut_off(counted);
+    let counts = fleet.elect().await;
     fleet.agree(1, None).await;
     // Whoever has the lock now, nobody else takes the node's stream.
-    let counts = fleet.counts().unwrap();
     for (place, process) in fleet.processes.iter().enumerate() {
         let identity = process.service.admit("node-2").await;
         let tls = process.service.connect(Some(&identity)).await.unwrap();

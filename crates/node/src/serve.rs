@@ -8,9 +8,11 @@ mod slots;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -27,7 +29,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::control::Control;
-use slots::Slots;
+use slots::{Slot, Slots};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -53,10 +55,7 @@ pub async fn enrolment(
     let acceptor = TlsAcceptor::from(tls);
     let slots = Slots::new(CLIENTS, CLIENTS_OF_A_SOURCE);
     loop {
-        let (stream, remote) = accept(&listener).await;
-        let Some(slot) = slots.take(remote.ip()) else {
-            continue;
-        };
+        let (stream, slot) = accept(&listener, &slots).await;
         let acceptor = acceptor.clone();
         let control = control.clone();
         spawn_local(async move {
@@ -74,10 +73,7 @@ pub async fn enrolment(
 pub async fn health(listener: TcpListener, control: Rc<RefCell<Control>>) {
     let slots = Slots::new(MONITORS, MONITORS);
     loop {
-        let (stream, remote) = accept(&listener).await;
-        let Some(slot) = slots.take(remote.ip()) else {
-            continue;
-        };
+        let (stream, slot) = accept(&listener, &slots).await;
         let control = control.clone();
         spawn_local(async move {
             let _slot = slot;
@@ -89,15 +85,28 @@ pub async fn health(listener: TcpListener, control: Rc<RefCell<Control>>) {
     }
 }
 
-/// The next connection.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// The next connection that there is a place for.
+async fn accept(listener: &TcpListener, slots: &Slots) -> (TcpStream, Slot) {
     loop {
-        match listener.accept().await {
-            Ok(connection) => return connection,
+        match poll_fn(|context| take(listener, slots, context)).await {
+            Ok((stream, Some(slot))) => return (stream, slot),
+            Ok((_, None)) => {}
             // A connection that died in the queue, or no descriptor left: neither is for ever.
             Err(_) => sleep(EXHAUSTED_PAUSE).await,
         }
     }
+}
+
+/// A connection, and its place if it gets one. The client's address is never in a future,
+/// where it would lie until the next client's; what is on the stack goes before the thread
+/// sleeps.
+fn take(
+    listener: &TcpListener,
+    slots: &Slots,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, Option<Slot>)>> {
+    let taken = listener.poll_accept(context);
+    taken.map_ok(|(stream, remote)| (stream, slots.take(remote.ip())))
 }
 
 /// Answers one request. However it ends, there is nobody to tell.

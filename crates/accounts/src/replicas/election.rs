@@ -1,8 +1,9 @@
 //! Who counts: the process whose connection holds the lock.
 //!
-//! Two never count at once: the holder asks every two seconds whether its connection lives and
-//! lays the counter down five seconds after the last answer at the latest; the server ends a
-//! connection, and frees its lock, that has not asked for ten.
+//! Two do not count at once. A holder whose connection ends sees it at once, and the next one
+//! waits for [`TRY`] before it counts. A holder that is cut off without a word, and asks every two
+//! seconds, lays the counter down five seconds after the last answer at the latest; the server
+//! ends a connection, and frees its lock, that has not asked for ten.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Takes part for ever.
 pub(super) async fn run(store: &Store, counter: &Counter, address: SocketAddr) {
     loop {
-        let seat = store.seat(&address.to_string()).await;
-        if let Ok(Some(seat)) = &seat {
+        let mut seat = store.seat(&address.to_string()).await;
+        if let Ok(Some(seat)) = &mut seat {
             // Ends with an error, as a connection does.
             let _ = contend(seat, counter).await;
         }
@@ -34,13 +35,15 @@ pub(super) async fn run(store: &Store, counter: &Counter, address: SocketAddr) {
     }
 }
 
-async fn contend(seat: &Seat, counter: &Counter) -> Result<(), StoreError> {
+async fn contend(seat: &mut Seat, counter: &Counter) -> Result<(), StoreError> {
     while !in_time(seat.take()).await? {
-        sleep(TRY).await;
+        seat.keep(TRY).await?;
     }
+    // Whoever held the lock before lays the counter down meanwhile.
+    seat.keep(TRY).await?;
     counter.take_up().map_err(|_| StoreError::Fault)?;
     loop {
-        sleep(CHECK).await;
+        seat.keep(CHECK).await?;
         in_time(seat.check()).await?;
     }
 }

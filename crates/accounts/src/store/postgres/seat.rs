@@ -5,6 +5,10 @@
 //! trying, not by waiting: a wait would hold a view of the tables, and rows that were erased
 //! meanwhile could not be taken away.
 
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -25,6 +29,8 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
 /// A connection that can hold the lock.
 pub struct Seat {
     client: Client,
+    /// Runs the connection, until it ends.
+    connection: JoinHandle<()>,
 }
 
 impl Seat {
@@ -35,10 +41,12 @@ impl Seat {
     ) -> Result<Self, StoreError> {
         server.application_name(address);
         let (client, connection) = server.connect(tls).await?;
-        // Ends with its client.
-        tokio::spawn(connection);
+        let connection = tokio::spawn(async {
+            // How it ends is all the same.
+            let _ = connection.await;
+        });
         client.batch_execute(LEASE).await?;
-        Ok(Self { client })
+        Ok(Self { client, connection })
     }
 
     /// Whether we hold the lock now.
@@ -59,6 +67,17 @@ impl Seat {
     /// The connection is gone.
     pub async fn check(&self) -> Result<(), StoreError> {
         Ok(self.client.batch_execute("").await?)
+    }
+
+    /// Lets a time pass.
+    ///
+    /// # Errors
+    /// The connection has ended; at once.
+    pub async fn keep(&mut self, time: Duration) -> Result<(), StoreError> {
+        match timeout(time, &mut self.connection).await {
+            Ok(_) => Err(StoreError::Fault),
+            Err(_) => Ok(()),
+        }
     }
 }
 
