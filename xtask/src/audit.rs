@@ -28,6 +28,7 @@ mod needle;
 mod promises;
 mod qmp;
 mod report;
+mod rights;
 mod scene;
 mod store;
 mod traffic;
@@ -158,6 +159,7 @@ impl Setup<'_> {
             }
             // Before the firmware finds the keyboard, on the way up from a death.
             scene.look_at_devices(&disk)?;
+            scene.rights()?;
             if !short {
                 scene.die(Death::Panic, &mut guest)?;
                 scene.daily_write()?;

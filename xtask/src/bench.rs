@@ -11,6 +11,7 @@
 //! What counts is the server process's own CPU time; servers take turns, so that whatever else
 //! the machine does falls on all of them.
 
+mod accounts;
 mod chart;
 mod client;
 pub mod cpu;
@@ -45,7 +46,10 @@ use crate::teardown::{self, Guard, Tag};
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Only these tests (tcp1-down, rss-1000, ...), or all that begin so (tcp1, udp, rss)
     #[arg(long, value_name = "ID", num_args = 1..)]
     only: Vec<String>,
@@ -69,11 +73,23 @@ pub struct Args {
     client: Option<PathBuf>,
 }
 
+/// What else can be measured.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// What the account service carries, on SQLite and on PostgreSQL
+    ///
+    /// Writes target/bench-accounts.json.
+    Accounts(accounts::Args),
+}
+
 /// Measures, and writes `target/bench.json` and `target/bench.svg`.
 ///
 /// # Errors
 /// A server or client does not start or does not carry the load.
 pub fn bench(args: &Args) -> Result<()> {
+    if let Some(Other::Accounts(args)) = &args.other {
+        return accounts::run(args);
+    }
     signals::watch()?;
     packages::require_root()?;
     packages::provide(&[packages::NETWORK, packages::BENCH].concat())?;

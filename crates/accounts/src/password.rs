@@ -1,10 +1,11 @@
 //! Passwords: argon2id, a few at once, and as slow for a user who does not exist.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::PasswordHasher as _;
+use argon2::password_hash::phc::{self, Output};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// requests of others nor the counter wait for it.
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    memories: Arc<Memories>,
     /// What an unknown user's password is held against.
     dummy: PasswordHash,
 }
@@ -52,6 +54,7 @@ impl Passwords {
     pub fn new(at_once: usize) -> Result<Self, Refusal> {
         Ok(Self {
             turns: Arc::new(Semaphore::new(at_once)),
+            memories: Arc::default(),
             dummy: hash("nobody's password")?,
         })
     }
@@ -81,13 +84,13 @@ impl Passwords {
         let turn = self.turn().await?;
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
+        let memories = self.memories.clone();
         let work = spawn_blocking(move || {
             let _turn = turn;
-            let right = argon2()?.verify_password(password.as_bytes(), hash.0.as_str());
-            Ok::<_, Refusal>(right.is_ok())
+            memories.with(|memory| is_under(&password, &hash, memory))
         });
-        let right = work.await.map_err(|_| Refusal::Internal)??;
-        Ok(right && known)
+        let right = work.await.map_err(|_| Refusal::Internal)?;
+        Ok(right.ok_or(Refusal::Internal)? && known)
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -95,6 +98,39 @@ impl Passwords {
         turn.map_err(|_| Refusal::Busy)?
             .map_err(|_| Refusal::Internal)
     }
+}
+
+/// What argon2 fills for one password, kept for the next and zeroed in between. From the system
+/// it would come in pages, which take as long as the hash itself, or not, as the allocator has it.
+#[derive(Default)]
+struct Memories(Mutex<Vec<Vec<Block>>>);
+
+impl Memories {
+    fn with<T>(&self, work: impl FnOnce(&mut Vec<Block>) -> T) -> T {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut memory = kept.unwrap_or_default();
+        let done = work(&mut memory);
+        memory.fill(Block::new());
+        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.push(memory);
+        done
+    }
+}
+
+/// Whether this is the password under a hash. `None`: the hash is none of argon2's.
+fn is_under(password: &str, hash: &PasswordHash, memory: &mut Vec<Block>) -> Option<bool> {
+    let stored = phc::PasswordHash::new(&hash.0).ok()?;
+    let (salt, expected) = (stored.salt?, stored.hash?);
+    let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+    let version = Version::try_from(stored.version?).ok()?;
+    let params = Params::try_from(&stored).ok()?;
+    memory.resize(params.block_count(), Block::new());
+    let mut found = Zeroizing::new(vec![0; expected.len()]);
+    Argon2::new(algorithm, version, params)
+        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut found, memory)
+        .ok()?;
+    // In constant time, says `Output`.
+    Some(Output::new(&found).ok()? == expected)
 }
 
 #[cfg(test)]
@@ -110,5 +146,35 @@ mod tests {
         assert!(verify("correct horse", Some(stored.clone())).await.unwrap());
         assert!(!verify("wrong horse", Some(stored)).await.unwrap());
         assert!(!verify("nobody's password", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_other_costs_is_held_against_as_well() {
+        let (cheap, passwords) = (Params::new(64, 1, 1, None), Passwords::new(1).unwrap());
+        let argon2 = Argon2::new(Algorithm::Argon2i, Version::V0x10, cheap.unwrap());
+        let cheap = argon2.hash_password(b"correct horse").unwrap();
+        for hash in [
+            hash("correct horse").unwrap(),
+            PasswordHash(cheap.to_string()),
+        ] {
+            let verify = |text: &str| passwords.verify(text.to_owned().into(), Some(hash.clone()));
+            assert!(verify("correct horse").await.unwrap());
+            assert!(!verify("wrong horse").await.unwrap());
+        }
+        let broken = PasswordHash("$argon2id$v=19$m=19456".to_owned());
+        let answer = passwords.verify("correct horse".to_owned().into(), Some(broken));
+        assert_eq!(answer.await, Err(Refusal::Internal));
+    }
+
+    #[test]
+    fn nothing_is_left_in_memory_that_waits() {
+        let memories = Memories::default();
+        let hash = hash("correct horse").unwrap();
+        memories.with(|memory| is_under("correct horse", &hash, memory));
+        memories.with(|memory| {
+            assert_eq!(memory.len(), MEMORY_KIB as usize);
+            let mut words = memory.iter().flat_map(AsRef::as_ref);
+            assert!(words.all(|&word: &u64| word == 0));
+        });
     }
 }

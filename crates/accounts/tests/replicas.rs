@@ -8,19 +8,13 @@
 )]
 
 mod common;
-#[path = "common/live.rs"]
-mod live;
-#[path = "common/postgres.rs"]
-mod postgres;
-#[path = "common/process.rs"]
-mod process;
 
 use std::time::{Duration, Instant};
 
+use common::live::LiveNode;
+use common::postgres::Cluster;
+use common::process::Process;
 use common::{ANN, Answer};
-use live::LiveNode;
-use postgres::Cluster;
-use process::Process;
 use serde_json::json;
 
 /// Three processes on a database of their own, one of which counts, and its account.

@@ -223,16 +223,25 @@ impl Home<'_> {
     /// # Errors
     /// It is not there.
     pub fn ask_for_token(&self) -> Result<Held> {
+        let body = json!({ "anyway": true, "client_version": "1.0-audit" });
+        self.at_accounts("POST", "/v1/tokens", Some(body))
+    }
+
+    /// Begins a request to the account service, as the account's owner.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn at_accounts(&self, method: &str, path: &str, body: Option<Value>) -> Result<Held> {
         let server = Server {
             at: ACCOUNTS,
             name: ACCOUNTS_NAME,
             authority: self.operator.authority()?,
         };
         let request = Request {
-            method: "POST",
-            path: "/v1/tokens",
+            method,
+            path,
             authorization: Some(format!("Basic {}", self.login()?)),
-            body: json!({ "anyway": true, "client_version": "1.0-audit" }),
+            body,
         };
         Held::open(self.namespace, &server, &request)
     }
@@ -256,7 +265,7 @@ impl Home<'_> {
             method,
             path: PEERS,
             authorization,
-            body,
+            body: Some(body),
         };
         Held::open(self.namespace, &server, &request)
     }

@@ -44,8 +44,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The value of `Authorization`.
     pub authorization: Option<String>,
-    /// The body.
-    pub body: Value,
+    /// The body, if there is one.
+    pub body: Option<Value>,
 }
 
 /// A request of which the last byte has not been sent.
@@ -85,7 +85,17 @@ impl Held {
     ///
     /// # Errors
     /// The answer is no 2xx.
-    pub fn finish(mut self) -> Result<String> {
+    pub fn finish(self) -> Result<String> {
+        let (status, body) = self.answer()?;
+        ensure!((200..300).contains(&status), "refused ({status}): {body}");
+        Ok(body)
+    }
+
+    /// Sends the rest, and returns status and body of the answer.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn answer(mut self) -> Result<(u16, String)> {
         self.stream.write_all(&[self.last])?;
         let mut answer = Vec::new();
         // Some servers close without a word of TLS.
@@ -93,14 +103,13 @@ impl Held {
         let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
         let status = head.split(' ').nth(1).unwrap_or_default();
-        ensure!(status.starts_with('2'), "refused ({status}): {body}");
-        Ok(body.to_owned())
+        Ok((status.parse().context("no HTTP")?, body.to_owned()))
     }
 }
 
 impl Request<'_> {
     fn text(&self, host: &str) -> Vec<u8> {
-        let body = self.body.to_string();
+        let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
         let authorization = self.authorization.as_ref();
         let authorization =
             authorization.map_or_else(String::new, |value| format!("Authorization: {value}\r\n"));
@@ -172,7 +181,7 @@ mod tests {
             method: "POST",
             path: "/v1/peers",
             authorization: Some("Bearer x".to_owned()),
-            body: serde_json::json!({"a": 1}),
+            body: Some(serde_json::json!({"a": 1})),
         };
         let text = String::from_utf8(request.text("node.example")).unwrap();
         assert!(text.starts_with("POST /v1/peers HTTP/1.1\r\nHost: node.example\r\n"));

@@ -176,7 +176,8 @@ impl<'a> Scene<'a> {
         self.look(Moment::Released, &party.needles())?;
         self.wait("a minute", A_MINUTE)?;
         self.look(Moment::ReleasedAndAMinute, &party.needles())?;
-        self.search_account_service(&party)
+        self.search_account_service(&party)?;
+        self.call_to_court(&party)
     }
 
     /// Devices come, and die without a word; the stock ones come back. One more has a token that
@@ -314,7 +315,12 @@ impl<'a> Scene<'a> {
         Ok(Known { enrolment, session })
     }
 
-    fn home<'b>(&'b self, namespace: &'b Namespace, ip: Ip, address: IpAddr) -> Home<'b> {
+    pub(super) fn home<'b>(
+        &'b self,
+        namespace: &'b Namespace,
+        ip: Ip,
+        address: IpAddr,
+    ) -> Home<'b> {
         Home {
             namespace,
             ip,

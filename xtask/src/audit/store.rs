@@ -94,6 +94,28 @@ impl<'a> Store<'a> {
         Ok(Files(files))
     }
 
+    /// What all its files hold, one after the other.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn content(&self) -> Result<Vec<u8>> {
+        let files = self.files()?.0.into_keys();
+        let each = files.map(|path| fs::read(&path).context("cannot read the service's files"));
+        Ok(each.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// The columns of the database's tables, as `TABLE.COLUMN`, in their order.
+    ///
+    /// # Errors
+    /// sqlite3 refuses.
+    pub fn columns(&self) -> Result<Vec<String>> {
+        let columns = self.ask(
+            "select t.name || '.' || c.name from sqlite_schema t, pragma_table_info(t.name) c \
+             where t.type = 'table' order by t.name, c.cid",
+        )?;
+        Ok(columns.lines().map(str::to_owned).collect())
+    }
+
     /// Whether it has printed nothing.
     ///
     /// # Errors
@@ -172,11 +194,9 @@ impl<'a> Store<'a> {
 
     /// The customer's record, column by column, of a copy.
     fn row(&self) -> Result<BTreeMap<String, String>> {
-        fs::copy(self.operator.data.join("accounts.db"), &self.copy)?;
-        let mut command = process::command(["sqlite3", "-line"]);
-        command.arg(&self.copy);
-        command.arg(format!("select * from account where username = '{USER}'"));
-        let lines = process::output(&mut command, "sqlite3", PATIENCE)?;
+        let lines = self.ask(&format!(
+            ".mode line\nselect * from account where username = '{USER}'"
+        ))?;
         let columns = lines.lines().filter_map(|line| line.split_once(" = "));
         let columns: BTreeMap<_, _> = columns
             .map(|(name, value)| (name.trim().to_owned(), value.to_owned()))
@@ -186,6 +206,14 @@ impl<'a> Store<'a> {
             "the store has no record"
         );
         Ok(columns)
+    }
+
+    /// What sqlite3 says to a copy of the database.
+    fn ask(&self, words: &str) -> Result<String> {
+        fs::copy(self.operator.data.join("accounts.db"), &self.copy)?;
+        let mut command = process::command(["sqlite3"]);
+        command.arg(&self.copy).args(words.lines());
+        process::output(&mut command, "sqlite3", PATIENCE)
     }
 }
 

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod live;
+pub mod postgres;
+pub mod process;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -38,14 +42,39 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use postgres::Cluster;
+
 pub const PASSWORD: &str = "a long password";
 pub const ANN: Option<(&str, &str)> = Some(("ann", PASSWORD));
+
+/// Whether the accounts of this suite are in PostgreSQL.
+pub fn on_postgres() -> bool {
+    env!("CARGO_CRATE_NAME") == "on_postgres"
+}
+
+/// Words for a fresh database, if that is where this suite has its accounts.
+fn database() -> Option<String> {
+    on_postgres().then(|| Cluster::shared().database())
+}
+
+/// Lines of configuration for it.
+fn lines(database: Option<&String>) -> String {
+    let lines = database.map(|words| format!("[store]\npostgres = \"{words}\"\n"));
+    lines.unwrap_or_default()
+}
+
+/// Lines of configuration for a fresh store of this suite's kind.
+pub fn store() -> String {
+    lines(database().as_ref())
+}
 
 /// A service with an authority and no account.
 pub struct Service {
     pub directory: TempDir,
     pub address: SocketAddr,
     pub ca: String,
+    /// Its database, where a server has that.
+    database: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -81,19 +110,36 @@ impl Service {
     pub async fn start_with(more: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let data = directory.path().join("data");
-        let text =
-            format!("listen = \"127.0.0.1:0\"\ndata = {data:?}\nnames = [\"localhost\"]\n{more}");
+        let database = database();
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\ndata = {data:?}\nnames = [\"localhost\"]\n{more}{}",
+            lines(database.as_ref())
+        );
         std::fs::write(directory.path().join("accounts.toml"), text).unwrap();
         assert!(program(&directory, &["ca", "init"], "").status.success());
         let ca = std::fs::read_to_string(data.join("ca.pem")).unwrap();
         let (address, stop, task) = run(&directory).await;
-        Self {
+        let service = Self {
             directory,
             address,
             ca,
+            database,
             stop: Some(stop),
             task,
+        };
+        service.counts().await;
+        service
+    }
+
+    /// Waits until it counts: at once, unless others could.
+    pub async fn counts(&self) {
+        if !on_postgres() {
+            return;
         }
+        self.create("waits");
+        let waits = Some(("waits", PASSWORD));
+        while self.get("/v1/account", waits).await.status == 503 {}
+        self.program(&["account", "erase", "waits"]);
     }
 
     /// One that a program of its own serves at `address`, from the files in `directory`.
@@ -103,6 +149,7 @@ impl Service {
             directory,
             address,
             ca,
+            database: None,
             stop: None,
             task: tokio::spawn(async {}),
         }
@@ -113,6 +160,7 @@ impl Service {
         self.stop().await;
         let (address, stop, task) = run(&self.directory).await;
         (self.address, self.stop, self.task) = (address, Some(stop), task);
+        self.counts().await;
     }
 
     /// Stops, and waits for the end.
@@ -300,6 +348,27 @@ impl Service {
             .unwrap()
     }
 
+    /// In which files of the service's, and of its database server's, some words stand.
+    pub fn found(&self, words: &str) -> Vec<PathBuf> {
+        let mut found = found(&self.directory.path().join("data"), words.as_bytes());
+        if on_postgres() && Cluster::shared().holds(words.as_bytes()) {
+            found.push(Cluster::shared().directory.clone());
+        }
+        found
+    }
+
+    /// Its files, and the rows of a database that has its accounts, with which transactions
+    /// wrote them and where.
+    pub fn content(&self) -> (BTreeMap<PathBuf, Vec<u8>>, Option<String>) {
+        let rows = self.database.as_ref().map(|words| {
+            let (_, name) = words.rsplit_once('=').unwrap();
+            let cluster = Cluster::shared();
+            cluster.sql(name, "SELECT xmin, ctid, account FROM account")
+                + &cluster.sql(name, "SELECT xmin, ctid, node FROM node")
+        });
+        (files(&self.directory.path().join("data")), rows)
+    }
+
     /// Registers a node and has a key of its certified.
     pub async fn admit(&self, name: &str) -> Identity {
         let secret = self.program(&["ca", "node", name]);
@@ -348,7 +417,7 @@ pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// In which files some bytes stand.
-pub fn found(directory: &Path, needle: &[u8]) -> Vec<PathBuf> {
+fn found(directory: &Path, needle: &[u8]) -> Vec<PathBuf> {
     let holds = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
     let files = files(directory).into_iter();
     let found = files.filter(|(_, bytes)| holds(bytes));

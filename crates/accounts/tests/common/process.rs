@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 
 use tempfile::TempDir;
 
-use crate::common::{Service, program};
+use super::{Service, program};
 
 /// A process, and the way to it.
 pub struct Process {

@@ -1,16 +1,8 @@
 //! What clients see: sign-up, the record, tokens, and every refusal.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test's helpers fail by panicking"
-)]
-
-mod common;
-
+use crate::common::{self, ANN, PASSWORD, Service, claims};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use common::{ANN, PASSWORD, Service, claims};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use rustls::{NamedGroup, ProtocolVersion};
 use serde_json::{Value, json};

@@ -1,14 +1,6 @@
 //! What nodes see: admission, and the counter through a real WebSocket.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test's helpers fail by panicking"
-)]
-
-mod common;
-
-use common::{ANN, Identity, Node, Service, files, signing_request};
+use crate::common::{ANN, Identity, Node, Service, signing_request};
 use mayfly_wire::counter::{Delta, NodeFrame};
 use mayfly_wire::{TICKET_LEN, Ticket};
 use rcgen::KeyPair;
@@ -36,16 +28,15 @@ async fn a_connect_changes_no_byte_of_the_store() {
     let mut service = Service::start().await;
     service.create_ann();
     let identity = service.admit("node-1").await;
-    let data = service.directory.path().join("data");
-    let before = files(&data);
+    let before = service.content();
     let ticket = service.ticket().await;
     let mut node = Node::connect(&service, &identity).await;
     assert_eq!(node.report(ticket, Delta::Up).await, Some(true));
     node.report(ticket, Delta::Down).await;
     node.settle().await;
-    assert!(files(&data) == before);
+    assert!(service.content() == before);
     service.stop().await;
-    assert!(files(&data) == before);
+    assert!(service.content() == before);
 }
 
 #[tokio::test]

@@ -1,14 +1,6 @@
 //! What a shop sees: payments, once each.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test's helpers fail by panicking"
-)]
-
-mod common;
-
-use common::{ANN, Service, found};
+use crate::common::{ANN, Service};
 use serde_json::{Value, json};
 
 fn payment(number: &str) -> Value {
@@ -64,9 +56,8 @@ async fn of_a_payments_number_nothing_is_kept_that_can_be_read() {
     service.create_ann();
     let key = service.program(&["keys", "shop"]);
     service.pay(&key, payment("a-marker-of-a-payment")).await;
-    let data = service.directory.path().join("data");
     for needle in ["a-marker-of-a-payment", &key] {
-        assert!(found(&data, needle.as_bytes()).is_empty(), "{needle}");
+        assert!(service.found(needle).is_empty(), "{needle}");
     }
 }
 

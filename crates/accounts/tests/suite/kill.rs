@@ -1,20 +1,13 @@
 //! The program killed in the middle of writes: no account that was said to be there is lost.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test's helpers fail by panicking"
-)]
-
-mod common;
-
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Answer, PASSWORD, Service, authorization};
+use crate::common::{self, Answer, PASSWORD, Service, authorization};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// Kills, each in the middle of other writes.
 const TURNS: usize = 4;
@@ -108,6 +101,7 @@ async fn a_kill_at_any_moment_loses_no_account() {
     for turn in 0..TURNS {
         let (program, port) = Program::start(&service.directory);
         service.address.set_port(port);
+        service.counts().await;
         let shared = Arc::new(service);
         let done = Arc::new(AtomicUsize::new(0));
         let clients: Vec<_> = (0..CLIENTS)
@@ -117,6 +111,7 @@ async fn a_kill_at_any_moment_loses_no_account() {
             })
             .collect();
         while done.load(Ordering::Relaxed) < 3 + turn {
+            assert!(!clients.iter().any(JoinHandle::is_finished));
             tokio::task::yield_now().await;
         }
         drop(program);
@@ -129,6 +124,7 @@ async fn a_kill_at_any_moment_loses_no_account() {
     }
     let (_program, port) = Program::start(&service.directory);
     service.address.set_port(port);
+    service.counts().await;
     let listed = service.program(&["account", "list", "--fields", "username,country"]);
     let has = |name: &String| {
         let mut rows = listed.lines().map(|line| line.split('\t'));

@@ -1,24 +1,12 @@
 //! SIGKILL at any moment: no account is lost, and the devices come out true.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test's helpers fail by panicking"
-)]
-
-mod common;
-#[path = "common/live.rs"]
-mod live;
-#[path = "common/process.rs"]
-mod process;
-
 use std::time::{Duration, Instant};
 
-use common::PASSWORD;
-use live::LiveNode;
+use crate::common::live::LiveNode;
+use crate::common::process::Process;
+use crate::common::{self, PASSWORD};
 use mayfly_counter::node::SessionId;
 use mayfly_wire::Ticket;
-use process::Process;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 use serde_json::json;
@@ -65,7 +53,8 @@ async fn boot(process: &Process, seed: u8) -> LiveNode {
 
 #[tokio::test]
 async fn after_kills_at_any_moment_no_account_is_lost_and_devices_come_out_true() {
-    let mut process = Process::start("").await;
+    let mut process = Process::start(&common::store()).await;
+    process.service.counts().await;
     let mut tickets = Vec::new();
     for user in USERS {
         process.service.create(user);
@@ -98,6 +87,7 @@ async fn after_kills_at_any_moment_no_account_is_lost_and_devices_come_out_true(
         (0..5).for_each(|_| clients.move_one());
         process.restart().await;
     }
+    process.service.counts().await;
     for name in &signed_up {
         let answer = process.service.get("/v1/account", Some((name, PASSWORD)));
         assert_eq!(answer.await.status, 200, "{name}");

@@ -1,0 +1,229 @@
+//! What the account service carries on this machine, as one line of JSON.
+//!
+//! The program as it is shipped runs in a process of its own, pinned to the first core; nodes
+//! and clients are here, on what is left, and reach it over TLS and WebSockets on loopback. The
+//! accounts are put into the store with one statement, and tickets are sealed here under the
+//! service's own key, so that neither waits for a password to be hashed.
+//!
+//! ```text
+//! load STORE PROGRAM ACCOUNTS    STORE: sqlite, or postgres (a server of its own)
+//! ```
+//!
+//! `cargo xtask bench accounts` runs it once for each store.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement that fails ends where it failed"
+)]
+
+mod clients;
+mod nodes;
+mod service;
+
+#[path = "../../tests/common/postgres.rs"]
+mod postgres;
+
+use std::time::{Duration, Instant};
+
+use mayfly_wire::Ticket;
+use serde_json::{Value, json};
+use tokio::time::sleep_until;
+
+use clients::Client;
+use nodes::{Node, churn};
+use service::{Service, Way};
+
+/// How long the service grants only what is replayed, after its start.
+const RESTART: Duration = Duration::from_secs(31);
+
+/// How long a rate is measured.
+const WHILE: Duration = Duration::from_secs(4);
+
+/// Streams at which the rate of reports is measured.
+const STREAMS: [usize; 4] = [1, 10, 100, 1000];
+
+/// Devices of an account, and sessions of a node, when all are live.
+const DEVICES: usize = 4;
+const SESSIONS: usize = 1000;
+
+/// Streams that report at once when all are to be live.
+const AT_ONCE: usize = 100;
+
+/// Calls whose times are compared.
+const CALLS: usize = 1000;
+
+#[tokio::main(flavor = "current_thread")]
+#[expect(clippy::print_stdout, reason = "what it measured")]
+async fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [store, program, accounts] = words.as_slice() else {
+        unreachable!("load STORE PROGRAM ACCOUNTS");
+    };
+    let accounts: usize = accounts.parse().expect("a number of accounts");
+    let streams = (accounts * DEVICES / SESSIONS).max(1000);
+    let mut service = Service::start(store, program.as_ref(), accounts, streams).await;
+    let started = Instant::now();
+    let mut report = json!({"accounts": accounts});
+    tokens(&service, &mut report).await;
+    sleep_until((started + RESTART).into()).await;
+    reports(&service, &mut report).await;
+    under_hashing(&service, &mut report).await;
+    service.restart().await;
+    live(&service, &mut report).await;
+    println!("{report}");
+}
+
+/// Tokens a second, and how long a refusal takes.
+async fn tokens(service: &Service, report: &mut Value) {
+    let (from, cpu) = (Instant::now(), service.cpu());
+    let clients = (0..4).map(|_| tokio::spawn(tokens_of(service.way())));
+    let clients: Vec<_> = clients.collect();
+    let mut tokens = 0;
+    for client in clients {
+        tokens += client.await.unwrap();
+    }
+    report["tokens_per_s"] = rate(tokens, from.elapsed());
+    report["tokens_per_cpu_s"] = rate(tokens, service.cpu() - cpu);
+    report["tokens_unhashed_per_s"] = rate(10_000, service.seal(10_000));
+    let mut client = Client::connect(service.way()).await;
+    let (mut unknown, mut wrong) = (Vec::new(), Vec::new());
+    for _ in 0..CALLS {
+        unknown.push(client.refused("nobody").await);
+        wrong.push(client.refused("user1").await);
+    }
+    let (unknown, wrong) = (median(&mut unknown), median(&mut wrong));
+    report["refusal"] = json!({
+        "calls": CALLS,
+        "unknown_user_ms": milliseconds(unknown),
+        "wrong_password_ms": milliseconds(wrong),
+        "difference_percent": 100.0 * (unknown.as_secs_f64() / wrong.as_secs_f64() - 1.0),
+    });
+}
+
+async fn tokens_of(way: Way) -> usize {
+    Client::connect(way).await.tokens(WHILE).await
+}
+
+/// Reports a second, at more and more streams.
+async fn reports(service: &Service, report: &mut Value) {
+    let mut all = serde_json::Map::new();
+    for streams in STREAMS {
+        let (cpu, from) = (service.cpu(), Instant::now());
+        let nodes = connect(service, 0..streams, true).await;
+        let connected = (service.cpu() - cpu, from.elapsed());
+        let (cpu, from) = (service.cpu(), Instant::now());
+        let window = (1000 / streams).clamp(8, 128);
+        let tickets = service.tickets.chunks(window);
+        let turns = nodes
+            .into_iter()
+            .zip(tickets)
+            .map(|(node, tickets)| tokio::spawn(churn(node, tickets.to_vec(), from + WHILE)));
+        let turns: Vec<_> = turns.collect();
+        let mut count = 0;
+        for turn in turns {
+            count += turn.await.unwrap();
+        }
+        let (spent, time) = (service.cpu() - cpu, from.elapsed());
+        all.insert(
+            streams.to_string(),
+            json!({
+                "per_s": rate(count, time),
+                "per_cpu_s": rate(count, spent),
+                "connect_cpu_ms": milliseconds(connected.0 / u32::try_from(streams).unwrap()),
+            }),
+        );
+    }
+    report["reports_per_s"] = all["10"]["per_s"].clone();
+    report["reports_per_cpu_s"] = all["10"]["per_cpu_s"].clone();
+    report["by_streams"] = all.into();
+}
+
+/// How long a verdict takes while nobody logs in, and while everybody does.
+async fn under_hashing(service: &Service, report: &mut Value) {
+    let mut node = connect(service, 0..1, true).await.remove(0);
+    let ticket = service.tickets[0];
+    let idle = verdicts(&mut node, ticket).await;
+    let clients = (0..8).map(|_| tokio::spawn(tokens_of(service.way())));
+    let clients: Vec<_> = clients.collect();
+    let hashing = verdicts(&mut node, ticket).await;
+    for client in clients {
+        client.await.unwrap();
+    }
+    report["verdict_ms"] = json!({
+        "idle": milliseconds(idle),
+        "while_hashing": milliseconds(hashing),
+    });
+}
+
+async fn verdicts(node: &mut Node, ticket: Ticket) -> Duration {
+    let until = Instant::now() + WHILE / 2;
+    let mut times = Vec::new();
+    while Instant::now() < until {
+        times.push(node.ask_and_leave(ticket).await);
+    }
+    median(&mut times)
+}
+
+/// All devices of all accounts report to a service that has just restarted.
+async fn live(service: &Service, report: &mut Value) {
+    let devices = service.tickets.len() * DEVICES;
+    let all: Vec<Ticket> = (0..DEVICES)
+        .flat_map(|_| service.tickets.iter().copied())
+        .collect();
+    let (mut kept, mut memory) = (
+        Vec::new(),
+        vec![json!({"devices": 0, "mib": service.rss()})],
+    );
+    let before = service.rss();
+    for (place, batch) in all.chunks(AT_ONCE * SESSIONS).enumerate() {
+        let from = Instant::now();
+        let first = place * AT_ONCE;
+        let streams = batch.len().div_ceil(SESSIONS);
+        let nodes = connect(service, first..first + streams, false).await;
+        let turns = nodes
+            .into_iter()
+            .zip(batch.chunks(SESSIONS))
+            .map(|(node, tickets)| tokio::spawn(node.replay(tickets.to_vec())));
+        let turns: Vec<_> = turns.collect();
+        for turn in turns {
+            kept.push(turn.await.unwrap());
+        }
+        if place == 0 {
+            report["replay_100k_s"] = json!(from.elapsed().as_secs_f64());
+        }
+        let devices = (place * AT_ONCE * SESSIONS) + batch.len();
+        memory.push(json!({"devices": devices, "mib": service.rss()}));
+    }
+    let grown = (service.rss() - before) * 1024.0 * 1024.0;
+    report["live_devices"] = json!(devices);
+    report["bytes_per_live_device"] = json!(grown / devices as f64);
+    report["rss_mib"] = json!(service.rss());
+    report["memory"] = memory.into();
+}
+
+/// Streams of these nodes, in the order of their numbers.
+async fn connect(service: &Service, nodes: std::ops::Range<usize>, synced: bool) -> Vec<Node> {
+    let mut connected = Vec::new();
+    for node in nodes {
+        let mut node = Node::connect(&service.way(), service.identity(node)).await;
+        if synced {
+            node.synced().await;
+        }
+        connected.push(node);
+    }
+    connected
+}
+
+fn rate(count: usize, time: Duration) -> Value {
+    json!((count as f64 / time.as_secs_f64()).round())
+}
+
+fn milliseconds(time: Duration) -> Value {
+    json!(time.as_secs_f64() * 1000.0)
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}

@@ -1,0 +1,11 @@
+//! The service with its accounts in SQLite.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helpers fail by panicking"
+)]
+
+mod common;
+mod suite;

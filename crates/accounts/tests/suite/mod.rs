@@ -1,0 +1,8 @@
+//! What holds on either store.
+
+mod api;
+mod kill;
+mod killed_counter;
+mod nodes;
+mod payments;
+mod rights;

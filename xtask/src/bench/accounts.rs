@@ -1,0 +1,91 @@
+//! `cargo xtask bench accounts`: what the account service carries, on either store.
+//!
+//! `crates/accounts/examples/load` does the measuring: the service as it is shipped on one
+//! core, nodes and clients on what is left.
+
+use std::env;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Map, Value};
+
+use crate::progress::{say, step};
+use crate::{packages, process, signals, tree};
+
+const BUILD: Duration = Duration::from_secs(3600);
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Accounts: with four devices each, a million are live. With `--quick`, a tenth of that.
+const ACCOUNTS: usize = 250_000;
+const QUICK: usize = 25_000;
+
+/// `cargo xtask bench accounts`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this store (sqlite, postgres)
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// 100,000 live devices in place of a million
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Measures, and writes `target/bench-accounts.json`.
+///
+/// # Errors
+/// The service does not start or does not carry the load.
+pub fn run(args: &Args) -> Result<()> {
+    signals::watch()?;
+    packages::provide(&[packages::DATABASE, packages::BENCH].concat())?;
+    step("build the service and its load", build)?;
+    let mut report = Map::new();
+    report.insert("commit".to_owned(), crate::commit()?.into());
+    for store in ["sqlite", "postgres"] {
+        if args.store.as_deref().is_some_and(|chosen| chosen != store) {
+            continue;
+        }
+        let measured = step(&format!("measure {store}"), || measure(store, args.quick))?;
+        say(&line(&measured));
+        report.insert(store.to_owned(), measured);
+    }
+    let path = tree().join("target/bench-accounts.json");
+    let text = serde_json::to_string_pretty(&report)?;
+    fs::write(&path, text + "\n").context("cannot write the report")?;
+    say("report: target/bench-accounts.json");
+    Ok(())
+}
+
+fn build() -> Result<()> {
+    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let words = "build --locked --release --package mayfly-accounts --bins --example load";
+    let mut command = process::command([cargo.as_str()].into_iter().chain(words.split(' ')));
+    command.current_dir(tree());
+    process::output(&mut command, "cargo build", BUILD).map(|_| ())
+}
+
+fn measure(store: &str, quick: bool) -> Result<Value> {
+    let programs = tree().join("target/release");
+    let accounts = if quick { QUICK } else { ACCOUNTS };
+    let mut command = process::command([]);
+    command
+        .arg(programs.join("examples/load"))
+        .arg(store)
+        .arg(programs.join("mayfly-accounts"))
+        .arg(accounts.to_string());
+    let said = process::output(&mut command, "load", LIMIT)?;
+    serde_json::from_str(&said).context("load said no JSON")
+}
+
+fn line(measured: &Value) -> String {
+    let figure = |name: &str| measured[name].as_f64().unwrap_or(f64::NAN);
+    format!(
+        "  {:.0} reports/s ({:.0} a CPU second), {:.0} tokens/s, {:.0} bytes a live device, \
+         100,000 sessions replayed in {:.1} s",
+        figure("reports_per_s"),
+        figure("reports_per_cpu_s"),
+        figure("tokens_per_s"),
+        figure("bytes_per_live_device"),
+        figure("replay_100k_s"),
+    )
+}
