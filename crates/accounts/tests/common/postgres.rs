@@ -21,7 +21,7 @@ pub const QUIET: &str = include_str!("../../postgresql.conf");
 /// Starts the server, and stops it when standard input ends: with the process that holds its
 /// other end.
 const SUPERVISE: &str = r#"
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off >"$2/log" 2>&1 &
+"$1/postgres" -D "$2/data" -k "$2" -c fsync=off >"$2/log" 2>&1 &
 server=$!
 read -r _
 kill -INT "$server"
@@ -53,7 +53,7 @@ impl Cluster {
             .tempdir()
             .unwrap()
             .keep();
-        let root = chown(&directory, Some(NOBODY), Some(NOBODY)).is_ok();
+        let root = give(&directory);
         let as_nobody = |command: &mut Command| {
             if root {
                 command.uid(NOBODY).gid(NOBODY);
@@ -72,7 +72,7 @@ impl Cluster {
         let made = initdb.output().unwrap();
         assert!(made.status.success(), "{made:?}");
         let conf = directory.join("data/postgresql.conf");
-        let all = std::fs::read_to_string(&conf).unwrap() + settings;
+        let all = std::fs::read_to_string(&conf).unwrap() + "\nlisten_addresses = ''\n" + settings;
         std::fs::write(conf, all).unwrap();
         let mut supervisor = Command::new("sh");
         supervisor
@@ -130,6 +130,11 @@ impl Cluster {
     pub fn holds(&self, bytes: &[u8]) -> bool {
         holds(&self.directory, &AhoCorasick::new([bytes]).unwrap())
     }
+}
+
+/// Gives a file to the user that servers run as. Whether that is another one.
+pub fn give(path: &Path) -> bool {
+    chown(path, Some(NOBODY), Some(NOBODY)).is_ok()
 }
 
 fn holds(directory: &Path, finder: &AhoCorasick) -> bool {

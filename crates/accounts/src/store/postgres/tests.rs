@@ -1,8 +1,15 @@
 //! What holds for the server's files and settings.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::TempDir;
+
 use super::*;
 use crate::record::PasswordHash;
-use crate::store::tests::cluster::{Cluster, QUIET};
+use crate::store::tests::cluster::{Cluster, QUIET, give};
 use crate::store::tests::{account, database};
 
 async fn store() -> (&'static Cluster, String, Postgres) {
@@ -160,4 +167,51 @@ async fn a_server_that_would_leave_traces_is_refused_with_what_to_set() {
         assert!(told.contains(wish), "{told}");
     }
     assert!(!told.contains("log_duration"), "{told}");
+}
+
+/// An address of the loopback that nothing else is at.
+const FAR: &str = "127.0.0.77";
+
+/// A certificate of itself for `name`, and its key, as a server wants them.
+fn certify(directory: &Path, name: &str) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let private = fs::Permissions::from_mode(0o600);
+    for (file, pem) in [("pem", certificate.pem()), ("key", key.serialize_pem())] {
+        let path = directory.join(file);
+        fs::write(&path, pem).unwrap();
+        fs::set_permissions(&path, private.clone()).unwrap();
+        give(&path);
+    }
+    give(directory);
+}
+
+#[tokio::test]
+async fn a_server_elsewhere_is_spoken_to_over_tls_and_has_to_be_who_it_should_be() {
+    let (directory, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    certify(directory.path(), "db.example");
+    certify(other.path(), "db.example");
+    let path = directory.path().display();
+    let cluster = Cluster::start(&format!(
+        "{QUIET}\nlisten_addresses = '{FAR}'\nssl = 'on'\n\
+         ssl_cert_file = '{path}/pem'\nssl_key_file = '{path}/key'\n"
+    ));
+    let name = cluster.database().rsplit('=').next().unwrap().to_owned();
+    let open = async |host: &str, authority: &TempDir| {
+        let words = format!("host={host} hostaddr={FAR} user=mayfly dbname={name}");
+        let mut database = database(&words);
+        database.ca = Some(authority.path().join("pem"));
+        Postgres::open(&database).await
+    };
+    let store = open("db.example", &directory).await.unwrap();
+    store.create(account("ann")).await.unwrap();
+    let spoken = cluster.sql(
+        &name,
+        "SELECT DISTINCT ssl, version FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+         WHERE usename = 'mayfly'",
+    );
+    assert_eq!(spoken, "t|TLSv1.3");
+    assert!(open("db.example", &other).await.is_err());
+    assert!(open("other.example", &directory).await.is_err());
 }
