@@ -105,6 +105,34 @@ async fn what_was_replaced_or_erased_leaves_no_copy_in_the_servers_files() {
 }
 
 #[tokio::test]
+async fn a_payments_proof_and_a_nodes_secret_go_as_wholly() {
+    let (cluster, name, store) = store().await;
+    store.create(account("dora")).await.unwrap();
+    let proof = Proof {
+        hash: *b"a-hash-of-a-payment-to-look-for!",
+        ends: Moment(3600),
+    };
+    let secret = NodeSecret {
+        salt: *b"salt-to-look-for",
+        hash: [7; 32],
+    };
+    store.pay(proof, "dora".to_owned(), |_| ()).await.unwrap();
+    store
+        .register_node("node-1".to_owned(), secret)
+        .await
+        .unwrap();
+    cluster.sql(&name, "CHECKPOINT");
+    let left = || [&b"a-payment-to-look-for"[..], b"salt-to-look-for"].map(|it| cluster.holds(it));
+    assert_eq!(left(), [true; 2]);
+    store.forget_payments(Moment(3600)).await.unwrap();
+    store.forget().await.unwrap();
+    assert_eq!(left(), [false, true]);
+    assert!(store.revoke_node("node-1".to_owned()).await.unwrap());
+    store.forget().await.unwrap();
+    assert_eq!(left(), [false; 2]);
+}
+
+#[tokio::test]
 async fn a_taken_name_is_no_error_that_the_server_could_write_down() {
     let (cluster, _, store) = store().await;
     store.create(account("cid-to-look-for")).await.unwrap();
