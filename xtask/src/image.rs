@@ -16,6 +16,7 @@ mod kernel;
 pub mod lock;
 mod manifest;
 mod pcr;
+mod pe;
 mod release;
 mod sign;
 pub mod silence;

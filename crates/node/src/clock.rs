@@ -4,7 +4,7 @@
 //! counts, so that nobody on the boot network can make an expired token fresh again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::UnixTime;
@@ -12,7 +12,7 @@ use rustls::time_provider::TimeProvider;
 
 /// 2026-11-01, in seconds since 1970: this program is not older, so no clock is right that
 /// says less. (In the image, init raises the system's clock to the image's date before.)
-const EARLIEST: u64 = 1_793_491_200;
+pub const EARLIEST: u64 = 1_793_491_200;
 
 /// Seconds since 1970. Clones show the same time.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Clock {
     origin: Instant,
     /// What the clock showed at `origin`.
     at_origin: Arc<AtomicU64>,
+    /// Whether that is the account service's word.
+    told: Arc<AtomicBool>,
 }
 
 impl Clock {
@@ -33,13 +35,20 @@ impl Clock {
         Self {
             origin: Instant::now(),
             at_origin: Arc::new(AtomicU64::new(seconds.max(EARLIEST))),
+            told: Arc::default(),
         }
     }
 
-    /// Sets the clock; a time before the program was written is taken for the day it was.
+    /// Sets the clock to what the account service says; a time before the program was written is taken for the day it was.
     pub fn set(&self, seconds: u64) {
         let at_origin = seconds.max(EARLIEST).saturating_sub(self.elapsed());
         self.at_origin.store(at_origin, Ordering::Relaxed);
+        self.told.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the account service has said what time it is.
+    pub fn was_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
     }
 
     /// The time, in seconds since 1970.

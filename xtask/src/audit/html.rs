@@ -210,12 +210,12 @@ fn pictures(report: &Report) -> String {
     for (load, pictures) in &report.pictures {
         let _ = write!(text, "<h3>A {} node</h3><div class=\"time\">", load.name());
         for Picture { title, map } in pictures {
-            let used = map.percent_used();
+            let (used, marks) = (map.percent_used(), map.marks());
+            let secrets = if marks == 1 { "secret" } else { "secrets" };
             let _ = writeln!(
                 text,
-                "<figure><figcaption><b>{title}</b><span>{used} % of memory in use, {} secrets \
-                 found</span></figcaption>{}</figure>",
-                map.marks(),
+                "<figure><figcaption><b>{title}</b><span>{used} % of memory in use, {marks} \
+                 {secrets} found</span></figcaption>{}</figure>",
                 map.draw()
             );
         }

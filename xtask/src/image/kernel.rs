@@ -17,6 +17,7 @@ use super::Profile;
 use super::cache::{Cache, Held};
 use super::config::{self, Demand};
 use super::lock::{Lock, Source, hex};
+use super::pe;
 use super::verify::no_path_in;
 
 /// Where the archive has to be, from the top of the tree (`CONFIG_INITRAMFS_SOURCE`).
@@ -125,7 +126,10 @@ impl Recipe {
         let unpacked = fs::read(tree.join("arch/x86/boot/compressed/vmlinux.bin"))
             .context("make left no kernel")?;
         no_path_in("the kernel", &unpacked)?;
-        fs::read(tree.join("arch/x86/boot/bzImage")).context("make left no bzImage")
+        let image = fs::read(tree.join("arch/x86/boot/bzImage"));
+        let mut image = image.context("make left no bzImage")?;
+        pe::set_checksum(&mut image)?;
+        Ok(image)
     }
 
     /// The fragments' demands, with this command line.

@@ -8,10 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::lock::hex;
+use super::pe::Places;
 
 /// What firmware says before the first program that is no driver of its own.
 const CALLING: &[u8] = b"Calling EFI Application from Boot Option";
@@ -46,35 +47,14 @@ fn extend(events: &[[u8; 32]]) -> [u8; 32] {
 /// # Errors
 /// It is none.
 pub fn authenticode(pe: &[u8]) -> Result<[u8; 32]> {
-    const PE_AT: usize = 0x3c;
-    const PE32_PLUS: u64 = 0x20b;
-    let number = |at: usize, size: usize| {
-        let bytes = pe.get(at..at + size).context("a truncated PE file")?;
-        let number = bytes
-            .iter()
-            .rev()
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        Ok::<_, anyhow::Error>(number)
-    };
-    let header = usize::try_from(number(PE_AT, 4)?)?;
-    ensure!(pe.get(header..header + 4) == Some(b"PE\0\0"), "no PE file");
-    // Behind the signature and the COFF header, the optional header.
-    let optional = header + 24;
-    ensure!(number(optional, 2)? == PE32_PLUS, "no 64-bit PE file");
-    let checksum = optional + 64;
-    let certificates = optional + 144;
-    let signed_at = usize::try_from(number(certificates, 4)?)?;
-    let end = match signed_at {
-        0 => pe.len(),
-        at => at,
-    };
+    let places = Places::of(pe)?;
     let part = |from: usize, to: usize| pe.get(from..to).context("a truncated PE file");
     let mut hasher = Sha256::new();
-    hasher.update(part(0, checksum)?);
-    hasher.update(part(checksum + 4, certificates)?);
-    hasher.update(part(certificates + 8, end)?);
+    hasher.update(part(0, places.checksum)?);
+    hasher.update(part(places.checksum + 4, places.certificates)?);
+    hasher.update(part(places.certificates + 8, places.end)?);
     // Signed at a multiple of eight, with zeros up to there.
-    hasher.update(&[0; 8][..end.next_multiple_of(8) - end]);
+    hasher.update(&[0; 8][..places.end.next_multiple_of(8) - places.end]);
     Ok(hasher.finalize().into())
 }
 
