@@ -92,7 +92,9 @@ fn kernel(recipe: &Recipe) -> Result<Vec<Input>> {
 }
 
 fn tools() -> Result<Vec<Input>> {
-    let sysroot = PathBuf::from(say("rustc", &["--print", "sysroot"])?);
+    // As cargo has it.
+    let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let sysroot = PathBuf::from(say(&rustc, &["--print", "sysroot"])?);
     let tool = |name: &str, file: &Path, version: String, licence: &str, role| {
         Ok::<_, anyhow::Error>(Input {
             name: name.to_owned(),
@@ -102,13 +104,13 @@ fn tools() -> Result<Vec<Input>> {
             role,
         })
     };
-    let first_line = |program| say(program, &["--version"]).map(|text| first(&text));
+    let first_line = |program: &str| say(program, &["--version"]).map(|text| first(&text));
     let libc = PathBuf::from(say("gcc", &["-print-file-name=libc.a"])?);
     Ok(vec![
         tool(
             "rustc",
             &sysroot.join("bin/rustc"),
-            first_line("rustc")?,
+            first_line(&rustc)?,
             OWN_LICENCE,
             Role::Tool,
         )?,
