@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::findings::{Findings, Load, Moment, Picture, Seen};
 use super::needle::Kind;
 use super::promises::{self, Promise};
-use super::writes::Writes;
+use super::writes_report::Writes;
 use crate::progress::say;
 use crate::tree;
 
@@ -72,7 +72,7 @@ impl Report {
     /// # Errors
     /// Its report cannot be read.
     pub fn take_writes(&mut self) -> Result<()> {
-        if let Some(found) = super::writes::of(&self.commit)? {
+        if let Some(found) = super::writes_report::of(&self.commit)? {
             self.syscalls_allowed = Some(found.syscalls_allowed);
             self.log_strings = Some(found.log_strings);
             self.writes = Some(found.writes);
