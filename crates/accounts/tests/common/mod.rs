@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -138,7 +139,10 @@ impl Service {
         }
         self.create("waits");
         let waits = Some(("waits", PASSWORD));
-        while self.get("/v1/account", waits).await.status == 503 {}
+        let late = Instant::now() + Duration::from_secs(60);
+        while self.get("/v1/account", waits).await.status == 503 {
+            assert!(Instant::now() < late, "nobody counts");
+        }
         self.program(&["account", "erase", "waits"]);
     }
 
