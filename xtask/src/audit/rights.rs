@@ -12,7 +12,8 @@ use crate::run::lab::CUSTOMER;
 
 const ACCOUNT: &str = "/v1/account";
 
-/// The account record of the policy, in its order.
+/// The account record of the policy, in its order. Written out, and not taken from the program
+/// that is judged by it.
 const RECORD: [&str; 21] = [
     "username",
     "password",

@@ -166,7 +166,7 @@ impl<'a> Store<'a> {
             thread::sleep(LOOK);
         }
         let again = self.row()?;
-        let database = self.operator.data.join("accounts.db");
+        let database = self.database();
         let once = self.files()?.0.get(&database) == files.0.get(&database);
         Ok(only_marks(&before, &after) && again == after && once)
     }
@@ -179,7 +179,7 @@ impl<'a> Store<'a> {
     }
 
     fn await_change(&self, files: &Files) -> Result<()> {
-        let database = self.operator.data.join("accounts.db");
+        let database = self.database();
         let started = Instant::now();
         while self.files()?.0.get(&database) == files.0.get(&database) {
             signals::check()?;
@@ -208,9 +208,13 @@ impl<'a> Store<'a> {
         Ok(columns)
     }
 
+    fn database(&self) -> PathBuf {
+        self.operator.data.join("accounts.db")
+    }
+
     /// What sqlite3 says to a copy of the database.
     fn ask(&self, words: &str) -> Result<String> {
-        fs::copy(self.operator.data.join("accounts.db"), &self.copy)?;
+        fs::copy(self.database(), &self.copy)?;
         let mut command = process::command(["sqlite3"]);
         command.arg(&self.copy).args(words.lines());
         process::output(&mut command, "sqlite3", PATIENCE)

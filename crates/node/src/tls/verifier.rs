@@ -33,9 +33,8 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verify = |at| {
-            let chain = (end_entity, intermediates);
             self.by_the_web
-                .verify_server_cert(chain.0, chain.1, name, ocsp, at)
+                .verify_server_cert(end_entity, intermediates, name, ocsp, at)
         };
         match verify(now) {
             Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
