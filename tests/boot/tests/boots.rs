@@ -5,34 +5,14 @@
     reason = "a set-up that fails is a test that fails"
 )]
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-fn tree() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .unwrap()
-}
-
 /// The report of all boots, made once for all tests.
 fn report() -> &'static Value {
     static REPORT: OnceLock<Value> = OnceLock::new();
-    REPORT.get_or_init(|| {
-        let path = tree().join("target/boots.json");
-        let _ = fs::remove_file(&path);
-        // What it says of a failure is in the report, too.
-        Command::new(env!("CARGO"))
-            .args(["run", "--quiet", "--package", "xtask", "--", "boots"])
-            .current_dir(tree())
-            .status()
-            .unwrap();
-        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-    })
+    REPORT.get_or_init(|| mayfly_boot::report(&["boots"], "target/boots.json"))
 }
 
 fn boot(way: &str) -> &'static Value {

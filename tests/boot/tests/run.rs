@@ -12,19 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use mayfly_boot::tree;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 /// The line that `cargo xtask run` prints when QEMU runs.
 const BOOTED: &str = "boot the image";
-
-fn tree() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .unwrap()
-}
 
 /// One run at a time: two cores boot one machine.
 fn turn() -> MutexGuard<'static, ()> {

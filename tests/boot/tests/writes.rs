@@ -4,9 +4,6 @@
     reason = "a set-up that fails is a test that fails"
 )]
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -14,17 +11,7 @@ use serde_json::Value;
 /// The report of one run, made once for all tests.
 fn report() -> &'static Value {
     static REPORT: OnceLock<Value> = OnceLock::new();
-    REPORT.get_or_init(|| {
-        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let path = tree.join("target/audit/writes.json");
-        let _ = fs::remove_file(&path);
-        Command::new(env!("CARGO"))
-            .args(["run", "--quiet", "--package", "xtask", "--", "writes"])
-            .current_dir(&tree)
-            .status()
-            .unwrap();
-        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-    })
+    REPORT.get_or_init(|| mayfly_boot::report(&["writes"], "target/audit/writes.json"))
 }
 
 fn in_the_image() -> &'static Value {
