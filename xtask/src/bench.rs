@@ -26,9 +26,10 @@ mod memory;
 mod plan;
 mod report;
 mod server;
+mod trixie;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -53,7 +54,8 @@ pub struct Args {
     /// Only these tests (tcp1-down, rss-1000, ...), or all that begin so (tcp1, udp, rss)
     #[arg(long, value_name = "ID", num_args = 1..)]
     only: Vec<String>,
-    /// Only these servers (mayfly, wireguard-go, boringtun-cli, gotatun-cli, or a named one)
+    /// Only these servers (mayfly, wireguard-go, wireguard-go-trixie, boringtun-cli, gotatun-cli,
+    /// or a named one)
     #[arg(long, value_name = "NAME", num_args = 1..)]
     servers: Vec<String>,
     /// Turns that each server takes
@@ -68,7 +70,8 @@ pub struct Args {
     /// One more server: a program that is started as `PROGRAM -f INTERFACE` and listens to wg
     #[arg(long, value_name = "PROGRAM")]
     server: Vec<PathBuf>,
-    /// Another client, started in the same way (default: Debian's wireguard-go)
+    /// Another client, started in the same way (default: wireguard-go of Debian 13, which sends
+    /// trains of datagrams; Debian 12's sends each by itself)
     #[arg(long, value_name = "PROGRAM")]
     client: Option<PathBuf>,
 }
@@ -105,6 +108,10 @@ pub fn bench(args: &Args) -> Result<()> {
         Plan::all().ids().join(" ")
     );
     let kinds = kinds::choose(&args.servers, &args.server, &tag)?;
+    let client = match &args.client {
+        Some(program) => program.clone(),
+        None => trixie::wireguard_go()?.0,
+    };
     let floor = step("build what measures the floor", floor::build)?;
     let mut report = Report::new(&kinds)?;
     let turns = if args.quick { 1 } else { args.repeat.max(1) };
@@ -114,7 +121,7 @@ pub fn bench(args: &Args) -> Result<()> {
             for kind in &kinds {
                 let what = format!("{} ({part})", kind.name());
                 say(&format!("turn {turn} of {turns}: {what}"));
-                if let Err(error) = measure(args, &tag, &part, kind, &mut report) {
+                if let Err(error) = measure(args, &client, &tag, &part, kind, &mut report) {
                     // The others go on; what is missing is told.
                     say(&format!("  FAILED: {error:#}"));
                     report.fail(format!("turn {turn}, {what}: {error:#}"));
@@ -165,6 +172,7 @@ impl fmt::Display for Part<'_> {
 
 fn measure(
     args: &Args,
+    client: &Path,
     tag: &Tag,
     part: &Part<'_>,
     kind: &Kind,
@@ -172,7 +180,7 @@ fn measure(
 ) -> Result<()> {
     let time = Duration::from_secs(if args.quick { 2 } else { args.seconds });
     match part {
-        Part::Loads(setup, tests) => loads(args, tag, *setup, tests, kind, time, report),
+        Part::Loads(setup, tests) => loads(client, tag, *setup, tests, kind, time, report),
         Part::Handshakes => handshakes::measure(tag, kind, time, report),
         Part::Memory(peers) => memory::measure(tag, kind, peers, report),
     }
@@ -180,7 +188,7 @@ fn measure(
 
 /// One server's turn at one set-up: all its tests, one after the other.
 fn loads(
-    args: &Args,
+    client: &Path,
     tag: &Tag,
     setup: Setup,
     tests: &[Test],
@@ -189,9 +197,7 @@ fn loads(
     report: &mut Report,
 ) -> Result<()> {
     let lab = Lab::make(tag, setup)?;
-    let program = args.client.clone();
-    let program = program.unwrap_or_else(|| PathBuf::from("wireguard-go"));
-    let clients = Clients::start(&lab, &program, setup.peers)?;
+    let clients = Clients::start(&lab, client, setup.peers)?;
     let server = Server::start(&lab, kind, setup, &clients)?;
     clients.connect(&lab, &server.access, setup)?;
     for test in tests {

@@ -1,6 +1,7 @@
 //! Stock clients: one interface and one process each, all in one namespace.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -176,6 +177,9 @@ pub fn start_userspace(
     interface: &str,
     before: &[&str],
 ) -> Result<Job> {
+    let socket = format!("/var/run/wireguard/{interface}.sock");
+    // What a killed one has left.
+    let _ = fs::remove_file(&socket);
     let mut command = namespace.command(before.iter().copied());
     command
         .arg(program)
@@ -189,8 +193,8 @@ pub fn start_userspace(
     command.stdout(log.try_clone()?).stderr(log);
     let mut job = Job::start(&mut command, &program.display().to_string())?;
     let started = Instant::now();
-    let show = ["wg", "show", interface];
-    while process::output(&mut namespace.command(show), "wg", LIMIT).is_err() {
+    // Not by `wg show`: it takes away a socket that is bound, and does not listen yet.
+    while UnixStream::connect(&socket).is_err() {
         job.still_runs().with_context(|| last_words(&path))?;
         signals::check()?;
         ensure!(started.elapsed() < LIMIT, "it does not listen to wg");

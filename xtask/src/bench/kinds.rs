@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::trixie;
 use crate::image;
 use crate::process;
 use crate::progress::step;
@@ -17,6 +18,8 @@ const BUILD: Duration = Duration::from_secs(3600);
 
 const MAYFLY: &str = "mayfly";
 const WIREGUARD_GO: &str = "wireguard-go";
+/// The first of Debian's that sends and takes trains of datagrams.
+const NEWER_WIREGUARD_GO: &str = "wireguard-go-trixie";
 /// wireguard-go takes no more peers (its device/constants.go, `MaxPeers`).
 const WIREGUARD_GO_PEERS: usize = 1 << 16;
 /// From crates.io: package, its program, and the version that the figures are about.
@@ -42,7 +45,8 @@ impl Kind {
 
     /// Whether it takes so many peers at all.
     pub fn takes(&self, peers: usize) -> bool {
-        self.name != WIREGUARD_GO || peers <= WIREGUARD_GO_PEERS
+        let is_go = [WIREGUARD_GO, NEWER_WIREGUARD_GO].contains(&self.name.as_str());
+        !is_go || peers <= WIREGUARD_GO_PEERS
     }
 
     /// Ours, which takes its peers by enrolment.
@@ -67,6 +71,14 @@ pub fn choose(names: &[String], programs: &[PathBuf], tag: &Tag) -> Result<Vec<K
             name: WIREGUARD_GO.to_owned(),
             version: debian_version(WIREGUARD_GO)?,
             program: WIREGUARD_GO.into(),
+        });
+    }
+    if wanted(NEWER_WIREGUARD_GO) {
+        let (program, version) = trixie::wireguard_go()?;
+        kinds.push(Kind {
+            name: NEWER_WIREGUARD_GO.to_owned(),
+            version,
+            program,
         });
     }
     for (package, program, version) in CRATES.into_iter().filter(|(name, ..)| wanted(name)) {

@@ -1,0 +1,83 @@
+//! wireguard-go as Debian 13 has it, beside the one of the Debian that this machine runs.
+//!
+//! It is the first of Debian's that sends and takes trains of datagrams, as customers' programs
+//! do. Nothing is installed: the package is fetched, checked against Debian's keys by apt, and
+//! unpacked into the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::image::cache;
+use crate::process;
+use crate::progress::step;
+
+const LIMIT: Duration = Duration::from_secs(300);
+const PACKAGE: &str = "wireguard-go";
+const SOURCE: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
+                      http://deb.debian.org/debian trixie main\n";
+
+/// The program, and the package's version.
+///
+/// # Errors
+/// It cannot be fetched: what to name in its place.
+pub fn wireguard_go() -> Result<(PathBuf, String)> {
+    let root = cache::root()?.join("servers/wireguard-go-trixie");
+    let version = root.join("version");
+    if !version.exists() {
+        step("fetch wireguard-go of Debian 13", || fetch(&root, &version))
+            .context("cannot fetch wireguard-go of Debian 13; --client PROGRAM does without")?;
+    }
+    let version = fs::read_to_string(version)?.trim().to_owned();
+    Ok((root.join("usr/bin").join(PACKAGE), version))
+}
+
+/// `version` is written last: it says that the rest is there.
+fn fetch(root: &Path, version: &Path) -> Result<()> {
+    let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let apt = Apt(scratch.path());
+    apt.prepare()?;
+    apt.run(&["apt-get", "--quiet=2"], &["update"])?;
+    apt.run(&["apt-get", "--quiet=2"], &["download", PACKAGE])?;
+    let package = fs::read_dir(scratch.path())?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .context("apt-get has downloaded nothing")?;
+    let mut unpack = process::command(["dpkg-deb", "--extract"]);
+    process::output(unpack.arg(&package).arg(root), "dpkg-deb", LIMIT)?;
+    let mut show = process::command(["dpkg-deb", "--field"]);
+    let said = process::output(show.arg(&package).arg("Version"), "dpkg-deb", LIMIT)?;
+    fs::write(version, said).context("cannot write into the cache")
+}
+
+/// apt with lists and a cache of its own, so that the machine's stay as they are.
+struct Apt<'a>(&'a Path);
+
+impl Apt<'_> {
+    fn prepare(&self) -> Result<()> {
+        for directory in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(self.0.join(directory))?;
+        }
+        fs::write(self.0.join("sources"), SOURCE).context("cannot write apt's sources")
+    }
+
+    fn run(&self, program: &[&str], words: &[&str]) -> Result<()> {
+        let root = self.0.display();
+        let mut command = process::command(program.iter().copied());
+        for option in [
+            format!("Dir::Etc::SourceList={root}/sources"),
+            "Dir::Etc::SourceParts=/dev/null".to_owned(),
+            format!("Dir::State::Lists={root}/lists"),
+            format!("Dir::Cache={root}/cache"),
+            // The directory is its owner's alone.
+            "APT::Sandbox::User=root".to_owned(),
+        ] {
+            command.args(["--option", &option]);
+        }
+        command.args(words).current_dir(self.0);
+        process::output(&mut command, "apt-get", LIMIT).map(drop)
+    }
+}
