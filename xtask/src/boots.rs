@@ -13,6 +13,7 @@
 mod images;
 mod machine;
 mod services;
+mod tampering;
 mod tpm;
 mod variables;
 mod way;
@@ -48,6 +49,9 @@ pub struct Args {
     /// Only these
     #[arg(long, value_enum, num_args = 1..)]
     only: Vec<Way>,
+    /// Memory of the machines, in MiB (default: 128, with UEFI 256)
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
     /// Boot once, in this process, with what is built already
     #[arg(long, value_enum, hide = true)]
     one: Option<Way>,
@@ -100,7 +104,7 @@ pub fn boots(args: &Args) -> Result<()> {
     signals::watch()?;
     packages::require_root()?;
     if let Some(way) = args.one {
-        return one(way);
+        return one(way, args.memory);
     }
     let needs = [
         packages::IMAGE,
@@ -123,7 +127,7 @@ pub fn boots(args: &Args) -> Result<()> {
         [] => Way::value_variants().to_vec(),
         some => some.to_vec(),
     };
-    let boots = all(&ways)?;
+    let boots = all(&ways, args.memory)?;
     let report = Report {
         schema: 1,
         commit: crate::commit()?,
@@ -140,7 +144,7 @@ pub fn boots(args: &Args) -> Result<()> {
 }
 
 /// Boots in `ways`, some at a time, in their order.
-fn all(ways: &[Way]) -> Result<Vec<Boot>> {
+fn all(ways: &[Way], memory: Option<u32>) -> Result<Vec<Boot>> {
     let waiting = Mutex::new(ways.iter());
     let done = Mutex::new(Vec::new());
     let next = || waiting.lock().ok()?.next().copied();
@@ -148,7 +152,7 @@ fn all(ways: &[Way]) -> Result<Vec<Boot>> {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 while let Some(way) = next() {
-                    let boot = apart(way);
+                    let boot = apart(way, memory);
                     if let Ok(mut done) = done.lock() {
                         done.push(boot);
                     }
@@ -161,9 +165,9 @@ fn all(ways: &[Way]) -> Result<Vec<Boot>> {
 }
 
 /// One boot as a process of its own: names of namespaces and files are by process.
-fn apart(way: Way) -> Boot {
+fn apart(way: Way, memory: Option<u32>) -> Boot {
     let started = Instant::now();
-    let boot = run_apart(way).unwrap_or_else(|error| Boot {
+    let boot = run_apart(way, memory).unwrap_or_else(|error| Boot {
         way: way.name(),
         about: way.about(),
         failure: Some(format!("{error:#}")),
@@ -185,7 +189,7 @@ fn apart(way: Way) -> Boot {
     boot
 }
 
-fn run_apart(way: Way) -> Result<Boot> {
+fn run_apart(way: Way, memory: Option<u32>) -> Result<Boot> {
     let report = report_of(way);
     let _ = fs::remove_file(&report);
     let this = std::env::current_exe().context("this program has no name")?;
@@ -193,6 +197,7 @@ fn run_apart(way: Way) -> Result<Boot> {
     command
         .arg(this)
         .args(["boots", "--one", &way.name()])
+        .args(memory.map(|memory| format!("--memory={memory}")))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Job::start(&mut command, "a boot")?.wait(PATIENCE + RESTART)?;
@@ -207,12 +212,12 @@ fn report_of(way: Way) -> std::path::PathBuf {
 }
 
 /// Boots once, and writes what it showed.
-fn one(way: Way) -> Result<()> {
+fn one(way: Way, memory: Option<u32>) -> Result<()> {
     let tag = Tag::own();
     let mut boot = Boot {
         way: way.name(),
         about: way.about(),
-        memory_mib: way.memory(),
+        memory_mib: memory.unwrap_or_else(|| way.memory()),
         ..Boot::default()
     };
     let shown = show(way, &tag, &mut boot);
@@ -241,18 +246,39 @@ fn show(way: Way, tag: &Tag, boot: &mut Boot) -> Result<()> {
         .measured()
         .then(|| Tpm::start(&lab.file("tpm")))
         .transpose()?;
-    let mut machine = Machine::start(&lab, way, &images, tpm.as_ref())?;
-    match way.outcome() {
-        Outcome::Tunnel => tunnel(&lab, &operator, &mut machine, boot)?,
-        Outcome::Refused => refused(&mut machine)?,
-        Outcome::Restart => restart(&lab, &operator, &mut machine, boot)?,
-    }
+    let mut machine = Machine::start(&lab, way, boot.memory_mib, &images, tpm.as_ref())?;
+    let ended = match way.outcome() {
+        Outcome::Tunnel => tunnel(&lab, &operator, &mut machine, boot),
+        Outcome::Refused => refused(&mut machine),
+        Outcome::Restart => restart(&lab, &operator, &mut machine, boot),
+    };
+    keep_log(&lab, way)?;
+    ended?;
     // The TPM tells what it knows only while nobody else holds it.
     drop(machine);
     if let Some(tpm) = tpm {
         measured(&images, &tpm, boot)?;
     }
     Ok(())
+}
+
+/// What is left of a boot for people to read: `target/boots/WAY.log`.
+fn keep_log(lab: &Lab, way: Way) -> Result<()> {
+    let mut log = String::new();
+    for (about, file) in [
+        ("the firmware", "serial.log"),
+        ("DHCP and TFTP", "dnsmasq.log"),
+        ("HTTP", "web.errors"),
+    ] {
+        let bytes = fs::read(lab.file(file)).unwrap_or_default();
+        log.push_str(&format!(
+            "== {about}\n{}\n",
+            String::from_utf8_lossy(&bytes)
+        ));
+    }
+    let directory = tree().join("target/boots");
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join(format!("{}.log", way.name())), log).context("cannot write a log")
 }
 
 /// A customer gets a page through the tunnel.

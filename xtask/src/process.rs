@@ -1,5 +1,6 @@
 //! Child processes that end with us, and that are never waited for without a limit.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
@@ -16,6 +17,13 @@ use crate::signals;
 
 /// Between two looks at a process.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// Compilers at a time, here and in cargo: as it is told, or else one a processor.
+pub fn jobs() -> usize {
+    let told = env::var("CARGO_BUILD_JOBS").ok();
+    told.and_then(|jobs| jobs.parse().ok())
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+}
 
 /// `words`, which the kernel ends when the thread that starts it ends, however that comes.
 pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {

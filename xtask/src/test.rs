@@ -44,7 +44,7 @@ enum Step {
     Boot,
     /// The image started in every way that an operator may; only if named; needs root
     Boots,
-    /// Two builds of the image are equal, with one kernel; only if named
+    /// Two builds of the image are equal, with one kernel
     Image,
 }
 
@@ -59,6 +59,7 @@ const DEFAULT: &[Step] = &[
     Step::Api,
     Step::Netns,
     Step::Boot,
+    Step::Image,
 ];
 
 /// Runs the steps; all of them, whatever the first ones say.

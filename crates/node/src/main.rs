@@ -3,7 +3,7 @@
 //! ```text
 //! settings -> acquire -> confine -> spawn -> seal -> run
 //!
-//! control thread   enrolment (HTTPS) ---> Registry --+--> Commands ---> packet thread
+//! control thread   enrolment (HTTPS) ---> Registry --+--> Commands ---> packet threads
 //!                  healthz (HTTP)                     |                  UDP <-> Tunnel <-> TUN
 //!                  counter stream <---> Reporter <----+<--- Notices <--- session up, down
 //!                                                                        Orders | ^ Answers
@@ -11,12 +11,11 @@
 //!                                                                        handshake thread
 //! ```
 //!
-//! One thread carries packets, one answers handshakes, one does the rest, and no fourth is ever
-//! born. A process of its own, the [`janitor`], has the kernel forget the connections of who is
-//! gone. What a node
-//! knows of a user is in RAM: an enrolment (key, pre-shared key, inner addresses, ticket,
-//! end) until its token ends, and a session while it lives. The only thing that it tells
-//! anybody is +1 and -1 with a ticket.
+//! A thread for each processor carries packets, one answers handshakes, one does the rest, and
+//! no other is ever born. A process of its own, the [`janitor`], has the kernel forget the
+//! connections of who is gone. What a node knows of a user is in RAM: an enrolment (key,
+//! pre-shared key, inner addresses, ticket, end) until its token ends, and a session while it
+//! lives. The only thing that it tells anybody is +1 and -1 with a ticket.
 //!
 //! What it does not do: log, write a file, look up a name, or answer a question about a peer.
 

@@ -76,8 +76,10 @@ fn under_secure_boot_an_initrd_and_a_command_line_beside_it_change_nothing() {
 }
 
 #[test]
-fn secure_boot_refuses_an_image_with_another_byte() {
-    assert_eq!(boot("secure-boot-tampered")["failure"], Value::Null);
+fn secure_boot_refuses_another_kernel_initramfs_or_command_line() {
+    for part in ["kernel", "initramfs", "command-line"] {
+        assert_eq!(boot(&format!("tampered-{part}"))["failure"], Value::Null);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
+use super::tampering::Tampering;
 use super::way::{Firmware, Outcome, Way};
 use crate::image::{self, Options, Profile};
 use crate::keys;
@@ -56,25 +57,21 @@ impl Images {
         if Path::new(UNDIONLY).is_file() {
             fs::copy(UNDIONLY, self.plain.join("undionly.kpxe"))?;
         }
-        self.tamper()
+        Tampering {
+            genuine: &self.plain,
+            options: &options,
+            to: &self.tampered,
+        }
+        .make()
     }
 
     /// What a machine that boots by `way` is given.
     pub fn directory(&self, way: Way) -> PathBuf {
         match (way.firmware(), way.outcome()) {
-            (_, Outcome::Refused) => self.tampered.clone(),
+            (_, Outcome::Refused) => self.tampered.join(way.name()),
             (Firmware::SecureBoot, _) => self.plain.join("signed"),
             (Firmware::Bios | Firmware::Uefi, _) => self.plain.clone(),
         }
-    }
-
-    /// The signed image with one bit of its middle, which is packed kernel and initramfs, turned.
-    fn tamper(&self) -> Result<()> {
-        fs::create_dir_all(&self.tampered)?;
-        let mut image = fs::read(self.plain.join("signed/mayfly.efi"))?;
-        let middle = image.len() / 2;
-        *image.get_mut(middle).context("an empty image")? ^= 1;
-        fs::write(self.tampered.join("mayfly.efi"), image).context("cannot write an image")
     }
 
     /// An archive whose `/init` would end every boot that runs it.

@@ -34,16 +34,22 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Switches it on.
+    /// Switches it on, with `memory` MiB.
     ///
     /// # Errors
     /// QEMU does not start.
-    pub fn start(lab: &Lab, way: Way, images: &Images, tpm: Option<&Tpm>) -> Result<Self> {
+    pub fn start(
+        lab: &Lab,
+        way: Way,
+        memory: u32,
+        images: &Images,
+        tpm: Option<&Tpm>,
+    ) -> Result<Self> {
         let (serial, variables) = (lab.file("serial.log"), lab.file("variables"));
         let mut command = lab.hub.command(["qemu-system-x86_64", "-nodefaults"]);
         command
             .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
-            .args(["-m", &way.memory().to_string(), "-rtc"])
+            .args(["-m", &memory.to_string(), "-rtc"])
             .arg(format!("base={},clock=vm", way.clock()))
             .args(["-no-reboot", "-display", "none", "-monitor", "none"])
             .args(["-serial", &format!("file:{}", serial.display())])

@@ -25,8 +25,12 @@ pub enum Way {
     SecureBoot,
     /// Secure Boot, with a loader's initrd and command line beside the signed image
     SecureBootHostile,
-    /// Secure Boot, and one byte of the signed image is another
-    SecureBootTampered,
+    /// Secure Boot, and one bit of the signed kernel is another
+    TamperedKernel,
+    /// Secure Boot, and the signature belongs to an image with another initramfs
+    TamperedInitramfs,
+    /// Secure Boot, and the signature belongs to an image with another command line
+    TamperedCommandLine,
     /// Settings that a stranger signed, on UEFI: refused, told by the beacon, a panic, a restart
     StrangersSettings,
 }
@@ -79,9 +83,11 @@ impl Way {
             Self::UefiIso | Self::UefiPxe | Self::UefiHttpMeasured | Self::StrangersSettings => {
                 Firmware::Uefi
             }
-            Self::SecureBoot | Self::SecureBootHostile | Self::SecureBootTampered => {
-                Firmware::SecureBoot
-            }
+            Self::SecureBoot
+            | Self::SecureBootHostile
+            | Self::TamperedKernel
+            | Self::TamperedInitramfs
+            | Self::TamperedCommandLine => Firmware::SecureBoot,
         }
     }
 
@@ -96,7 +102,9 @@ impl Way {
             Self::UefiPxe
             | Self::UefiHttpMeasured
             | Self::SecureBoot
-            | Self::SecureBootTampered
+            | Self::TamperedKernel
+            | Self::TamperedInitramfs
+            | Self::TamperedCommandLine
             | Self::StrangersSettings => Source::Net("virtio-net-pci"),
         }
     }
@@ -104,7 +112,9 @@ impl Way {
     /// What has to happen.
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::SecureBootTampered => Outcome::Refused,
+            Self::TamperedKernel | Self::TamperedInitramfs | Self::TamperedCommandLine => {
+                Outcome::Refused
+            }
             Self::StrangersSettings => Outcome::Restart,
             _ => Outcome::Tunnel,
         }

@@ -128,7 +128,7 @@ impl Elsewhere {
             .env("TZ", "Pacific/Auckland")
             .env("LC_ALL", "C.UTF-8")
             .env("LANG", "tr_TR.UTF-8")
-            .env("CARGO_BUILD_JOBS", "1")
+            .env("CARGO_BUILD_JOBS", (process::jobs() + 1).to_string())
             .env("CARGO_HOME", cargo_home)
             .env("RUSTC", rustc)
             .env("RUSTUP_HOME", home_of("RUSTUP_HOME", ".rustup")?)

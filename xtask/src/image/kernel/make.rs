@@ -116,7 +116,7 @@ pub fn configure(demands: &[Demand], source: &Path) -> Result<()> {
 }
 
 pub fn compile(what: &str, source: &Path) -> Result<()> {
-    let jobs = thread::available_parallelism().map_or(1, usize::from);
+    let jobs = process::jobs();
     let mut make = make(source)
         .arg(format!("--jobs={jobs}"))
         .arg("bzImage")

