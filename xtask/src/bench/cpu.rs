@@ -47,13 +47,16 @@ fn ticks(path: &str, from: usize, to: usize) -> f64 {
 mod tests {
     use super::*;
 
+    /// The machine's time is sampled by ticks, a process's is not: they agree in the long run.
     #[test]
     fn work_is_counted() {
+        const LONG: f64 = 5.0;
         let (own, machine) = (of_process(std::process::id()), of_machine());
+        let worked = || of_process(std::process::id()) - own;
         let mut sum = 0_u64;
-        while of_process(std::process::id()) - own < 0.05 {
+        while worked() < 0.05 || (of_machine() - machine < 0.05 && worked() < LONG) {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
-        assert!(of_machine() - machine >= 0.04, "{sum}");
+        assert!(worked() < LONG, "{sum}");
     }
 }
