@@ -39,8 +39,8 @@ fn fetch(root: &Path, version: &Path) -> Result<()> {
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     let apt = Apt(scratch.path());
     apt.prepare()?;
-    apt.run(&["apt-get", "--quiet=2"], &["update"])?;
-    apt.run(&["apt-get", "--quiet=2"], &["download", PACKAGE])?;
+    apt.get(&["update"])?;
+    apt.get(&["download", PACKAGE])?;
     let package = fs::read_dir(scratch.path())?
         .filter_map(Result::ok)
         .map(|entry| entry.path())
@@ -64,9 +64,9 @@ impl Apt<'_> {
         fs::write(self.0.join("sources"), SOURCE).context("cannot write apt's sources")
     }
 
-    fn run(&self, program: &[&str], words: &[&str]) -> Result<()> {
+    fn get(&self, words: &[&str]) -> Result<()> {
         let root = self.0.display();
-        let mut command = process::command(program.iter().copied());
+        let mut command = process::command(["apt-get", "--quiet=2"]);
         for option in [
             format!("Dir::Etc::SourceList={root}/sources"),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),

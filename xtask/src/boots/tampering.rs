@@ -1,4 +1,5 @@
 //! What an attacker makes of a signed image: he changes a part of it, and keeps the signature.
+//! Whether a machine takes it is for the boots to show.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,8 +62,7 @@ impl Tampering<'_> {
         Ok(())
     }
 
-    /// In the first quarter of what is packed, which is the kernel's code; the initramfs is at
-    /// the end.
+    /// A quarter into the file: within what is packed, where the kernel's code begins it.
     fn turn_a_bit(&self) -> Result<()> {
         let mut image = fs::read(self.signed())?;
         let place = image.len() / 4;
