@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use super::*;
 use crate::record::PasswordHash;
@@ -130,6 +131,43 @@ async fn a_payments_proof_and_a_nodes_secret_go_as_wholly() {
     assert!(store.revoke_node("node-1".to_owned()).await.unwrap());
     store.forget().await.unwrap();
     assert_eq!(left(), [false; 2]);
+}
+
+/// A transaction that could still see what is erased from now on.
+async fn onlooker(store: &Postgres) -> Object {
+    let client = store.client().await.unwrap();
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
+    client.batch_execute(begin).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn an_erasure_waits_for_those_who_could_still_see_the_row() {
+    let (cluster, _, store) = store().await;
+    let ann = account("ann-whom-somebody-sees");
+    store.create(ann.clone()).await.unwrap();
+    let onlooker = onlooker(&store).await;
+    let look_away = async {
+        sleep(Duration::from_millis(300)).await;
+        onlooker.batch_execute("COMMIT").await
+    };
+    let (erased, looked_away) = tokio::join!(store.erase(ann.id), look_away);
+    erased.unwrap();
+    looked_away.unwrap();
+    assert!(!cluster.holds(b"ann-whom-somebody-sees"));
+}
+
+#[tokio::test]
+async fn what_somebody_could_see_for_too_long_is_taken_away_the_next_time() {
+    let (cluster, _, store) = store().await;
+    let ann = account("ann-whom-somebody-watches");
+    store.create(ann.clone()).await.unwrap();
+    let onlooker = onlooker(&store).await;
+    store.erase(ann.id).await.unwrap();
+    assert!(cluster.holds(b"ann-whom-somebody-watches"));
+    onlooker.batch_execute("COMMIT").await.unwrap();
+    store.forget().await.unwrap();
+    assert!(!cluster.holds(b"ann-whom-somebody-watches"));
 }
 
 #[tokio::test]
