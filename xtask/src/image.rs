@@ -83,15 +83,24 @@ impl Profile {
     }
 }
 
+/// A key under which no signature holds: no point of the curve has 2 for its y (RFC 8032 section
+/// 5.1.3).
+const NOBODY: [u8; 32] = {
+    let mut key = [0; 32];
+    key[0] = 2;
+    key
+};
+
 /// `cargo xtask image`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which kernel
     #[arg(long, value_enum, default_value = "sealed")]
     profile: Profile,
-    /// Public key of the operator who signs settings: base64, or a file with it
+    /// Public key of the operator who signs settings: base64, or a file with it. Without one,
+    /// the image takes no settings, and is good for comparing only
     #[arg(long, value_name = "KEY")]
-    bundle_key: String,
+    bundle_key: Option<String>,
     /// The least serial of a bundle that its nodes take
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     least_serial: u64,
@@ -117,7 +126,10 @@ impl Args {
         let images = tree().join("target/image");
         Ok(Options {
             profile: self.profile,
-            bundle_key: parse_bundle_key(&self.bundle_key)?,
+            bundle_key: match &self.bundle_key {
+                Some(key) => parse_bundle_key(key)?,
+                None => NOBODY,
+            },
             least_serial: self.least_serial,
             kernel_words: String::new(),
             command_line: self.command_line.clone(),
@@ -154,6 +166,9 @@ pub fn image(args: &Args) -> Result<()> {
             "not reproducible: {}",
             found.differs.join(", ")
         );
+    }
+    if options.bundle_key == NOBODY {
+        say("no --bundle-key: a node of this image takes nobody's settings");
     }
     for path in image.executables {
         say(&format!("executable: {path}"));
