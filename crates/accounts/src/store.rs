@@ -72,7 +72,15 @@ pub struct Mark {
     pub extension_version: Option<String>,
 }
 
-/// A node in the register, as it shows itself on admission.
+/// A node in the register.
+pub struct Node {
+    /// What it must show.
+    pub secret: NodeSecret,
+    /// Whether the operator wants it empty.
+    pub drains: bool,
+}
+
+/// How a node shows itself on admission.
 pub struct NodeSecret {
     /// Salt of the hash.
     pub salt: [u8; 16],
@@ -271,11 +279,22 @@ impl Store {
         }
     }
 
-    /// What a node of that name must show.
+    /// Has a node of the register drain, or not any more; whether it is there.
     ///
     /// # Errors
     /// The database's.
-    pub async fn node(&self, name: String) -> Result<Option<NodeSecret>, StoreError> {
+    pub async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.drain_node(name, on).await,
+            Self::Postgres(store) => store.drain_node(name, on).await,
+        }
+    }
+
+    /// The node of that name.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
         match self {
             Self::Sqlite(store) => store.node(name).await,
             Self::Postgres(store) => store.node(name).await,

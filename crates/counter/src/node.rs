@@ -34,6 +34,8 @@ pub enum Action {
     End(SessionId),
     /// The service's clock, in seconds since 1970.
     Clock(u64),
+    /// Whether to admit nobody and renew nothing from now on; sessions go on.
+    Drain(bool),
     /// Another machine has this node's identity: drain and stay down. No `Connect` follows.
     Replaced,
 }
@@ -60,6 +62,8 @@ pub struct Reporter {
     /// Asks without a verdict on this stream, oldest first.
     asked: VecDeque<(u64, SessionId)>,
     next_report: u64,
+    /// What this stream's service last said of it.
+    drain: bool,
     actions: VecDeque<Action>,
 }
 
@@ -78,6 +82,7 @@ impl Reporter {
             started: 0,
             asked: VecDeque::new(),
             next_report: 0,
+            drain: false,
             actions: VecDeque::new(),
         }
     }
@@ -135,6 +140,7 @@ impl Reporter {
     pub fn handle_connected(&mut self, now: Instant) {
         if matches!(self.link, Link::Dialing) {
             self.link = Link::greeted(now);
+            self.drain = false;
             self.send(NodeFrame::Hello { epoch: self.epoch });
         }
     }
@@ -163,6 +169,13 @@ impl Reporter {
         match (frame, &self.link) {
             (ServiceFrame::Ping {}, _) => self.send(NodeFrame::Pong {}),
             (ServiceFrame::Pong {}, _) => {}
+            (ServiceFrame::Drain { on }, link) => {
+                self.drain = on;
+                // Until `welcome`, what the last stream said holds.
+                if matches!(link, Link::Open { .. }) {
+                    self.actions.push_back(Action::Drain(on));
+                }
+            }
             (ServiceFrame::Welcome { time }, Link::Greeted { .. }) => self.welcomed(time, now),
             (ServiceFrame::Verdict { n, granted }, Link::Open { .. }) => {
                 self.judged(n, granted, now);
@@ -216,6 +229,7 @@ impl Reporter {
     fn welcomed(&mut self, time: u64, now: Instant) {
         self.link.open();
         self.pacer.reset();
+        self.actions.push_back(Action::Drain(self.drain));
         self.actions.push_back(Action::Clock(time));
         let mut order: Vec<(bool, u64, SessionId)> = self
             .sessions

@@ -31,7 +31,7 @@ const RENEWAL_GRACE: Duration = Duration::from_secs(300);
 /// Why nobody is admitted any more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Closed {
-    Draining,
+    Stopping,
     IdentityClash,
 }
 
@@ -60,6 +60,8 @@ pub struct Control {
     clock: Clock,
     when_unreachable: WhenUnreachable,
     reach: Reach,
+    /// The operator wants the node empty.
+    drains: bool,
     closed: Option<Closed>,
     /// Told when the reporter has something to do.
     pub reports: Rc<Notify>,
@@ -100,6 +102,7 @@ impl Control {
             clock: parts.clock,
             when_unreachable: parts.when_unreachable,
             reach: Reach::Away,
+            drains: false,
             closed: None,
             reports: Rc::default(),
             settled: Rc::default(),
@@ -156,6 +159,12 @@ impl Control {
         self.reach = reach;
     }
 
+    /// The operator wants the node empty, or not any more: who is enrolled stays so until the
+    /// token ends.
+    pub fn handle_drain(&mut self, on: bool) {
+        self.drains = on;
+    }
+
     /// A session was finally denied: it ends with its enrolment, and its key is barred.
     pub fn deny(&mut self, session: SessionId, now: Instant) {
         let id = self.enrolments.get(&session).copied();
@@ -175,8 +184,8 @@ impl Control {
     }
 
     /// Stops admission and ends every session with its -1: the node is about to stop.
-    pub fn drain(&mut self, now: Instant) {
-        self.closed.get_or_insert(Closed::Draining);
+    pub fn stop(&mut self, now: Instant) {
+        self.closed.get_or_insert(Closed::Stopping);
         self.end_all(now);
     }
 
@@ -195,7 +204,8 @@ impl Control {
     pub fn status(&self) -> Status {
         match (self.closed, self.reach) {
             (Some(Closed::IdentityClash), _) => Status::IdentityClash,
-            (Some(Closed::Draining), _) => Status::Draining,
+            (Some(Closed::Stopping), _) => Status::Draining,
+            (None, _) if self.drains => Status::Draining,
             (None, Reach::Clock) => Status::Clock,
             (None, Reach::Away) => Status::CounterAway,
             (None, Reach::Up(_)) if self.registry.is_full() => Status::PoolFull,
@@ -205,8 +215,9 @@ impl Control {
 
     fn admits(&self) -> Result<(), Refusal> {
         match self.closed {
-            Some(Closed::Draining) => Err(Refusal::Draining),
+            Some(Closed::Stopping) => Err(Refusal::Draining),
             Some(Closed::IdentityClash) => Err(Refusal::IdentityClash),
+            None if self.drains => Err(Refusal::Draining),
             None if self.turns_away() => Err(Refusal::AccountsAway),
             None => Ok(()),
         }

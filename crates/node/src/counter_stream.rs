@@ -105,6 +105,7 @@ impl CounterStream {
                         .borrow_mut()
                         .handle_reach(Reach::Up(Instant::now()));
                 }
+                Action::Drain(on) => self.control.borrow_mut().handle_drain(on),
                 Action::Replaced => self.control.borrow_mut().handle_replaced(Instant::now()),
             }
         }

@@ -32,7 +32,7 @@ pub enum Refusal {
     KeyBarred,
     /// No inner address is free.
     PoolFull,
-    /// The node is about to stop.
+    /// The operator wants the node empty, or it is stopping.
     Draining,
     /// Another machine has this node's identity.
     IdentityClash,
@@ -108,7 +108,8 @@ impl Refusal {
             .detail("disconnect a device and enrol a new key, or wait ten minutes"),
             Self::PoolFull => Problem::new(503, "/problems/pool-full", "The node is full")
                 .detail("try another node"),
-            Self::Draining => Problem::new(503, "/problems/draining", "The node is about to stop"),
+            Self::Draining => Problem::new(503, "/problems/draining", "The node is about to stop")
+                .detail("enrol at another node"),
             Self::IdentityClash => Problem::new(
                 503,
                 "/problems/identity-clash",

@@ -22,7 +22,7 @@ use crate::service::Service;
 /// How often ended enrolments are looked for.
 const TICK: Duration = Duration::from_secs(5);
 /// How long the last -1 may take to leave.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
+const STOP_TIME: Duration = Duration::from_secs(5);
 
 /// What the control thread serves with.
 pub struct Daemon {
@@ -67,7 +67,7 @@ impl Daemon {
         if let Err(stopped) = watch(self.notices, self.stop, &control).await {
             return stopped;
         }
-        drain(&control).await;
+        stop(&control).await;
         Stopped::Drained
     }
 }
@@ -95,10 +95,10 @@ async fn watch(
 }
 
 /// Ends all sessions, and waits until the service has been told so, if it is in reach.
-async fn drain(control: &RefCell<Control>) {
-    control.borrow_mut().drain(Instant::now());
+async fn stop(control: &RefCell<Control>) {
+    control.borrow_mut().stop(Instant::now());
     let settled = control.borrow().settled.clone();
-    let _ = timeout(DRAIN_TIME, async {
+    let _ = timeout(STOP_TIME, async {
         while !control.borrow().is_settled() {
             settled.notified().await;
         }

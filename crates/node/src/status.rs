@@ -5,7 +5,7 @@
 pub enum Status {
     /// Another machine has this node's identity; this one stays down.
     IdentityClash,
-    /// Admission has stopped and sessions are being ended.
+    /// Nobody is admitted any more: the operator wants the node empty, or it is stopping.
     Draining,
     /// By the node's clock, the account service's certificate is not valid.
     Clock,

@@ -114,6 +114,12 @@ pub enum ServiceFrame {
         /// Whether the device counts.
         granted: bool,
     },
+    /// The operator wants the node empty: it admits nobody and renews nothing, until the
+    /// service says otherwise or welcomes it on another stream without having said so.
+    Drain {
+        /// Whether that holds from now on.
+        on: bool,
+    },
     /// Are you there?
     Ping {},
     /// I am here.

@@ -187,6 +187,40 @@ fn a_node_that_is_told_to_stop_takes_its_devices_off_at_once() {
 }
 
 #[test]
+fn a_node_that_the_operator_drains_takes_nobody_more_and_serves_who_is_there() {
+    let mut world = World::new();
+    let node = world.node("node-a", 10);
+    world.accounts.create("ann", &[]);
+    let mut there = Customer::new(&world, 100);
+    let granted = there.connect(&node, &world.accounts.token("ann", false));
+    there.fetch(Internet::IPV4).unwrap();
+
+    world.accounts.drain("node-a", true);
+    eventually("it drains", Duration::from_secs(70), || {
+        (node.health()? == "draining").then_some(())
+    });
+    let token = world.accounts.token("ann", true);
+    let other = Customer::new(&world, 101);
+    for refused in [
+        node.enrol(&other, &token, None),
+        node.enrol(&there, &token, Some(psk(&granted))),
+    ] {
+        assert_eq!(
+            (refused.status, refused.problem().as_str()),
+            (503, "draining")
+        );
+    }
+    assert!(there.fetch(Internet::IPV4).unwrap() == Internet::page());
+    assert_eq!(world.accounts.devices("ann"), 1);
+
+    world.accounts.drain("node-a", false);
+    world.accounts.stop();
+    world.accounts.start(&world.wire);
+    node.wait_for("ok");
+    assert_eq!(node.enrol(&other, &token, None).status, 200);
+}
+
+#[test]
 fn of_two_machines_with_one_identity_the_earlier_drains_and_stays_down() {
     let world = World::new();
     let first = world.node("node-a", 10);

@@ -33,6 +33,17 @@ pub enum Verb {
         #[arg(long, value_name = "FILE")]
         csr: PathBuf,
     },
+    /// Has a node admit nobody and renew nothing, from within a minute on; who is connected stays
+    /// so until the token ends, 36 hours at most. Holds over its boots, until `ca admit NAME`.
+    Drain {
+        /// The node's name.
+        name: String,
+    },
+    /// Has a node that drains admit customers again.
+    Admit {
+        /// The node's name.
+        name: String,
+    },
     /// Takes a node out of the register: it is admitted no more, its certificates count no
     /// more, and its open streams are closed within a minute.
     Revoke {
@@ -47,6 +58,8 @@ pub(super) async fn run(verb: &Verb, config: &Config) -> Result<(), StartError> 
             .map_err(|error| StartError::file(config.data.clone(), error)),
         Verb::Node { name } => register(name, config).await,
         Verb::Issue { name, csr } => issue(name, csr, config).await,
+        Verb::Drain { name } => drain(name, true, config).await,
+        Verb::Admit { name } => drain(name, false, config).await,
         Verb::Revoke { name } => {
             let store = Store::open(config).await?;
             let was_there = store.revoke_node(name.clone()).await?;
@@ -78,13 +91,24 @@ async fn register(name: &str, config: &Config) -> Result<(), StartError> {
     print(&secret)
 }
 
+async fn drain(name: &str, on: bool, config: &Config) -> Result<(), StartError> {
+    let store = Store::open(config).await?;
+    let is_there = store.drain_node(name.to_owned(), on).await?;
+    is_there.then_some(()).ok_or(UNKNOWN)
+}
+
 async fn issue(name: &str, csr: &Path, config: &Config) -> Result<(), StartError> {
     let request =
         fs::read_to_string(csr).map_err(|error| StartError::file(csr.to_owned(), error))?;
     let store = Store::open(config).await?;
     let known = store.node(name.to_owned()).await?.ok_or(UNKNOWN)?;
     let authority = Authority::load(&config.data)?;
-    let certified = authority.certify(name, Registration::of(&known), &request, clock::unix_now());
+    let certified = authority.certify(
+        name,
+        Registration::of(&known.secret),
+        &request,
+        clock::unix_now(),
+    );
     let certified = certified.map_err(|_| {
         StartError::Usage("the file holds no certificate signing request that is valid")
     })?;

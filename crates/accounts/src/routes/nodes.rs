@@ -21,6 +21,7 @@ pub(super) async fn admit(
     let admission: AdmissionRequest = body::read(request, SHAPE).await?;
     service.take_failure(peer.network)?;
     let known = service.store.node(admission.node.clone()).await?;
+    let known = known.map(|node| node.secret);
     check_secret(known.as_ref(), &admission.secret)?;
     service.failures.give_back(peer.network);
     let known = known.ok_or(Refusal::NodeUnknown)?;

@@ -13,7 +13,7 @@ use axum::response::Response;
 use futures_util::{FutureExt as _, SinkExt as _};
 use mayfly_counter::CloseReason;
 use mayfly_wire::counter::{NodeFrame, ServiceFrame};
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval_at, timeout};
 
 use super::Shared;
 use crate::counter::{Said, Stream};
@@ -21,6 +21,7 @@ use crate::listener::Peer;
 use crate::nodes::Registration;
 use crate::refusal::Refusal;
 use crate::service::Service;
+use crate::store::Node;
 use crate::tls::Shown;
 
 /// Messages that are taken at once, if they are there, either way.
@@ -32,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes of a message; the longest frame, a report, has less than 200.
 const MAX_FRAME: usize = 1024;
 
-/// How often an open stream's certificate is looked at again.
+/// How often the register is asked again about an open stream's node.
 const CHECK: Duration = Duration::from_secs(60);
 
 /// Takes a stream of a node that showed a certificate of our authority, and is registered.
@@ -42,7 +43,7 @@ pub(super) async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Refusal> {
     let node = peer.node.clone().ok_or(Refusal::CertificateMissing)?;
-    check_registration(&service, &node).await?;
+    let drains = check_registration(&service, &node).await?;
     if !service.replicas.counter.counts() {
         return Err(Refusal::NotCounting);
     }
@@ -50,47 +51,81 @@ pub(super) async fn upgrade(
     let upgrade = upgrade
         .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME);
-    Ok(upgrade.on_upgrade(|socket| carry(socket, service, node, peer)))
+    Ok(upgrade.on_upgrade(move |socket| carry(socket, service, node, drains, peer)))
 }
 
-/// A certificate counts for as long as the registration under which it was issued.
-async fn check_registration(service: &Service, node: &Shown) -> Result<(), Refusal> {
-    let known = service.store.node(node.name.to_string()).await?;
-    let known = known.as_ref().map(Registration::of);
-    let same = known.is_some() && known == node.registration;
-    same.then_some(()).ok_or(Refusal::CertificateRevoked)
+/// Whether the node is to drain. A certificate counts for as long as the registration under which
+/// it was issued.
+async fn check_registration(service: &Service, shown: &Shown) -> Result<bool, Refusal> {
+    let node = service.store.node(shown.name.to_string()).await?;
+    let same = |node: &Node| Some(Registration::of(&node.secret)) == shown.registration;
+    let node = node.filter(same).ok_or(Refusal::CertificateRevoked)?;
+    Ok(node.drains)
 }
 
-async fn carry(mut socket: WebSocket, service: Arc<Service>, node: Shown, mut peer: Peer) {
+async fn carry(
+    mut socket: WebSocket,
+    service: Arc<Service>,
+    node: Shown,
+    drains: bool,
+    mut peer: Peer,
+) {
     let Ok(mut stream) = service.replicas.counter.accept(node.name.clone()).await else {
         return;
     };
-    let mut check = interval(CHECK);
+    let mut standing = Standing {
+        service: &service,
+        node: &node,
+        told: false,
+    };
+    let mut check = interval_at(Instant::now() + CHECK, CHECK);
     let mut said = Vec::with_capacity(MOST);
-    loop {
-        let alive = tokio::select! {
+    // Before the counter's `welcome`, which answers what the node says.
+    let mut alive = standing.tell(drains, &mut socket).await;
+    while alive {
+        alive = tokio::select! {
             message = socket.recv() => hear(message, &stream, &mut socket).await,
             () = stream.said(&mut said, MOST) => say(&mut said, &mut socket).await,
-            _ = check.tick() => still_registered(&service, &node, &mut socket).await,
+            _ = check.tick() => standing.check(&mut socket).await,
             () = peer.stopping() => {
                 close(&mut socket, close_code::AWAY, "the service stops").await;
                 false
             }
         };
-        if !alive {
-            break;
-        }
     }
     stream.closed().await;
 }
 
-/// `false`: the node has been revoked since. A store that does not answer revokes nobody.
-async fn still_registered(service: &Service, node: &Shown, socket: &mut WebSocket) -> bool {
-    let revoked = check_registration(service, node).await == Err(Refusal::CertificateRevoked);
-    if revoked {
-        close(socket, close_code::POLICY, "the node has been revoked").await;
+/// What the register says of an open stream's node.
+struct Standing<'a> {
+    service: &'a Service,
+    node: &'a Shown,
+    /// Whether the node was last told to drain; a new stream's was not.
+    told: bool,
+}
+
+impl Standing<'_> {
+    /// Looks again; `false`: the node has been revoked since, or takes nothing more. A store that
+    /// does not answer changes nothing.
+    async fn check(&mut self, socket: &mut WebSocket) -> bool {
+        match check_registration(self.service, self.node).await {
+            Ok(drains) => self.tell(drains, socket).await,
+            Err(Refusal::CertificateRevoked) => {
+                close(socket, close_code::POLICY, "the node has been revoked").await;
+                false
+            }
+            Err(_) => true,
+        }
     }
-    !revoked
+
+    async fn tell(&mut self, drains: bool, socket: &mut WebSocket) -> bool {
+        if self.told == drains {
+            return true;
+        }
+        self.told = drains;
+        let mut frame = vec![Said::Frame(ServiceFrame::Drain { on: drains })];
+        say(&mut frame, socket).await
+    }
 }
 
 /// Hands what the node has said by now to the counter; `false`: that was the end.

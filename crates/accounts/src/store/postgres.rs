@@ -22,7 +22,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{Mark, NodeSecret, StoreError};
+use super::{Mark, Node, NodeSecret, StoreError};
 use crate::config::Database;
 use crate::payments::Proof;
 use crate::record::{Account, AccountId, Moment};
@@ -257,16 +257,28 @@ impl Postgres {
         Ok(revoked == 1)
     }
 
-    pub(super) async fn node(&self, name: String) -> Result<Option<NodeSecret>, StoreError> {
+    pub(super) async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
+        let client = self.client().await?;
+        let found = client
+            .execute("UPDATE node SET drains = $2 WHERE name = $1", &[&name, &on])
+            .await?;
+        self.remnants.are_there();
+        Ok(found == 1)
+    }
+
+    pub(super) async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
         let client = self.client().await?;
         let statement = client
-            .prepare_cached("SELECT salt, hash FROM node WHERE name = $1")
+            .prepare_cached("SELECT salt, hash, drains FROM node WHERE name = $1")
             .await?;
         let row = client.query_opt(&statement, &[&name]).await?;
         row.map(|row| {
-            Ok(NodeSecret {
-                salt: row::bytes(&row, "salt")?,
-                hash: row::bytes(&row, "hash")?,
+            Ok(Node {
+                secret: NodeSecret {
+                    salt: row::bytes(&row, "salt")?,
+                    hash: row::bytes(&row, "hash")?,
+                },
+                drains: row.try_get("drains")?,
             })
         })
         .transpose()

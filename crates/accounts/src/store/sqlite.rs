@@ -19,7 +19,7 @@ use rusqlite::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{Mark, NodeSecret, StoreError};
+use super::{Mark, Node, NodeSecret, StoreError};
 use crate::payments::Proof;
 use crate::record::{Account, AccountId, Moment};
 
@@ -208,14 +208,28 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn node(&self, name: String) -> Result<Option<NodeSecret>, StoreError> {
+    pub(super) async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
+        self.ask(move |connection| {
+            let found = connection.execute(
+                "UPDATE node SET drains = ?2 WHERE name = ?1",
+                params![name, on],
+            )?;
+            Ok(found == 1)
+        })
+        .await
+    }
+
+    pub(super) async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
         self.ask(move |connection| {
             let mut query =
-                connection.prepare_cached("SELECT salt, hash FROM node WHERE name = ?1")?;
+                connection.prepare_cached("SELECT salt, hash, drains FROM node WHERE name = ?1")?;
             let found = query.query_row([name], |row| {
-                Ok(NodeSecret {
-                    salt: row.get(0)?,
-                    hash: row.get(1)?,
+                Ok(Node {
+                    secret: NodeSecret {
+                        salt: row.get(0)?,
+                        hash: row.get(1)?,
+                    },
+                    drains: row.get(2)?,
                 })
             });
             Ok(found.optional()?)

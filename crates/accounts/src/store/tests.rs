@@ -153,6 +153,7 @@ async fn a_node_that_is_registered_again_has_its_new_secret() {
                 .unwrap();
         }
         let found = store.node("node-1".to_owned()).await.unwrap().unwrap();
+        let found = found.secret;
         assert_eq!((found.salt, found.hash), ([2; 16], [2; 32]));
         assert!(store.node("node-2".to_owned()).await.unwrap().is_none());
     }
@@ -235,5 +236,27 @@ async fn a_revoked_node_is_in_the_register_no_more() {
         assert!(store.revoke_node("node-1".to_owned()).await.unwrap());
         assert!(!store.revoke_node("node-1".to_owned()).await.unwrap());
         assert!(store.node("node-1".to_owned()).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_node_drains_until_it_is_told_otherwise_whatever_its_secret() {
+    let (_directory, stores) = stores().await;
+    for store in stores {
+        let secret = |byte| NodeSecret {
+            salt: [byte; 16],
+            hash: [byte; 32],
+        };
+        let name = || "node-1".to_owned();
+        let drains = async || store.node(name()).await.unwrap().unwrap().drains;
+        assert!(!store.drain_node(name(), true).await.unwrap());
+        store.register_node(name(), secret(1)).await.unwrap();
+        assert!(!drains().await);
+        assert!(store.drain_node(name(), true).await.unwrap());
+        assert!(drains().await);
+        store.register_node(name(), secret(2)).await.unwrap();
+        assert!(drains().await);
+        assert!(store.drain_node(name(), false).await.unwrap());
+        assert!(!drains().await);
     }
 }

@@ -125,7 +125,7 @@ impl State {
                 Action::End(id) => {
                     self.live.lock().unwrap().remove(&id.0);
                 }
-                Action::Clock(_) | Action::Replaced => {}
+                Action::Clock(_) | Action::Drain(_) | Action::Replaced => {}
             }
         }
     }

@@ -500,8 +500,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// Connects, and says hello.
+    /// Connects, says hello, and is welcomed.
     pub async fn connect(service: &Service, identity: &Identity) -> Self {
+        let mut node = Self::open(service, identity).await;
+        assert!(matches!(node.hear().await, ServiceFrame::Welcome { .. }));
+        node
+    }
+
+    /// Connects, and says hello.
+    pub async fn open(service: &Service, identity: &Identity) -> Self {
         let tls = service.connect(Some(identity)).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async("wss://localhost/v1/counter", tls)
             .await
@@ -511,7 +518,6 @@ impl Node {
             epoch: Epoch([9; 16]),
         })
         .await;
-        assert!(matches!(node.hear().await, ServiceFrame::Welcome { .. }));
         node
     }
 

@@ -1,12 +1,14 @@
 //! What nodes see: admission, and the counter through a real WebSocket.
 
 use crate::common::{ANN, Identity, Node, Service, signing_request};
-use mayfly_wire::counter::{Delta, NodeFrame};
+use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
 use mayfly_wire::{TICKET_LEN, Ticket};
 use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::json;
+use std::time::Duration;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
 #[tokio::test]
@@ -214,6 +216,31 @@ async fn a_revoked_node_is_neither_admitted_nor_counted() {
     let admission = json!({"node": "node-1", "secret": "whatever", "csr": csr});
     let answer = service.post("/v1/nodes", None, admission).await;
     answer.is_problem(403, "node-unknown");
+}
+
+#[tokio::test]
+async fn a_node_is_told_to_drain_within_a_minute_and_on_each_stream_before_its_welcome() {
+    const DRAIN: ServiceFrame = ServiceFrame::Drain { on: true };
+    let service = Service::start().await;
+    let identity = service.admit("node-1").await;
+    let mut node = Node::connect(&service, &identity).await;
+    node.send(NodeFrame::Synced {}).await;
+    service.program(&["ca", "drain", "node-1"]);
+    let told = async {
+        loop {
+            match node.hear().await {
+                ServiceFrame::Ping {} => node.send(NodeFrame::Pong {}).await,
+                frame => return frame,
+            }
+        }
+    };
+    let told = timeout(Duration::from_secs(65), told).await;
+    assert_eq!(told.ok(), Some(DRAIN));
+    let mut node = Node::open(&service, &identity).await;
+    assert_eq!(node.hear().await, DRAIN);
+    assert!(matches!(node.hear().await, ServiceFrame::Welcome { .. }));
+    service.program(&["ca", "admit", "node-1"]);
+    Node::connect(&service, &identity).await;
 }
 
 #[tokio::test]

@@ -311,6 +311,7 @@ impl World {
                     }
                 }
                 Action::Clock(time) => assert_eq!(time, 1),
+                Action::Drain(on) => assert!(!on),
                 Action::Replaced => self.machines[machine].replaced = true,
             }
         }

@@ -196,13 +196,13 @@ fn nobody_new_is_admitted_while_the_service_is_away_if_the_operator_says_so() {
 }
 
 #[test]
-fn a_drain_ends_every_session_with_its_down_and_admits_nobody() {
+fn a_stop_ends_every_session_with_its_down_and_admits_nobody() {
     let mut node = Node::new(WhenUnreachable::Admit);
     node.reach();
     node.live(1, 3600);
     node.reports();
     assert!(!node.control.is_settled(), "a verdict is pending");
-    node.control.drain(node.now);
+    node.control.stop(node.now);
     assert!(node.has_removed());
     assert!(node.reports().is_empty(), "no -1 before the grant");
     node.say(ServiceFrame::Verdict {
@@ -212,6 +212,22 @@ fn a_drain_ends_every_session_with_its_down_and_admits_nobody() {
     assert_eq!(node.reports(), [(1, Delta::Down)]);
     assert!(node.control.is_settled());
     assert_eq!(node.enrol(2, 3600).err(), Some(Refusal::Draining));
+}
+
+#[test]
+fn a_node_that_drains_admits_and_renews_nobody_and_serves_who_is_there() {
+    let mut node = Node::new(WhenUnreachable::Admit);
+    node.reach();
+    node.live(1, 3600);
+    node.reports();
+    node.control.handle_drain(true);
+    assert_eq!(node.control.status(), Status::Draining);
+    assert!(!node.has_removed());
+    assert_eq!(node.enrol(1, 7200).err(), Some(Refusal::Draining));
+    assert_eq!(node.enrol(2, 3600).err(), Some(Refusal::Draining));
+    node.control.handle_drain(false);
+    assert_eq!(node.control.status(), Status::Ok);
+    node.enrol(2, 3600).unwrap();
 }
 
 #[test]
@@ -231,7 +247,7 @@ fn the_gravest_state_is_the_word() {
     assert_eq!(node.control.status(), Status::Clock);
     node.reach();
     assert_eq!(node.control.status(), Status::Ok);
-    node.control.drain(node.now);
+    node.control.stop(node.now);
     assert_eq!(node.control.status(), Status::Draining);
     node.control.handle_replaced(node.now);
     assert_eq!(node.control.status(), Status::IdentityClash);

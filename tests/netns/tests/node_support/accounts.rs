@@ -78,6 +78,11 @@ impl Accounts {
         self.tool(&["ca", "node", node], "").trim().to_owned()
     }
 
+    /// Has a node admit nobody, or customers again.
+    pub fn drain(&self, node: &str, on: bool) {
+        self.tool(&["ca", if on { "drain" } else { "admit" }, node], "");
+    }
+
     /// A key for the shop.
     pub fn shop_key(&self) -> String {
         self.tool(&["keys", "shop"], "").trim().to_owned()

@@ -10,7 +10,7 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// Each leads from the version that is its place in the list to the next; 0 has no table.
 ///
 /// `STATISTICS 0`: else the planner would keep samples of the columns, names among them.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     r#"
 CREATE TABLE account (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
@@ -57,6 +57,9 @@ CREATE TABLE payment (
     ends BIGINT NOT NULL CHECK (ends % 3600 = 0)
 );
 UPDATE account SET updated_at = updated_at - updated_at % 3600;
+",
+    "
+ALTER TABLE node ADD COLUMN drains BOOLEAN NOT NULL DEFAULT FALSE;
 ",
 ];
 

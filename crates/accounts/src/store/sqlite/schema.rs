@@ -10,7 +10,7 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// Each leads from the version that is its place in the list to the next; 0 is an empty file.
 ///
 /// No row ids: they would tell the order of sign-ups within an hour.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE account (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
@@ -47,6 +47,9 @@ CREATE TABLE payment (
     ends INTEGER NOT NULL CHECK (ends % 3600 = 0)
 ) STRICT, WITHOUT ROWID;
 UPDATE account SET updated_at = updated_at - updated_at % 3600;
+",
+    "
+ALTER TABLE node ADD COLUMN drains INTEGER NOT NULL DEFAULT 0 CHECK (drains IN (0, 1));
 ",
 ];
 

@@ -42,7 +42,7 @@ const POLICY: [(&str, &str); 3] = [
          has_connected has_ipv6 compression streaming language currency country campaign \
          subscription ipv4 multihop client_version extension_version",
     ),
-    ("node", "name salt hash"),
+    ("node", "name salt hash drains"),
     ("payment", "hash ends"),
 ];
 

@@ -1,0 +1,50 @@
+//! What a node makes of the service's word that it shall drain.
+
+use std::time::Instant;
+
+use mayfly_counter::node::{Action, Reporter};
+use mayfly_wire::counter::ServiceFrame;
+
+const WELCOME: ServiceFrame = ServiceFrame::Welcome { time: 1 };
+const DRAIN: ServiceFrame = ServiceFrame::Drain { on: true };
+const ADMIT: ServiceFrame = ServiceFrame::Drain { on: false };
+
+/// What a node does about draining when it hears `frames` on a new stream.
+fn hears(reporter: &mut Reporter, now: Instant, frames: &[ServiceFrame]) -> Vec<bool> {
+    reporter.handle_timeout(now);
+    reporter.handle_connected(now);
+    for &frame in frames {
+        reporter.handle_frame(frame, now);
+    }
+    let actions = std::iter::from_fn(|| reporter.poll_action());
+    let drain = |action| match action {
+        Action::Drain(on) => Some(on),
+        _ => None,
+    };
+    actions.filter_map(drain).collect()
+}
+
+#[test]
+fn what_the_service_said_last_holds() {
+    let now = Instant::now();
+    let mut reporter = Reporter::new([1; 32], now);
+    assert_eq!(
+        hears(&mut reporter, now, &[WELCOME, DRAIN, ADMIT]),
+        [false, true, false]
+    );
+}
+
+#[test]
+fn a_new_stream_takes_it_back_with_its_welcome_if_nothing_was_said_before() {
+    let now = Instant::now();
+    let mut reporter = Reporter::new([1; 32], now);
+    assert_eq!(hears(&mut reporter, now, &[DRAIN, WELCOME]), [true]);
+    reporter.handle_disconnected(None, now);
+    let later = reporter.poll_timeout().unwrap();
+    // Not for a moment does it admit while the service wants it to drain.
+    assert_eq!(hears(&mut reporter, later, &[DRAIN]), []);
+    assert_eq!(hears(&mut reporter, later, &[WELCOME]), [true]);
+    reporter.handle_disconnected(None, later);
+    let latest = reporter.poll_timeout().unwrap();
+    assert_eq!(hears(&mut reporter, latest, &[WELCOME]), [false]);
+}
