@@ -79,6 +79,9 @@ pub fn make(out: &Path) -> Result<()> {
         "ipxe-ca.crt",
         "-CAkey",
         "ipxe-ca.key",
+        // iPXE's `imgverify` wants both.
+        "-addext",
+        "keyUsage=digitalSignature",
         "-addext",
         "extendedKeyUsage=codeSigning",
         "-addext",

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Image, iso, manifest};
 use crate::{process, tree};
@@ -69,6 +69,7 @@ impl Signer<'_> {
 
     /// For iPXE's `imgverify`: a detached signature, in CMS.
     fn ipxe(&self, file: &Path, to: &Path) -> Result<()> {
+        self.check_ipxe()?;
         let mut openssl = process::command(["openssl"]);
         openssl
             .args(["cms", "-sign", "-binary", "-noattr", "-outform", "DER"])
@@ -83,6 +84,22 @@ impl Signer<'_> {
             .arg("-out")
             .arg(to);
         process::output(&mut openssl, "openssl", LIMIT).map(drop)
+    }
+
+    /// iPXE's `crypto/cms.c` takes no other certificate, and says so only when a machine boots.
+    fn check_ipxe(&self) -> Result<()> {
+        let certificate = self.keys.join("ipxe.crt");
+        let mut show = process::command(["openssl", "x509", "-noout"]);
+        show.args(["-ext", "keyUsage,extendedKeyUsage", "-in"])
+            .arg(&certificate);
+        let usage = process::output(&mut show, "openssl", LIMIT)?;
+        ensure!(
+            usage.contains("Digital Signature") && usage.contains("Code Signing"),
+            "{}: iPXE takes a signer whose certificate says keyUsage=digitalSignature and \
+             extendedKeyUsage=codeSigning; make one that does",
+            certificate.display()
+        );
+        Ok(())
     }
 
     /// For people: `minisign -V -p minisign.pub -m SHA256SUMS`.
