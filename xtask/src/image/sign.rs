@@ -29,10 +29,11 @@ const SIGNED: [&str; 5] = [
 /// # Errors
 /// A key is missing, or a tool fails.
 pub fn sign(image: &Image, out: &Path, keys: &Path) -> Result<()> {
+    let sign = Signer { keys };
+    sign.check_ipxe()?;
     let signed = out.join("signed");
     fs::create_dir_all(&signed).context("cannot make a directory for what is signed")?;
     let file = signed.join("mayfly.efi");
-    let sign = Signer { keys };
     sign.secure_boot(&image.file, &file)?;
     sign.ipxe(&file, &signed.join("mayfly.efi.sig"))?;
     iso::write(&file, &signed.join("mayfly.iso"), image.time)?;
@@ -69,7 +70,6 @@ impl Signer<'_> {
 
     /// For iPXE's `imgverify`: a detached signature, in CMS.
     fn ipxe(&self, file: &Path, to: &Path) -> Result<()> {
-        self.check_ipxe()?;
         let mut openssl = process::command(["openssl"]);
         openssl
             .args(["cms", "-sign", "-binary", "-noattr", "-outform", "DER"])
