@@ -2,12 +2,13 @@
 //!
 //! Outside the tree, so that a clean clone does not build for minutes what is there. An entry
 //! is the whole tree that `make` worked in, at the place where it did so: with another
-//! initramfs in it, `make` has little left to do. An entry that is not marked as finished is
-//! swept out.
+//! initramfs in it, `make` has little left to do. Whoever builds a kernel sweeps out entries that
+//! are not marked as finished, and those that nobody has used for a month.
 
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 
@@ -55,13 +56,25 @@ impl Cache {
             say("waiting for somebody else who links this kernel");
             lock.lock().with_context(|| unusable(&entry))?;
         }
+        // It may have been swept out meanwhile.
+        if !entry.join(FINISHED).is_file() {
+            return Ok(None);
+        }
+        self.mark(key, SystemTime::now())?;
         Ok(Some(Held {
             tree: entry.join(TREE),
             _lock: lock,
         }))
     }
 
-    /// Waits until nobody else builds. Sweeps out what a killed build left.
+    /// Notes when the tree of `key` was used.
+    fn mark(&self, key: &str, time: SystemTime) -> Result<()> {
+        let entry = self.root.join(key);
+        let mark = File::create(entry.join(FINISHED)).with_context(|| unusable(&entry))?;
+        mark.set_modified(time).with_context(|| unusable(&entry))
+    }
+
+    /// Waits until nobody else builds. Sweeps out what a killed build left, and what is old.
     ///
     /// # Errors
     /// The cache cannot be written to.
@@ -73,7 +86,7 @@ impl Cache {
         }
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?.path();
-            if entry.join(TREE).is_dir() && !entry.join(FINISHED).is_file() {
+            if entry.join(TREE).is_dir() && is_litter(&entry)? {
                 fs::remove_dir_all(&entry).with_context(|| unusable(&self.root))?;
             }
         }
@@ -114,9 +127,22 @@ impl Held {
     }
 }
 
+/// Whether an entry is not whole, or has not been used for long and is not in use.
+fn is_litter(entry: &Path) -> Result<bool> {
+    let Ok(mark) = fs::metadata(entry.join(FINISHED)) else {
+        return Ok(true);
+    };
+    let used = mark.modified().with_context(|| unusable(entry))?;
+    let lock = File::create(entry.join(LOCK)).with_context(|| unusable(entry))?;
+    Ok(used.elapsed().is_ok_and(|age| age > KEPT) && lock.try_lock().is_ok())
+}
+
 fn unusable(root: &Path) -> String {
     format!("cannot use the cache {}", root.display())
 }
+
+/// How long a kernel is kept that nobody uses: one has 2 GB.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const TREE: &str = "linux";
 const FINISHED: &str = "finished";
@@ -137,6 +163,28 @@ pub fn root() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_that_nobody_has_used_for_a_month_is_swept_out_unless_it_is_in_use() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache {
+            root: root.path().to_owned(),
+        };
+        let turn = cache.take_turn().unwrap();
+        for key in ["old", "used", "new"] {
+            turn.begin(key).unwrap();
+            turn.finish(key).unwrap();
+        }
+        drop(turn);
+        let _held = cache.hold("used").unwrap().unwrap();
+        let before = SystemTime::now() - KEPT - Duration::from_secs(60);
+        cache.mark("old", before).unwrap();
+        cache.mark("used", before).unwrap();
+
+        let _turn = cache.take_turn().unwrap();
+        let there = ["old", "used", "new"].map(|key| root.path().join(key).exists());
+        assert_eq!(there, [false, true, true]);
+    }
 
     #[test]
     fn a_tree_that_was_not_finished_is_swept_out_and_a_finished_one_kept() {
