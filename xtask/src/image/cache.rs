@@ -60,18 +60,11 @@ impl Cache {
         if !entry.join(FINISHED).is_file() {
             return Ok(None);
         }
-        self.mark(key, SystemTime::now())?;
+        mark(&entry, SystemTime::now())?;
         Ok(Some(Held {
             tree: entry.join(TREE),
             _lock: lock,
         }))
-    }
-
-    /// Notes when the tree of `key` was used.
-    fn mark(&self, key: &str, time: SystemTime) -> Result<()> {
-        let entry = self.root.join(key);
-        let mark = File::create(entry.join(FINISHED)).with_context(|| unusable(&entry))?;
-        mark.set_modified(time).with_context(|| unusable(&entry))
     }
 
     /// Waits until nobody else builds. Sweeps out what a killed build left, and what is old.
@@ -86,8 +79,8 @@ impl Cache {
         }
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?.path();
-            if entry.join(TREE).is_dir() && is_litter(&entry)? {
-                fs::remove_dir_all(&entry).with_context(|| unusable(&self.root))?;
+            if entry.join(TREE).is_dir() {
+                sweep(&entry)?;
             }
         }
         Ok(Turn {
@@ -114,9 +107,7 @@ impl Turn<'_> {
     /// # Errors
     /// It cannot be marked.
     pub fn finish(&self, key: &str) -> Result<()> {
-        let mark = self.root.join(key).join(FINISHED);
-        File::create(mark).context("cannot keep the kernel")?;
-        Ok(())
+        mark(&self.root.join(key), SystemTime::now()).context("cannot keep the kernel")
     }
 }
 
@@ -127,14 +118,24 @@ impl Held {
     }
 }
 
-/// Whether an entry is not whole, or has not been used for long and is not in use.
-fn is_litter(entry: &Path) -> Result<bool> {
-    let Ok(mark) = fs::metadata(entry.join(FINISHED)) else {
-        return Ok(true);
-    };
-    let used = mark.modified().with_context(|| unusable(entry))?;
+/// Marks an entry as whole, and as used at that time.
+fn mark(entry: &Path, time: SystemTime) -> Result<()> {
+    let mark = File::create(entry.join(FINISHED)).with_context(|| unusable(entry))?;
+    mark.set_modified(time).with_context(|| unusable(entry))
+}
+
+/// Removes an entry that is not whole, or that has not been used for long and is not in use.
+fn sweep(entry: &Path) -> Result<()> {
     let lock = File::create(entry.join(LOCK)).with_context(|| unusable(entry))?;
-    Ok(used.elapsed().is_ok_and(|age| age > KEPT) && lock.try_lock().is_ok())
+    if let Ok(mark) = fs::metadata(entry.join(FINISHED)) {
+        let used = mark.modified().with_context(|| unusable(entry))?;
+        let is_old = used.elapsed().is_ok_and(|age| age > KEPT);
+        // Held until it is gone: nobody begins to work in half of it.
+        if !is_old || lock.try_lock().is_err() {
+            return Ok(());
+        }
+    }
+    fs::remove_dir_all(entry).with_context(|| unusable(entry))
 }
 
 fn unusable(root: &Path) -> String {
@@ -178,8 +179,9 @@ mod tests {
         drop(turn);
         let _held = cache.hold("used").unwrap().unwrap();
         let before = SystemTime::now() - KEPT - Duration::from_secs(60);
-        cache.mark("old", before).unwrap();
-        cache.mark("used", before).unwrap();
+        for key in ["old", "used"] {
+            mark(&root.path().join(key), before).unwrap();
+        }
 
         let _turn = cache.take_turn().unwrap();
         let there = ["old", "used", "new"].map(|key| root.path().join(key).exists());
