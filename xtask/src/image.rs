@@ -374,3 +374,24 @@ fn commit_time() -> Result<u64> {
         .parse()
         .context("git did not print a time")
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::signature::{ED25519, UnparsedPublicKey};
+
+    use super::*;
+
+    #[test]
+    fn a_signature_that_holds_under_a_weak_key_does_not_under_nobodys() {
+        // The neutral point, and as a signature for any message: that point again, and 0.
+        let neutral = {
+            let mut point = [0; 32];
+            point[0] = 1;
+            point
+        };
+        let forged = [neutral, [0; 32]].concat();
+        let holds = |key: [u8; 32]| UnparsedPublicKey::new(&ED25519, key).verify(b"any", &forged);
+        assert!(holds(neutral).is_ok());
+        assert!(holds(NOBODY).is_err());
+    }
+}
