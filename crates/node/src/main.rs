@@ -46,6 +46,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mayfly_node::{firewall, lockdown, settings, syscalls};
 use mayfly_sys::confine::close_inherited;
+use mayfly_sys::heap::keep_small_blocks;
 use zeroizing_alloc::ZeroAlloc;
 
 use janitor::JanitorError;
@@ -90,6 +91,7 @@ enum Failure {
 fn main() -> ExitCode {
     // A message about a panic could carry what it was about.
     panic::set_hook(Box::new(|_| ()));
+    keep_small_blocks();
     // Before anything of ours is open.
     if let Err(failure) = close_inherited() {
         return last_words(&StartError::from(failure).into());

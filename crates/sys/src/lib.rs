@@ -4,6 +4,7 @@
 //! - [`link`], [`sysctl`]: addresses, routes and kernel settings, at start-up.
 //! - [`nft`]: the firewall, as data.
 //! - [`conntrack`]: deleting the kernel's memory of connections.
+//! - [`heap`]: what the allocator keeps.
 //! - [`processors`]: threads that keep to one.
 //! - [`registers`]: what cipher and copies leave there.
 //! - [`confine`]: how a process gives up its rights, for good.
@@ -13,6 +14,7 @@
 
 pub mod confine;
 pub mod conntrack;
+pub mod heap;
 pub mod link;
 pub mod nft;
 pub mod processors;

@@ -3,37 +3,13 @@
 mod node_support;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use mayfly_wire::token::Claims;
-use mayfly_wire::{TICKET_LEN, Ticket};
 use rcgen::{KeyPair, PKCS_ED25519};
 use rustls::NamedGroup;
 use serde_json::json;
 
 use node_support::https::{self, all_groups, classical_groups};
+use node_support::token::{FAR, claims, sign};
 use node_support::{Customer, Node, World};
-
-const FAR: u64 = 4_102_444_800; // 2100-01-01
-
-fn claims(exp: u64) -> Claims {
-    Claims {
-        ticket: Ticket([7; TICKET_LEN]),
-        exp,
-        ipv6: false,
-        streaming: false,
-        public_ipv4: false,
-        multihop: false,
-    }
-}
-
-fn sign(key: &KeyPair, claims: &Claims) -> String {
-    let key = EncodingKey::from_ed_der(&key.serialize_der());
-    encode(&Header::new(Algorithm::EdDSA), claims, &key).unwrap()
-}
-
-fn services_key(world: &World) -> KeyPair {
-    let pem = std::fs::read_to_string(world.accounts.data().join("token.key")).unwrap();
-    KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &PKCS_ED25519).unwrap()
-}
 
 fn setting() -> (World, Node, Customer) {
     let world = World::new();
@@ -45,31 +21,39 @@ fn setting() -> (World, Node, Customer) {
 #[test]
 fn a_bad_token_is_refused_by_the_name_of_what_is_wrong_with_it() {
     let (world, node, customer) = setting();
-    let ours = services_key(&world);
-    let good = sign(&ours, &claims(FAR));
+    let ours = world.accounts.services_key();
+    let good = sign(&ours, &claims(7, FAR));
     let mut forged: Vec<_> = good.split('.').map(str::to_owned).collect();
-    forged[1] = sign(&ours, &claims(FAR + 3600))
+    forged[1] = sign(&ours, &claims(7, FAR + 3600))
         .split('.')
         .nth(1)
         .unwrap()
         .to_owned();
-    let header = sign(&ours, &claims(FAR)).replacen(
+    let header = sign(&ours, &claims(7, FAR)).replacen(
         "eyJ0eXAiOiJKV1QiLCJhbGciOiJFZERTQSJ9",
         "eyJhbGciOiJub25lIn0",
         1,
     );
     let by_public_key = EncodingKey::from_secret(ours.public_key_raw());
     let cases = [
-        ("token-expired", sign(&ours, &claims(1_600_000_000))),
+        ("token-expired", sign(&ours, &claims(7, 1_600_000_000))),
         ("token-signature", forged.join(".")),
         (
             "token-signature",
-            sign(&KeyPair::generate_for(&PKCS_ED25519).unwrap(), &claims(FAR)),
+            sign(
+                &KeyPair::generate_for(&PKCS_ED25519).unwrap(),
+                &claims(7, FAR),
+            ),
         ),
         ("token-algorithm", header),
         (
             "token-algorithm",
-            encode(&Header::new(Algorithm::HS256), &claims(FAR), &by_public_key).unwrap(),
+            encode(
+                &Header::new(Algorithm::HS256),
+                &claims(7, FAR),
+                &by_public_key,
+            )
+            .unwrap(),
         ),
         ("token-malformed", "not a token".to_owned()),
     ];
@@ -83,7 +67,7 @@ fn a_bad_token_is_refused_by_the_name_of_what_is_wrong_with_it() {
 #[test]
 fn a_bad_request_is_refused_by_the_name_of_what_is_wrong_with_it() {
     let (world, node, customer) = setting();
-    let token = sign(&services_key(&world), &claims(FAR));
+    let token = sign(&world.accounts.services_key(), &claims(7, FAR));
     let zero = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let peer = |key: &str| json!({"token": token, "public_key": key}).to_string();
     let cases = [
@@ -120,16 +104,10 @@ fn a_bad_request_is_refused_by_the_name_of_what_is_wrong_with_it() {
 #[test]
 fn a_full_pool_is_503_with_a_time_to_ask_again() {
     let (world, node, customer) = setting();
-    let ours = services_key(&world);
+    let ours = world.accounts.services_key();
     let mut others = 0u8;
     let refused = loop {
-        let token = sign(
-            &ours,
-            &Claims {
-                ticket: Ticket([others; TICKET_LEN]),
-                ..claims(FAR)
-            },
-        );
+        let token = sign(&ours, &claims(others, FAR));
         let key = base64::Engine::encode(
             &base64::engine::general_purpose::STANDARD,
             [others | 1, others].repeat(16),
@@ -168,13 +146,9 @@ fn the_key_exchange_is_hybrid_where_the_client_offers_it_and_others_are_served()
 #[test]
 fn the_pre_shared_key_extends_and_releases_and_nothing_else_does() {
     let (world, node, customer) = setting();
-    let ours = services_key(&world);
-    let with_ticket = |ticket| Claims {
-        ticket: Ticket([ticket; TICKET_LEN]),
-        ..claims(FAR)
-    };
-    let first = node.enrol(&customer, &sign(&ours, &with_ticket(1)), None);
-    let second = sign(&ours, &with_ticket(2));
+    let ours = world.accounts.services_key();
+    let first = node.enrol(&customer, &sign(&ours, &claims(1, FAR)), None);
+    let second = sign(&ours, &claims(2, FAR));
     let taken = node.enrol(&customer, &second, None);
     assert_eq!((taken.status, taken.problem().as_str()), (409, "key-taken"));
     let granted = first.json();

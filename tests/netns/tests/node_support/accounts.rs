@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mayfly_netns::{Namespace, Process};
+use rcgen::{KeyPair, PKCS_ED25519};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -112,6 +113,12 @@ impl Accounts {
     pub fn ask_token(&self, user: &str, anyway: bool) -> Answer {
         let body = json!({ "anyway": anyway }).to_string();
         self.ask("POST /v1/tokens", user, body.as_bytes())
+    }
+
+    /// What tokens are signed with.
+    pub fn services_key(&self) -> KeyPair {
+        let pem = std::fs::read_to_string(self.data().join("token.key")).unwrap();
+        KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &PKCS_ED25519).unwrap()
     }
 
     pub fn devices(&self, user: &str) -> u64 {

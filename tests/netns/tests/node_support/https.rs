@@ -108,6 +108,7 @@ fn connect(
     let name = ServerName::try_from(server.name.clone()).expect("a name");
     let stream = TcpStream::connect_timeout(&server.address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_nodelay(true)?;
     let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
     Ok(StreamOwned::new(connection, stream))
 }

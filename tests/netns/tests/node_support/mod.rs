@@ -16,6 +16,7 @@ pub mod customer;
 pub mod https;
 pub mod internet;
 pub mod node;
+pub mod token;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
