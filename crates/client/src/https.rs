@@ -145,6 +145,7 @@ async fn connect(server: &Server, ca: &Ca) -> Result<TlsStream<TcpStream>, Error
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(not_connected)?;
+    tcp.set_nodelay(true).map_err(not_connected)?;
     let tls = TlsConnector::from(ca.0.clone()).connect(server.name.clone(), tcp);
     timeout(PATIENCE, tls)
         .await

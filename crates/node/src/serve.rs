@@ -60,6 +60,8 @@ pub async fn enrolment(
         let control = control.clone();
         spawn_local(async move {
             let _slot = slot;
+            // The answer does not wait until the client acknowledges what TLS sent before.
+            let _ = stream.set_nodelay(true);
             let local = stream.local_addr().map(|local| local.ip()).ok();
             let handshake = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
             if let Ok(Ok(stream)) = handshake {
