@@ -8,7 +8,7 @@ mod index;
 mod pool;
 mod pools;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
@@ -32,6 +32,16 @@ use pools::{Class, Lease, Pools};
 pub struct EnrolmentId(u64);
 
 impl EnrolmentId {
+    /// As the tunnel has it.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The enrolment that the tunnel has as this.
+    pub fn of(number: u64) -> Self {
+        Self(number)
+    }
+
     /// Which of so many parts it falls to: one after the other, by turns.
     pub fn share(self, parts: usize) -> usize {
         (self.0 % parts.max(1) as u64) as usize
@@ -72,7 +82,8 @@ pub struct Granted {
 /// All of what is known of an enrolled peer.
 struct Enrolment {
     peer: Peer,
-    lease: Lease,
+    /// Which pools its addresses go back to.
+    class: Class,
     ticket: Ticket,
     expires: u64,
 }
@@ -84,7 +95,8 @@ pub struct Registry {
     enrolments: HashMap<EnrolmentId, Box<Enrolment>>,
     by_key: Index,
     by_ticket: Index,
-    by_end: BTreeSet<(u64, EnrolmentId)>,
+    /// No token ends before.
+    next_end: u64,
     barred: Barred,
     next: u64,
     /// The node's own key, which is no peer's.
@@ -102,7 +114,7 @@ impl Registry {
             enrolments: HashMap::new(),
             by_key: Index::new(random.next_u64(), random.next_u64()),
             by_ticket: Index::new(random.next_u64(), random.next_u64()),
-            by_end: BTreeSet::new(),
+            next_end: u64::MAX,
             barred: Barred::new(random.next_u64(), random.next_u64()),
             next: 0,
             node,
@@ -173,9 +185,22 @@ impl Registry {
 
     /// Ends the enrolments whose token has ended at `now`, in seconds since 1970, but those
     /// that `stays` holds on to.
+    ///
+    /// Tokens end at whole hours: to look through all enrolments then costs less than to keep them
+    /// in the order of their ends.
     pub fn expire(&mut self, now: u64, stays: impl Fn(EnrolmentId) -> bool) -> Vec<Change> {
-        let ended = self.by_end.iter().take_while(|(end, _)| *end <= now);
-        let ended: Vec<_> = ended.map(|(_, id)| *id).filter(|id| !stays(*id)).collect();
+        if now < self.next_end {
+            return Vec::new();
+        }
+        let mut ended = Vec::new();
+        self.next_end = u64::MAX;
+        for (&id, enrolment) in &self.enrolments {
+            if enrolment.expires <= now && !stays(id) {
+                ended.push(id);
+            } else {
+                self.next_end = self.next_end.min(enrolment.expires);
+            }
+        }
         ended.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
@@ -222,19 +247,20 @@ impl Registry {
             .into_iter()
             .collect();
         let enrolment = self.enrolments.get_mut(&id).ok_or(Refusal::NotThePeer)?;
-        if enrolment.ticket != claims.ticket {
-            self.by_ticket.remove(&enrolment.ticket.0, id);
-            self.by_ticket.insert(&claims.ticket.0, id);
-            self.by_end.remove(&(enrolment.expires, id));
-            self.by_end.insert((claims.exp, id));
+        let former = enrolment.ticket;
+        if former != claims.ticket {
             enrolment.ticket = claims.ticket;
             enrolment.expires = claims.exp;
-            changes.push(Change::Renew(id, claims.ticket));
         }
         let granted = Granted {
             peer: enrolment.peer.clone(),
             expires: enrolment.expires,
         };
+        if former != claims.ticket {
+            self.by_ticket.remove(&former.0, id);
+            self.enter_ticket(claims, id);
+            changes.push(Change::Renew(id, claims.ticket));
+        }
         Ok((granted, changes))
     }
 
@@ -262,21 +288,20 @@ impl Registry {
             ipv4: lease.ipv4,
             ipv6: lease.ipv6,
         };
-        let id = self.insert(peer.clone(), lease, claims);
+        let id = self.insert(peer.clone(), class, claims);
         changes.push(Change::Add(id, peer.clone()));
         let expires = claims.exp;
         Ok((Granted { peer, expires }, changes))
     }
 
-    fn insert(&mut self, peer: Peer, lease: Lease, claims: &Claims) -> EnrolmentId {
+    fn insert(&mut self, peer: Peer, class: Class, claims: &Claims) -> EnrolmentId {
         let id = EnrolmentId(self.next);
         self.next += 1;
-        self.by_key.insert(&peer.public_key.0, id);
-        self.by_ticket.insert(&claims.ticket.0, id);
-        self.by_end.insert((claims.exp, id));
+        self.enter_key(peer.public_key, id);
+        self.enter_ticket(claims, id);
         let enrolment = Enrolment {
             peer,
-            lease,
+            class,
             ticket: claims.ticket,
             expires: claims.exp,
         };
@@ -288,9 +313,26 @@ impl Registry {
         let enrolment = self.enrolments.remove(&id)?;
         self.by_key.remove(&enrolment.peer.public_key.0, id);
         self.by_ticket.remove(&enrolment.ticket.0, id);
-        self.by_end.remove(&(enrolment.expires, id));
-        self.pools.put_back(enrolment.lease, &mut self.random);
+        let lease = Lease {
+            class: enrolment.class,
+            ipv4: enrolment.peer.ipv4,
+            ipv6: enrolment.peer.ipv6,
+        };
+        self.pools.put_back(lease, &mut self.random);
         Some(Change::Remove(id))
+    }
+
+    fn enter_key(&mut self, key: PublicKey, id: EnrolmentId) {
+        let all = &self.enrolments;
+        let of = |id| Some(&all.get(&id)?.peer.public_key.0[..]);
+        self.by_key.insert(&key.0, id, of);
+    }
+
+    fn enter_ticket(&mut self, claims: &Claims, id: EnrolmentId) {
+        let all = &self.enrolments;
+        let of = |id| Some(&all.get(&id)?.ticket.0[..]);
+        self.by_ticket.insert(&claims.ticket.0, id, of);
+        self.next_end = self.next_end.min(claims.exp);
     }
 
     fn of_key(&self, key: PublicKey) -> Option<EnrolmentId> {
@@ -304,7 +346,7 @@ impl Registry {
     }
 
     fn class_of(&self, id: EnrolmentId) -> Option<Class> {
-        Some(self.enrolments.get(&id)?.lease.class)
+        Some(self.enrolments.get(&id)?.class)
     }
 }
 

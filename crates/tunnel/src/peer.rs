@@ -1,22 +1,32 @@
 //! Enrolled peers, one by one.
 
 use std::fmt;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::session::{Role, Session};
 
-/// Names an enrolled peer; never used for another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Names an enrolled peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerId {
     pub(crate) shard: u8,
     pub(crate) slot: u32,
-    pub(crate) serial: u64,
+    pub(crate) number: u64,
+}
+
+impl PeerId {
+    /// The peer's number, as it was [enrolled](Enrolment::number).
+    pub fn number(self) -> u64 {
+        self.number
+    }
 }
 
 /// What the node knows of a peer while it is enrolled.
 pub struct Enrolment {
+    /// A number that no other peer has, had or will have.
+    pub number: u64,
     /// The peer's static public key.
     pub public_key: [u8; 32],
     /// The key that the node made for this peer.
@@ -43,7 +53,7 @@ impl std::error::Error for AddressTaken {}
 /// [`Responder`](crate::Responder)'s. All but the session is plain bytes, zeroed when it is
 /// dropped; a session lies on the heap, which the process's allocator zeroes.
 pub(crate) struct Peer {
-    pub serial: u64,
+    pub number: u64,
     ipv4: [u8; 4],
     ipv6: Option<[u8; 16]>,
     pub session: Option<Box<Session>>,
@@ -52,6 +62,8 @@ pub(crate) struct Peer {
 /// What a peer can be found by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
+    /// What it was enrolled as.
+    Number(u64),
     /// An inner address of its own.
     Ipv4([u8; 4]),
     /// An inner address of its own.
@@ -63,15 +75,16 @@ pub(crate) enum Name {
 /// Which of a peer's [`Name`]s.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Number,
     Ipv4,
     Ipv6,
     Index(Role),
 }
 
 impl Peer {
-    pub fn new(serial: u64, enrolment: &Enrolment) -> Self {
+    pub fn new(enrolment: &Enrolment) -> Self {
         Self {
-            serial,
+            number: enrolment.number,
             ipv4: enrolment.ipv4.octets(),
             ipv6: enrolment.ipv6.map(|address| address.octets()),
             session: None,
@@ -80,10 +93,17 @@ impl Peer {
 
     pub fn name(&self, kind: Kind) -> Option<Name> {
         match kind {
+            Kind::Number => Some(Name::Number(self.number)),
             Kind::Ipv4 => Some(Name::Ipv4(self.ipv4)),
             Kind::Ipv6 => self.ipv6.map(Name::Ipv6),
             Kind::Index(role) => self.session.as_ref()?.index(role).map(Name::Index),
         }
+    }
+
+    /// The inner addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.ipv6.map(IpAddr::from);
+        iter::once(IpAddr::from(self.ipv4)).chain(ipv6)
     }
 
     pub fn has_ipv6(&self) -> bool {

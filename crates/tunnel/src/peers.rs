@@ -17,17 +17,30 @@ pub(crate) struct Peers {
     free: Vec<u32>,
     directory: HashTable<Entry>,
     hasher: SipHasher13,
-    next_serial: u64,
     shard: Shard,
     /// Of all shards.
     owners: Owners,
 }
 
-/// The peer in a slot can be found by its name of a kind.
+/// The peer in a slot can be found by its name of a kind. Small, as every idle peer has three; a
+/// slot has as many bits as boringtun leaves of a receiver index.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
-    slot: u32,
+    slot: [u8; 3],
     kind: Kind,
+}
+
+impl Entry {
+    fn new(slot: u32, kind: Kind) -> Self {
+        let [low, middle, high, _] = slot.to_le_bytes();
+        let slot = [low, middle, high];
+        Self { slot, kind }
+    }
+
+    fn slot(self) -> u32 {
+        let [low, middle, high] = self.slot;
+        u32::from_le_bytes([low, middle, high, 0])
+    }
 }
 
 impl Peers {
@@ -39,7 +52,6 @@ impl Peers {
             free: Vec::new(),
             directory: HashTable::new(),
             hasher: SipHasher13::new_with_key(&hash_key),
-            next_serial: 0,
             shard,
             owners,
         }
@@ -48,9 +60,6 @@ impl Peers {
     /// Enrols a peer, if nobody has one of its addresses.
     pub fn add(&mut self, enrolment: &Enrolment) -> Result<PeerId, AddressTaken> {
         self.check_free(enrolment)?;
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        let peer = Some(Peer::new(serial, enrolment));
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -58,21 +67,23 @@ impl Peers {
                 (self.slots.len() - 1) as u32
             }
         };
-        self.slots[slot as usize] = peer;
+        self.slots[slot as usize] = Some(Peer::new(enrolment));
+        self.enter(Entry::new(slot, Kind::Number));
         for kind in [Kind::Ipv4, Kind::Ipv6] {
-            self.enter(Entry { slot, kind });
-            if let Some(hash) = self.shared_hash(Entry { slot, kind }) {
+            self.enter(Entry::new(slot, kind));
+            if let Some(hash) = self.shared_hash(Entry::new(slot, kind)) {
                 self.owners.enter(hash, self.shard.number);
             }
         }
-        Ok(self.named(slot, serial))
+        Ok(self.named(slot, enrolment.number))
     }
 
     /// Forgets the peer in a slot; its session must be gone.
     pub fn remove(&mut self, slot: u32) {
+        self.strike(Entry::new(slot, Kind::Number));
         for kind in [Kind::Ipv4, Kind::Ipv6] {
-            self.strike(Entry { slot, kind });
-            if let Some(hash) = self.shared_hash(Entry { slot, kind }) {
+            self.strike(Entry::new(slot, kind));
+            if let Some(hash) = self.shared_hash(Entry::new(slot, kind)) {
                 self.owners.strike(hash, self.shard.number);
             }
         }
@@ -89,7 +100,7 @@ impl Peers {
         slot: u32,
         change: impl FnOnce(&mut Option<Box<Session>>) -> R,
     ) -> Option<R> {
-        let entries = Role::ALL.map(Kind::Index).map(|kind| Entry { slot, kind });
+        let entries = Role::ALL.map(|role| Entry::new(slot, Kind::Index(role)));
         entries.iter().for_each(|&entry| self.strike(entry));
         let changed = self.peer_mut(slot).map(|peer| change(&mut peer.session));
         entries.iter().for_each(|&entry| self.enter(entry));
@@ -99,12 +110,12 @@ impl Peers {
     /// The slot of the peer that has a name.
     pub fn find(&self, name: Name) -> Option<u32> {
         let is_it = |entry: &Entry| {
-            self.peer(entry.slot)
+            self.peer(entry.slot())
                 .is_some_and(|peer| peer.name(entry.kind) == Some(name))
         };
         self.directory
             .find(self.hash(&name), is_it)
-            .map(|entry| entry.slot)
+            .map(|entry| entry.slot())
     }
 
     /// The shard that knows an address which this one does not.
@@ -116,14 +127,14 @@ impl Peers {
     /// The slot of a peer, if it is still enrolled.
     pub fn slot(&self, id: PeerId) -> Option<u32> {
         self.peer(id.slot)
-            .filter(|peer| peer.serial == id.serial)
+            .filter(|peer| peer.number == id.number)
             .map(|_| id.slot)
     }
 
     /// The name of the peer in a slot.
     pub fn id(&self, slot: u32) -> Option<PeerId> {
-        let serial = self.peer(slot)?.serial;
-        Some(self.named(slot, serial))
+        let number = self.peer(slot)?.number;
+        Some(self.named(slot, number))
     }
 
     pub fn peer(&self, slot: u32) -> Option<&Peer> {
@@ -138,12 +149,12 @@ impl Peers {
         self.peer_mut(slot)?.session.as_deref_mut()
     }
 
-    fn named(&self, slot: u32, serial: u64) -> PeerId {
+    fn named(&self, slot: u32, number: u64) -> PeerId {
         let shard = self.shard.number;
         PeerId {
             shard,
             slot,
-            serial,
+            number,
         }
     }
 
@@ -197,12 +208,13 @@ impl Peers {
 }
 
 fn hash_entry(hasher: &SipHasher13, slots: &[Option<Peer>], entry: Entry) -> Option<u64> {
-    let peer = slots.get(entry.slot as usize)?.as_ref()?;
+    let peer = slots.get(entry.slot() as usize)?.as_ref()?;
     Some(hash_name(hasher, &peer.name(entry.kind)?))
 }
 
 fn hash_name(hasher: &SipHasher13, name: &Name) -> u64 {
     match name {
+        Name::Number(number) => hasher.hash(&number.to_le_bytes()),
         Name::Ipv4(address) => hasher.hash(address),
         Name::Ipv6(address) => hasher.hash(address),
         Name::Index(index) => hasher.hash(&index.to_le_bytes()),
@@ -229,6 +241,7 @@ mod tests {
         let mut public_key = [0; 32];
         public_key[..4].copy_from_slice(&number.to_le_bytes());
         Enrolment {
+            number: number.into(),
             public_key,
             preshared_key: Zeroizing::new([7; 32]),
             ipv4: Ipv4Addr::from(0x0a40_0000 + number),
@@ -258,9 +271,10 @@ mod tests {
         let gone = enrolment(50);
         peers.remove(peers.slot(ids[50]).unwrap());
         assert_eq!(peers.slot(ids[50]), None);
+        assert_eq!(peers.find(Name::Number(gone.number)), None);
         assert_eq!(peers.find(Name::Ipv4(gone.ipv4.octets())), None);
         assert_eq!(peers.find(Name::Ipv6(gone.ipv6.unwrap().octets())), None);
-        assert_eq!(peers.directory.len(), 99 * 2);
+        assert_eq!(peers.directory.len(), 99 * 3);
         for number in (0..100).filter(|&number| number != 50) {
             let slot = peers.find(Name::Ipv4(enrolment(number).ipv4.octets()));
             assert_eq!(slot, peers.slot(ids[number as usize]));

@@ -83,15 +83,22 @@ pub struct Responder {
     hasher: SipHasher13,
 }
 
-/// What the handshake side knows of an enrolled peer; plain bytes, zeroed when dropped.
+/// What the handshake side knows of an enrolled peer; plain bytes, zeroed when dropped, and on the
+/// heap, which the process's allocator zeroes, what only a live peer has.
 struct Known {
-    peer: PeerId,
+    number: u64,
     public_key: [u8; 32],
     preshared_key: [u8; 32],
     /// What the node's static key shares with the peer's.
     shared: [u8; 32],
-    /// While it is live: time stamp and index of its last handshake.
-    latest: Option<(TimeStamp, u32)>,
+    /// While it is live.
+    latest: Option<Box<Latest>>,
+}
+
+/// A peer's last handshake.
+struct Latest {
+    timestamp: TimeStamp,
+    index: u32,
 }
 
 impl Responder {
@@ -181,11 +188,17 @@ impl Responder {
         let slot = self.find(&half.static_key).ok_or(Refusal::UnknownPeer)?;
         let known = slot_mut(&mut self.peers, slot).ok_or(Refusal::UnknownPeer)?;
         let timestamp = half.timestamp(&known.shared).ok_or(Refusal::Handshake)?;
-        if known.latest.is_some_and(|(latest, _)| timestamp <= latest) {
+        let latest = known.latest.as_ref();
+        if latest.is_some_and(|latest| timestamp <= latest.timestamp) {
             return Err(Refusal::Handshake);
         }
+        let peer = PeerId {
+            shard: (slot % u32::from(self.shards)) as u8,
+            slot: slot / u32::from(self.shards),
+            number: known.number,
+        };
         let shard = Shard {
-            number: known.peer.shard,
+            number: peer.shard,
             count: self.shards,
         };
         // A new one for each handshake: but for the shard, nothing on the wire joins two of a peer.
@@ -197,9 +210,9 @@ impl Responder {
         };
         let (keys, response) = Keys::answer(parties, index, self.gate.for_tunn(), bytes, now)
             .ok_or(Refusal::Handshake)?;
-        known.latest = Some((timestamp, index));
+        known.latest = Some(Box::new(Latest { timestamp, index }));
         Ok(Answer {
-            peer: known.peer,
+            peer,
             keys,
             initiation,
             response,
@@ -228,7 +241,7 @@ impl Responder {
             self.peers.resize_with(slot + 1, || None);
         }
         self.peers[slot] = Some(Known {
-            peer,
+            number: peer.number,
             public_key,
             preshared_key,
             shared: shared.to_bytes(),
@@ -248,7 +261,8 @@ impl Responder {
 
     fn remove(&mut self, peer: PeerId) {
         let place = self.place(peer);
-        let Some(known) = slot_ref(&self.peers, place).filter(|known| known.peer == peer) else {
+        let known = slot_ref(&self.peers, place).filter(|known| known.number == peer.number);
+        let Some(known) = known else {
             return;
         };
         let hash = self.hasher.hash(&known.public_key);
@@ -261,8 +275,8 @@ impl Responder {
     fn forget(&mut self, over: &Over) {
         let place = self.place(over.peer);
         let known = slot_mut(&mut self.peers, place);
-        if let Some(known) = known.filter(|known| known.peer == over.peer) {
-            known.latest = known.latest.filter(|&(_, index)| index != over.index);
+        if let Some(known) = known.filter(|known| known.number == over.peer.number) {
+            known.latest.take_if(|latest| latest.index == over.index);
         }
     }
 
@@ -294,9 +308,5 @@ impl Drop for Known {
         self.public_key.zeroize();
         self.preshared_key.zeroize();
         self.shared.zeroize();
-        if let Some((timestamp, index)) = &mut self.latest {
-            timestamp.zeroize();
-            index.zeroize();
-        }
     }
 }

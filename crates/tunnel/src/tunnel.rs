@@ -12,7 +12,7 @@ use crate::config::Inside;
 use crate::inner;
 use crate::message::{self, Message};
 use crate::offload::{self, Header};
-use crate::peer::Name;
+use crate::peer::{Name, Peer};
 use crate::peers::Peers;
 use crate::responder::{Order, Over, Responder};
 use crate::session::Session;
@@ -116,6 +116,19 @@ impl Tunnel {
             preshared_key: enrolment.preshared_key,
         });
         Ok(peer)
+    }
+
+    /// The peer that was [enrolled](Enrolment::number) as this, unless it is gone.
+    pub fn peer(&self, number: u64) -> Option<PeerId> {
+        let slot = self.peers.find(Name::Number(number))?;
+        self.peers.id(slot)
+    }
+
+    /// The inner addresses of a peer; none of one that is gone.
+    pub fn addresses(&self, peer: PeerId) -> impl Iterator<Item = IpAddr> {
+        let slot = self.peers.slot(peer);
+        let peer = slot.and_then(|slot| self.peers.peer(slot));
+        peer.into_iter().flat_map(Peer::addresses)
     }
 
     /// Ends the peer's session, if it has one; the peer stays enrolled and may come back.

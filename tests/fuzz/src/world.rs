@@ -109,6 +109,7 @@ fn far_node() -> Node {
         responder,
         out: Outbox::new(),
         now: Instant::now(),
+        enrolled: 0,
     };
     let peer = Enrolment {
         ipv4: FAR_IPV4,

@@ -129,6 +129,7 @@ impl Sim {
         let peer = self
             .tunnel
             .add_peer(Enrolment {
+                number: number.into(),
                 public_key: PublicKey::from(&Client::private_key(number)).to_bytes(),
                 preshared_key: Zeroizing::new(Client::preshared_key(number)),
                 ipv4: Client::address(number),

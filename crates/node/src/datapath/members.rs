@@ -1,15 +1,14 @@
 //! The peers of a packet thread, as the rest of the node knows them.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
 
-use mayfly_tunnel::{Enrolment, Event, PeerId, Tunnel};
+use mayfly_tunnel::{Enrolment, Event, Tunnel};
 
 use super::messages::{Command, Notice};
 use crate::enrolment::{EnrolmentId, Peer};
@@ -19,30 +18,19 @@ use crate::janitor::Janitor;
 const JANITOR_BUSY: Duration = Duration::from_millis(50);
 
 /// They come and go by commands; what the tunnel says of them goes to the control thread, and what
-/// the kernel must forget of them to the janitor.
+/// the kernel must forget of them to the janitor. The tunnel knows each by the number of its
+/// enrolment.
 pub struct Members {
-    peers: HashMap<EnrolmentId, PeerId>,
-    /// Boxed: what is taken out of a table stays in its place there, and here that is a pointer.
-    enrolments: HashMap<PeerId, Box<Enrolled>>,
     notices: UnboundedSender<Option<Notice>>,
     janitor: Arc<Mutex<Janitor>>,
     /// Whether the janitor may not have been told all.
     is_behind: bool,
 }
 
-/// What the rest of the node knows a peer by.
-struct Enrolled {
-    id: EnrolmentId,
-    ipv4: Ipv4Addr,
-    ipv6: Option<Ipv6Addr>,
-}
-
 impl Members {
-    /// None yet. All threads share the janitor, and its lock, which no packet needs.
+    /// All threads share the janitor, and its lock, which no packet needs.
     pub fn new(notices: UnboundedSender<Option<Notice>>, janitor: Arc<Mutex<Janitor>>) -> Self {
         Self {
-            peers: HashMap::new(),
-            enrolments: HashMap::new(),
             notices,
             janitor,
             is_behind: false,
@@ -58,18 +46,16 @@ impl Members {
     pub fn obey(&mut self, commands: Vec<Command>, tunnel: &mut Tunnel) {
         for command in commands {
             match command {
-                Command::Add(id, peer) => self.add(id, &peer, tunnel),
+                Command::Add(id, peer) => add(id, &peer, tunnel),
                 Command::Remove(id) => {
-                    if let Some(peer) = self.peers.remove(&id) {
+                    if let Some(peer) = tunnel.peer(id.number()) {
+                        self.forget_connections(tunnel.addresses(peer));
                         tunnel.remove_peer(peer);
-                        if let Some(enrolled) = self.enrolments.remove(&peer) {
-                            self.forget_connections(enrolled.ipv4, enrolled.ipv6);
-                        }
                     }
                 }
                 Command::End(id) => {
-                    if let Some(peer) = self.peers.get(&id) {
-                        tunnel.end_session(*peer);
+                    if let Some(peer) = tunnel.peer(id.number()) {
+                        tunnel.end_session(peer);
                     }
                 }
             }
@@ -83,16 +69,13 @@ impl Members {
                 Event::SessionUp(peer) => (Notice::SessionUp, peer),
                 Event::SessionDown(peer) => (Notice::SessionDown, peer),
             };
-            // A peer that was removed is known to be down.
-            let Some(enrolled) = self.enrolments.get(&peer) else {
-                continue;
-            };
-            let Enrolled { id, ipv4, ipv6 } = **enrolled;
             if matches!(event, Event::SessionDown(_)) {
-                self.forget_connections(ipv4, ipv6);
+                self.forget_connections(tunnel.addresses(peer));
             }
             // Nobody listens once the process is about to end.
-            let _ = self.notices.send(Some(notice(id)));
+            let _ = self
+                .notices
+                .send(Some(notice(EnrolmentId::of(peer.number()))));
         }
     }
 
@@ -116,33 +99,25 @@ impl Members {
         self.is_behind.then(|| Instant::now() + JANITOR_BUSY)
     }
 
-    fn add(&mut self, id: EnrolmentId, peer: &Peer, tunnel: &mut Tunnel) {
-        let added = tunnel.add_peer(Enrolment {
-            public_key: peer.public_key.0,
-            preshared_key: Zeroizing::new(peer.preshared_key.0),
-            ipv4: peer.ipv4,
-            ipv6: peer.ipv6,
-        });
-        // The registry lets nobody through whom tunnel or responder would refuse.
-        debug_assert!(added.is_ok());
-        if let Ok(added) = added {
-            self.peers.insert(id, added);
-            let (ipv4, ipv6) = (peer.ipv4, peer.ipv6);
-            let enrolled = Enrolled { id, ipv4, ipv6 };
-            self.enrolments.insert(added, Box::new(enrolled));
-        }
-    }
-
-    /// Nothing more of a peer with these addresses goes into the TUN device by now.
-    fn forget_connections(&mut self, ipv4: Ipv4Addr, ipv6: Option<Ipv6Addr>) {
+    /// These are inner addresses of a peer of which nothing more goes into the TUN device.
+    fn forget_connections(&mut self, addresses: impl Iterator<Item = IpAddr>) {
         let mut janitor = self.janitor();
-        janitor.forget(ipv4.into());
-        if let Some(ipv6) = ipv6 {
-            janitor.forget(ipv6.into());
-        }
+        addresses.for_each(|address| janitor.forget(address));
         drop(janitor);
         self.is_behind = true;
     }
+}
+
+fn add(id: EnrolmentId, peer: &Peer, tunnel: &mut Tunnel) {
+    let added = tunnel.add_peer(Enrolment {
+        number: id.number(),
+        public_key: peer.public_key.0,
+        preshared_key: Zeroizing::new(peer.preshared_key.0),
+        ipv4: peer.ipv4,
+        ipv6: peer.ipv6,
+    });
+    // The registry lets nobody through whom tunnel or responder would refuse.
+    debug_assert!(added.is_ok());
 }
 
 impl Drop for Members {

@@ -8,10 +8,10 @@ use siphasher::sip::SipHasher13;
 
 use super::EnrolmentId;
 
-/// Numbers of enrolments, by salted hashes of something secret.
+/// Numbers of enrolments, in the order of salted hashes of something secret.
 pub struct Index {
     salt: (u64, u64),
-    table: HashTable<(u64, EnrolmentId)>,
+    table: HashTable<EnrolmentId>,
 }
 
 impl Index {
@@ -25,24 +25,28 @@ impl Index {
 
     /// The enrolment that has these bytes, of which `has` tells.
     pub fn find(&self, bytes: &[u8], has: impl Fn(EnrolmentId) -> bool) -> Option<EnrolmentId> {
-        let hash = self.hash(bytes);
-        let found = self
-            .table
-            .find(hash, |&(other, id)| other == hash && has(id))?;
-        Some(found.1)
+        self.table
+            .find(hash(self.salt, bytes), |&id| has(id))
+            .copied()
     }
 
-    /// Adds an enrolment that is not in it under these bytes.
-    pub fn insert(&mut self, bytes: &[u8], id: EnrolmentId) {
-        let hash = self.hash(bytes);
-        self.table
-            .insert_unique(hash, (hash, id), |&(hash, _)| hash);
+    /// Adds an enrolment that is not in it under these bytes. `of` tells the bytes of all others.
+    pub fn insert<'a>(
+        &mut self,
+        bytes: &[u8],
+        id: EnrolmentId,
+        of: impl Fn(EnrolmentId) -> Option<&'a [u8]>,
+    ) {
+        let salt = self.salt;
+        self.table.insert_unique(hash(salt, bytes), id, |&other| {
+            of(other).map_or(0, |bytes| hash(salt, bytes))
+        });
     }
 
     /// Takes an enrolment out.
     pub fn remove(&mut self, bytes: &[u8], id: EnrolmentId) {
-        let hash = self.hash(bytes);
-        if let Ok(found) = self.table.find_entry(hash, |&(_, other)| other == id) {
+        let hash = hash(self.salt, bytes);
+        if let Ok(found) = self.table.find_entry(hash, |&other| other == id) {
             found.remove();
         }
     }
@@ -51,10 +55,10 @@ impl Index {
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
+}
 
-    fn hash(&self, bytes: &[u8]) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.salt.0, self.salt.1);
-        hasher.write(bytes);
-        hasher.finish()
-    }
+fn hash(salt: (u64, u64), bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(salt.0, salt.1);
+    hasher.write(bytes);
+    hasher.finish()
 }

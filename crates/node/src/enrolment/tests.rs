@@ -181,7 +181,7 @@ fn an_enrolment_ends_with_its_token_and_leaves_nothing() {
     assert!(registry.expire(3600, |_| true).is_empty());
     assert_eq!(letters(&registry.expire(3600, |_| false)), "M");
     assert!(registry.enrolments.is_empty() && registry.by_key.is_empty());
-    assert!(registry.by_ticket.is_empty() && registry.by_end.is_empty());
+    assert!(registry.by_ticket.is_empty() && registry.next_end == u64::MAX);
 }
 
 #[test]
@@ -201,4 +201,28 @@ fn a_finally_denied_key_is_refused_for_ten_minutes() {
             .enrol(&token(2, 3600), key(10), None, at(600))
             .is_ok()
     );
+}
+
+#[test]
+fn everybody_is_found_by_key_and_ticket_however_many_there_are() {
+    let mut registry = registry("10.64.0.0/16");
+    let now = Instant::now();
+    let claims = |number: u32| {
+        let mut claims = token(0, 3600);
+        claims.ticket.0[..4].copy_from_slice(&number.to_le_bytes());
+        claims
+    };
+    let key = |number: u32| {
+        let mut key = key(9);
+        key.0[..4].copy_from_slice(&number.to_le_bytes());
+        key
+    };
+    for number in 0..1000 {
+        let enrolled = registry.enrol(&claims(number), key(number), None, now);
+        assert_eq!(letters(&enrolled.unwrap().1), "A");
+    }
+    for number in 0..1000 {
+        let again = registry.enrol(&claims(number), key(number), None, now);
+        assert_eq!(letters(&again.unwrap().1), "");
+    }
 }

@@ -27,6 +27,8 @@ pub struct Node {
     pub responder: Responder,
     pub out: Outbox,
     pub now: Instant,
+    /// So many were enrolled.
+    pub enrolled: u64,
 }
 
 impl Node {
@@ -48,6 +50,7 @@ impl Node {
             responder,
             out: Outbox::new(),
             now: Instant::now(),
+            enrolled: 0,
         }
     }
 
@@ -57,7 +60,9 @@ impl Node {
     }
 
     /// Enrols anybody.
-    pub fn add(&mut self, enrolment: Enrolment) -> Result<PeerId, Refusal> {
+    pub fn add(&mut self, mut enrolment: Enrolment) -> Result<PeerId, Refusal> {
+        self.enrolled += 1;
+        enrolment.number = self.enrolled;
         let peer = self.tunnel.add_peer(enrolment).unwrap();
         self.carry_out_orders().map(|()| peer)
     }
@@ -167,6 +172,7 @@ pub fn path(number: u8) -> Path {
 
 pub fn enrolment(number: u8, with_ipv6: bool) -> Enrolment {
     Enrolment {
+        number: number.into(),
         public_key: PublicKey::from(&private_key(number)).to_bytes(),
         preshared_key: Zeroizing::new(preshared_key(number)),
         ipv4: ipv4(number),
