@@ -18,8 +18,10 @@ pub mod cpu;
 mod enrol;
 mod floor;
 mod handshakes;
+mod initiator;
 mod kinds;
 mod lab;
+mod live;
 mod load;
 mod mayfly;
 mod memory;
@@ -143,6 +145,7 @@ enum Part<'a> {
     Loads(Setup, &'a [Test]),
     Handshakes,
     Memory(&'a [usize]),
+    Live,
 }
 
 /// Memory is no matter of chance: it is read in the first turn only.
@@ -157,6 +160,9 @@ fn parts(plan: &Plan, first: bool) -> Vec<Part<'_>> {
     if first && !plan.memory.is_empty() {
         parts.push(Part::Memory(&plan.memory));
     }
+    if first && plan.live {
+        parts.push(Part::Live);
+    }
     parts
 }
 
@@ -166,6 +172,7 @@ impl fmt::Display for Part<'_> {
             Self::Loads(setup, _) => setup.fmt(f),
             Self::Handshakes => f.write_str("handshakes"),
             Self::Memory(_) => f.write_str("memory"),
+            Self::Live => f.write_str("live peers"),
         }
     }
 }
@@ -183,6 +190,7 @@ fn measure(
         Part::Loads(setup, tests) => loads(client, tag, *setup, tests, kind, time, report),
         Part::Handshakes => handshakes::measure(tag, kind, time, report),
         Part::Memory(peers) => memory::measure(tag, kind, peers, report),
+        Part::Live => live::measure(tag, kind, report),
     }
 }
 

@@ -141,11 +141,13 @@ impl Node {
     fn post(&self, body: &str) -> Result<Value> {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
         let session = ClientConnection::new(self.config.clone(), self.name.clone())?;
         let mut stream = StreamOwned::new(session, stream);
         let length = body.len();
         let head = "POST /v1/peers HTTP/1.1\r\nhost: node\r\nconnection: close\r\n";
-        write!(stream, "{head}content-length: {length}\r\n\r\n{body}")?;
+        let request = format!("{head}content-length: {length}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8(answer)?;

@@ -34,7 +34,8 @@ pub struct Mayfly {
     settings: PathBuf,
     ca: PathBuf,
     mint: Mint,
-    _service: Job,
+    /// Until it is taken away.
+    service: Option<Job>,
 }
 
 impl Mayfly {
@@ -83,8 +84,13 @@ impl Mayfly {
             settings,
             ca,
             mint,
-            _service: service,
+            service: Some(service),
         })
+    }
+
+    /// Ends the account service.
+    pub fn lose_accounts(&mut self) {
+        self.service = None;
     }
 
     /// Starts the node, and returns when it takes clients.

@@ -19,7 +19,7 @@ use crate::signals;
 use crate::teardown::Tag;
 
 /// Until what was needed to learn of them is given back.
-const SETTLE: Duration = Duration::from_secs(2);
+pub const SETTLE: Duration = Duration::from_secs(2);
 
 /// Reads the memory of one server, with more and more peers.
 ///

@@ -78,6 +78,10 @@ const LOADS: [Load; 6] = [
 
 /// CPU of a server a handshake, and handshakes a second.
 pub const HANDSHAKES: [&str; 2] = ["handshake", "handshakes"];
+/// Memory, and CPU time, of a server with peers that are live and silent.
+pub const LIVE: [&str; 2] = ["rss-live-10000", "idle-live-10000"];
+/// So many.
+pub const LIVE_PEERS: usize = 10_000;
 /// How many peers there are when a server's memory is read.
 const PEERS: [usize; 4] = [0, 1_000, 10_000, 100_000];
 
@@ -161,6 +165,8 @@ pub struct Plan {
     pub handshakes: bool,
     /// How many peers there are when a server's memory is read; fewer first.
     pub memory: Vec<usize>,
+    /// What live peers cost.
+    pub live: bool,
 }
 
 impl Plan {
@@ -196,6 +202,7 @@ impl Plan {
                 .into_iter()
                 .filter(|peers| wanted(&memory_id(*peers)))
                 .collect(),
+            live: all.live && LIVE.into_iter().any(&wanted),
         }
     }
 
@@ -212,8 +219,9 @@ impl Plan {
             .flat_map(|(setup, tests)| tests.iter().map(|test| test.id(*setup)));
         let handshakes = HANDSHAKES.into_iter().filter(|_| self.handshakes);
         let memory = self.memory.iter().map(|peers| memory_id(*peers));
+        let live = LIVE.into_iter().filter(|_| self.live);
         loads
-            .chain(handshakes.map(str::to_owned))
+            .chain(handshakes.chain(live).map(str::to_owned))
             .chain(memory)
             .collect()
     }
@@ -225,6 +233,7 @@ impl Plan {
             loads: loads.into(),
             handshakes: true,
             memory: PEERS.into(),
+            live: true,
         }
     }
 }

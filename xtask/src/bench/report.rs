@@ -42,7 +42,7 @@ pub struct Report {
 /// One test.
 #[derive(Debug, Serialize)]
 pub struct Test {
-    /// `CPU-s/GB`, `CPU-us/packet` or `ms`.
+    /// `CPU-s/GB`, `CPU-us/packet`, `ms`, `MiB`, ...
     pub unit: &'static str,
     /// By name.
     pub servers: BTreeMap<String, Figures>,

@@ -115,6 +115,14 @@ impl Server {
         Ok((0..keys.len()).map(access).collect())
     }
 
+    /// Whoever it asks about its peers is gone. No account knows those of [`take`](Self::take): it
+    /// would ask again and again, and that is not what is measured.
+    pub fn leave_alone(&mut self) {
+        if let Way::Enrolment(mayfly) = &mut self.way {
+            mayfly.lose_accounts();
+        }
+    }
+
     /// CPU seconds so far.
     pub fn cpu(&self) -> f64 {
         cpu::of_process(self.job.id())

@@ -1,0 +1,104 @@
+//! What peers cost a server that have a session and nothing to say.
+
+use std::net::Ipv4Addr;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use boringtun::x25519::{PublicKey, StaticSecret};
+
+use super::client::Access;
+use super::enrol::random;
+use super::initiator::Initiator;
+use super::kinds::Kind;
+use super::lab::Lab;
+use super::load::Cost;
+use super::memory::SETTLE;
+use super::plan::{self, LIVE, LIVE_PEERS};
+use super::report::Report;
+use super::server::Server;
+use crate::progress::{say, step};
+use crate::signals;
+use crate::teardown::Tag;
+
+/// Handshakes at a time.
+const AT_ONCE: usize = 12;
+/// Tries that one has: a server may admit only so many a second.
+const TRIES: usize = 40;
+/// How long the server is left alone: less than until sessions end that nothing came over.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// Reads memory and CPU time of one server whose peers are all live and silent.
+///
+/// # Errors
+/// The server does not take them.
+pub fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()> {
+    let lab = Lab::make(tag, plan::ONE)?;
+    let addresses: Vec<_> = lab.many_clients()?.collect();
+    let secrets = (0..LIVE_PEERS)
+        .map(|_| Ok(StaticSecret::from(random::<32>()?)))
+        .collect::<Result<Vec<_>>>()?;
+    let keys = secrets.iter().map(PublicKey::from);
+    let keys: Vec<_> = keys.map(|key| STANDARD.encode(key)).collect();
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    let mut server = Server::bare(&lab, kind, plan::ONE)?;
+    let access = step(&format!("  tell it of {LIVE_PEERS} peers"), || {
+        server.take(&lab, 0, &keys)
+    })?;
+    server.leave_alone();
+    step("  handshakes", || {
+        lab.client
+            .inside(|| shake_hands(secrets, &access, &addresses))
+    })?;
+    thread::sleep(SETTLE);
+    let (memory, before) = (server.memory(), server.cpu());
+    thread::sleep(QUIET);
+    let share = (server.cpu() - before) / QUIET.as_secs_f64() * 100.0;
+    let [memory_id, share_id] = LIVE;
+    say(&format!(
+        "  {memory_id:<20} {memory:>8.1} MiB, {share:.2} % of a core"
+    ));
+    report.add(memory_id, "MiB", kind, &Cost::of(memory));
+    report.add(share_id, "% of a core", kind, &Cost::of(share));
+    Ok(())
+}
+
+/// Gives each a session, and goes away.
+fn shake_hands(
+    secrets: Vec<StaticSecret>,
+    access: &[Access],
+    addresses: &[Ipv4Addr],
+) -> Result<()> {
+    let part = secrets.len().div_ceil(AT_ONCE);
+    let peers: Vec<_> = secrets
+        .into_iter()
+        .zip(access)
+        .zip(addresses.iter().cycle())
+        .collect();
+    thread::scope(|scope| {
+        let threads: Vec<_> = peers
+            .chunks(part)
+            .map(|part| scope.spawn(move || part.iter().enumerate().try_for_each(one)))
+            .collect();
+        for thread in threads {
+            thread.join().map_err(|_| anyhow!("a panic"))??;
+        }
+        Ok(())
+    })
+}
+
+fn one(
+    (number, ((secret, access), address)): (usize, &((StaticSecret, &Access), &Ipv4Addr)),
+) -> Result<()> {
+    signals::check()?;
+    let mut initiator = Initiator::new(secret.clone(), access, **address, number as u32)?;
+    for _ in 0..TRIES {
+        if initiator.shake_hands()? {
+            return Ok(());
+        }
+    }
+    ensure!(false, "a handshake is never answered");
+    Ok(())
+}
