@@ -8,9 +8,9 @@
 use std::time::{Duration, Instant};
 
 const SPOKES: usize = 10;
-const STEP: Duration = Duration::from_millis(25);
-/// boringtun's timers see no time between ticks; this is as coarse as its own device layer.
-const TURN: Duration = Duration::from_millis(250);
+const STEP: Duration = Duration::from_millis(100);
+/// All that is due is due after many seconds: a keepalive after ten, the end after 180.
+const TURN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(crate) struct Wheel {

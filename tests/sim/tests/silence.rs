@@ -97,7 +97,7 @@ fn data_without_an_answer_is_acknowledged_by_one_keepalive_after_10_s() {
     // boringtun alone sees no data to acknowledge.
     for phase in 0..10 {
         let (mut sim, client) = Sim::connected();
-        sim.drive(phase * Duration::from_millis(25));
+        sim.drive(phase * SECOND / 10);
         sim.answer(client, b"last answer").unwrap();
         sim.drive(Duration::from_millis(30));
         sim.send(client, b"acknowledged by nobody");
@@ -108,7 +108,8 @@ fn data_without_an_answer_is_acknowledged_by_one_keepalive_after_10_s() {
         assert_eq!(answers.len(), 1);
         assert_eq!(answers[0].bytes.len(), packet::KEEPALIVE_LEN);
         let after = answers[0].at - sent;
-        assert!(after.abs_diff(10 * SECOND) < SECOND / 2, "{after:?}");
+        assert!(after > 99 * SECOND / 10, "{after:?}");
+        assert!(after < 11 * SECOND, "a tick later, {after:?}");
         assert!(
             sim.seen(Way::Up, packet::INITIATION).is_empty(),
             "the client had no doubt"

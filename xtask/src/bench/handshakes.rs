@@ -3,6 +3,7 @@
 //! Each initiator has a key and an address of its own. A server that admits only so many a second
 //! shows that as its rate.
 
+use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,10 +48,10 @@ pub fn measure(tag: &Tag, kind: &Kind, time: Duration, report: &mut Report) -> R
     let server = Server::bare(&lab, kind, plan::ONE)?;
     let access = server.take(&lab, 0, &keys)?;
     let mut initiators = lab.client.inside(|| {
-        let parts = secrets.into_iter().zip(&access).zip(addresses).enumerate();
+        let parts = secrets.into_iter().zip(&access).zip(addresses);
         parts
-            .map(|(number, ((secret, access), address))| {
-                Initiator::new(secret, access, address, number as u32)
+            .map(|((secret, access), address)| {
+                Initiator::new(secret, access, SocketAddrV4::new(address, 0))
             })
             .collect::<Result<Vec<_>>>()
     })?;

@@ -1,7 +1,7 @@
 //! A customer for whom only the handshake counts: the published boringtun, the same for all servers.
 //! It answers cookies, and sends the first transport packet, as any client does.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,17 +28,12 @@ pub struct Initiator {
 }
 
 impl Initiator {
-    /// One at `address`, in the namespace of the caller's thread.
+    /// One at `place`, of which the port may be 0 for any, in the namespace of the caller's thread.
     ///
     /// # Errors
     /// The address is not the namespace's, or what the server granted is no address or key.
-    pub fn new(
-        secret: StaticSecret,
-        access: &Access,
-        address: Ipv4Addr,
-        number: u32,
-    ) -> Result<Self> {
-        let socket = UdpSocket::bind((address, 0)).context("cannot bind a client's address")?;
+    pub fn new(secret: StaticSecret, access: &Access, place: SocketAddrV4) -> Result<Self> {
+        let socket = UdpSocket::bind(place).context("cannot bind a client's address")?;
         socket.connect(access.endpoint.parse::<SocketAddr>()?)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let server = PublicKey::from(key(&access.public_key)?);
@@ -47,7 +42,7 @@ impl Initiator {
         let limiter = RateLimiter::new(&PublicKey::from(&secret), u64::MAX);
         let limiter = Some(Arc::new(limiter));
         Ok(Self {
-            tunn: Tunn::new(secret, server, preshared, None, number, limiter),
+            tunn: Tunn::new(secret, server, preshared, None, 0, limiter),
             socket,
         })
     }

@@ -22,6 +22,9 @@ const WIREGUARD_GO: &str = "wireguard-go";
 const NEWER_WIREGUARD_GO: &str = "wireguard-go-trixie";
 /// wireguard-go takes no more peers (its device/constants.go, `MaxPeers`).
 const WIREGUARD_GO_PEERS: usize = 1 << 16;
+/// It has sockets of its own for each live peer (its device/mod.rs, `connect_endpoint`): more
+/// than the descriptors that a process usually may have.
+const CONNECTING: &str = "boringtun-cli";
 /// From crates.io: package, its program, and the version that the figures are about.
 const CRATES: [(&str, &str, &str); 2] = [
     ("boringtun-cli", "boringtun-cli", "0.7.1"),
@@ -47,6 +50,11 @@ impl Kind {
     pub fn takes(&self, peers: usize) -> bool {
         let is_go = [WIREGUARD_GO, NEWER_WIREGUARD_GO].contains(&self.name.as_str());
         !is_go || peers <= WIREGUARD_GO_PEERS
+    }
+
+    /// Whether it can have ten thousand live peers.
+    pub fn has_room(&self) -> bool {
+        self.name != CONNECTING
     }
 
     /// Ours, which takes its peers by enrolment.

@@ -1,6 +1,6 @@
 //! What peers cost a server that have a session and nothing to say.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ use crate::teardown::Tag;
 const AT_ONCE: usize = 12;
 /// Tries that one has: a server may admit only so many a second.
 const TRIES: usize = 40;
+/// Each address has several ports, beginning with this one.
+const FIRST_PORT: u16 = 20_000;
 /// How long the server is left alone: less than until sessions end that nothing came over.
 const QUIET: Duration = Duration::from_secs(20);
 
@@ -35,6 +37,10 @@ const QUIET: Duration = Duration::from_secs(20);
 /// # Errors
 /// The server does not take them.
 pub fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()> {
+    if !kind.has_room() {
+        say("  has no room for so many");
+        return Ok(());
+    }
     let lab = Lab::make(tag, plan::ONE)?;
     let addresses: Vec<_> = lab.many_clients()?.collect();
     let secrets = (0..LIVE_PEERS)
@@ -65,22 +71,22 @@ pub fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Gives each a session, and goes away.
+/// Gives each a session, from a place of its own, and goes away.
 fn shake_hands(
     secrets: Vec<StaticSecret>,
     access: &[Access],
     addresses: &[Ipv4Addr],
 ) -> Result<()> {
     let part = secrets.len().div_ceil(AT_ONCE);
-    let peers: Vec<_> = secrets
-        .into_iter()
-        .zip(access)
-        .zip(addresses.iter().cycle())
-        .collect();
+    let places = (FIRST_PORT..).flat_map(|port| {
+        let place = move |address: &Ipv4Addr| SocketAddrV4::new(*address, port);
+        addresses.iter().map(place)
+    });
+    let peers: Vec<_> = secrets.into_iter().zip(access).zip(places).collect();
     thread::scope(|scope| {
         let threads: Vec<_> = peers
             .chunks(part)
-            .map(|part| scope.spawn(move || part.iter().enumerate().try_for_each(one)))
+            .map(|part| scope.spawn(move || part.iter().try_for_each(one)))
             .collect();
         for thread in threads {
             thread.join().map_err(|_| anyhow!("a panic"))??;
@@ -89,11 +95,9 @@ fn shake_hands(
     })
 }
 
-fn one(
-    (number, ((secret, access), address)): (usize, &((StaticSecret, &Access), &Ipv4Addr)),
-) -> Result<()> {
+fn one(((secret, access), place): &((StaticSecret, &Access), SocketAddrV4)) -> Result<()> {
     signals::check()?;
-    let mut initiator = Initiator::new(secret.clone(), access, **address, number as u32)?;
+    let mut initiator = Initiator::new(secret.clone(), access, *place)?;
     for _ in 0..TRIES {
         if initiator.shake_hands()? {
             return Ok(());
