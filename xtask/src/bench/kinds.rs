@@ -22,7 +22,7 @@ const WIREGUARD_GO: &str = "wireguard-go";
 const NEWER_WIREGUARD_GO: &str = "wireguard-go-trixie";
 /// wireguard-go takes no more peers (its device/constants.go, `MaxPeers`).
 const WIREGUARD_GO_PEERS: usize = 1 << 16;
-/// It has sockets of its own for each live peer (its device/mod.rs, `connect_endpoint`): more
+/// It has sockets of its own for each live peer (its device/peer.rs, `connect_endpoint`): more
 /// than the descriptors that a process usually may have.
 const CONNECTING: &str = "boringtun-cli";
 /// From crates.io: package, its program, and the version that the figures are about.
