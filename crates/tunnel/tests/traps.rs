@@ -6,7 +6,7 @@ mod common;
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};
 use common::*;
-use mayfly_tunnel::{Event, Refusal};
+use mayfly_tunnel::{Ecn, Event, Refusal};
 use x25519_dalek::PublicKey;
 
 /// 2^64 - 2^13 - 1, the paper's REJECT_AFTER_MESSAGES.
@@ -174,6 +174,23 @@ fn pinned_boringtun_counts_verify_and_decapsulate() {
         limiter.verify_packet(None, &second, &mut [0; 64]).is_err(),
         "one handshake, two counts"
     );
+}
+
+#[test]
+fn the_end_of_a_session_does_not_forget_a_handshake_that_is_newer() {
+    let mut node = Node::new();
+    let peer = node.enrol(2, false);
+    let mut client = node.connect(2);
+    let newer = client.initiation();
+    // It is on its way to the responder while the session ends.
+    let (out, now) = (&mut node.out, node.now);
+    let taken = node
+        .tunnel
+        .handle_datagram(path(2), Ecn::NotEct, &mut newer.clone(), out, now);
+    taken.unwrap();
+    node.tunnel.end_session(peer);
+    node.carry_out_orders().unwrap();
+    assert_eq!(node.take(66, &newer), Err(Refusal::Handshake));
 }
 
 #[test]
