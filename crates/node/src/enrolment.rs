@@ -251,16 +251,15 @@ impl Registry {
         if former != claims.ticket {
             enrolment.ticket = claims.ticket;
             enrolment.expires = claims.exp;
-        }
-        let granted = Granted {
-            peer: enrolment.peer.clone(),
-            expires: enrolment.expires,
-        };
-        if former != claims.ticket {
             self.by_ticket.remove(&former.0, id);
             self.enter_ticket(claims, id);
             changes.push(Change::Renew(id, claims.ticket));
         }
+        let enrolment = self.enrolments.get(&id).ok_or(Refusal::NotThePeer)?;
+        let granted = Granted {
+            peer: enrolment.peer.clone(),
+            expires: enrolment.expires,
+        };
         Ok((granted, changes))
     }
 

@@ -192,11 +192,7 @@ impl Responder {
         if latest.is_some_and(|latest| timestamp <= latest.timestamp) {
             return Err(Refusal::Handshake);
         }
-        let peer = PeerId {
-            shard: (slot % u32::from(self.shards)) as u8,
-            slot: slot / u32::from(self.shards),
-            number: known.number,
-        };
+        let peer = peer_at(slot, self.shards, known.number);
         let shard = Shard {
             number: peer.shard,
             count: self.shards,
@@ -292,6 +288,15 @@ impl Responder {
         self.directory
             .find(self.hasher.hash(public_key), is_it)
             .copied()
+    }
+}
+
+/// The peer that is kept at a [place](Responder::place).
+fn peer_at(place: u32, shards: u8, number: u64) -> PeerId {
+    PeerId {
+        shard: (place % u32::from(shards)) as u8,
+        slot: place / u32::from(shards),
+        number,
     }
 }
 

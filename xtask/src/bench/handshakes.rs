@@ -8,12 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use boringtun::x25519::{PublicKey, StaticSecret};
 
-use super::enrol::random;
-use super::initiator::Initiator;
+use super::initiator::{Initiator, key_pairs};
 use super::kinds::Kind;
 use super::lab::Lab;
 use super::load::Cost;
@@ -36,14 +32,7 @@ const AT_ONCE: usize = 12;
 pub fn measure(tag: &Tag, kind: &Kind, time: Duration, report: &mut Report) -> Result<()> {
     let lab = Lab::make(tag, plan::ONE)?;
     let addresses: Vec<_> = lab.many_clients()?.take(INITIATORS).collect();
-    let secrets = addresses
-        .iter()
-        .map(|_| Ok(StaticSecret::from(random::<32>()?)))
-        .collect::<Result<Vec<_>>>()?;
-    let keys: Vec<_> = secrets
-        .iter()
-        .map(|secret| STANDARD.encode(PublicKey::from(secret)))
-        .collect();
+    let (secrets, keys) = key_pairs(addresses.len())?;
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     let server = Server::bare(&lab, kind, plan::ONE)?;
     let access = server.take(&lab, 0, &keys)?;

@@ -13,6 +13,7 @@ use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::{PublicKey, StaticSecret};
 
 use super::client::Access;
+use super::enrol::random;
 
 /// How long it waits for an answer.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -20,6 +21,19 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const COOKIE: u8 = 3;
 /// Longest message of a handshake, in bytes, and more.
 const MESSAGE: usize = 256;
+
+/// So many private keys, and the public keys that belong to them, in base64.
+///
+/// # Errors
+/// The kernel gives no randomness.
+pub fn key_pairs(count: usize) -> Result<(Vec<StaticSecret>, Vec<String>)> {
+    let pair = |_| {
+        let secret = StaticSecret::from(random::<32>()?);
+        let public_key = STANDARD.encode(PublicKey::from(&secret));
+        Ok((secret, public_key))
+    };
+    (0..count).map(pair).collect()
+}
 
 /// One, with a socket.
 pub struct Initiator {

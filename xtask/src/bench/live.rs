@@ -5,13 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use boringtun::x25519::{PublicKey, StaticSecret};
+use boringtun::x25519::StaticSecret;
 
 use super::client::Access;
-use super::enrol::random;
-use super::initiator::Initiator;
+use super::initiator::{Initiator, key_pairs};
 use super::kinds::Kind;
 use super::lab::Lab;
 use super::load::Cost;
@@ -43,11 +40,7 @@ pub fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()> {
     }
     let lab = Lab::make(tag, plan::ONE)?;
     let addresses: Vec<_> = lab.many_clients()?.collect();
-    let secrets = (0..LIVE_PEERS)
-        .map(|_| Ok(StaticSecret::from(random::<32>()?)))
-        .collect::<Result<Vec<_>>>()?;
-    let keys = secrets.iter().map(PublicKey::from);
-    let keys: Vec<_> = keys.map(|key| STANDARD.encode(key)).collect();
+    let (secrets, keys) = key_pairs(LIVE_PEERS)?;
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
     let mut server = Server::bare(&lab, kind, plan::ONE)?;
     let access = step(&format!("  tell it of {LIVE_PEERS} peers"), || {

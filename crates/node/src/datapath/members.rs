@@ -72,7 +72,8 @@ impl Members {
             if matches!(event, Event::SessionDown(_)) {
                 self.forget_connections(tunnel.addresses(peer));
             }
-            // Nobody listens once the process is about to end.
+            // Of a peer that was removed the control thread knows already. Nobody listens once the
+            // process is about to end.
             let _ = self
                 .notices
                 .send(Some(notice(EnrolmentId::of(peer.number()))));
