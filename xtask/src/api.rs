@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::packages;
-use crate::process::{self, Job};
-use crate::progress::{say, step};
 use crate::run::operator;
-use crate::tree;
+use mayfly_host::packages;
+use mayfly_host::process::{self, Job};
+use mayfly_host::progress::{say, step};
+use mayfly_host::tree;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const INSTALL: Duration = Duration::from_secs(600);

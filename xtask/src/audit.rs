@@ -43,15 +43,15 @@ use self::findings::{Findings, Load};
 use self::machine::Disk;
 use self::report::Report;
 use self::scene::{Scene, USERS};
-use crate::image::{Image, Profile};
-use crate::packages;
-use crate::progress::{Strand, say, step};
+use crate::image::{self, Image, Profile};
 use crate::run;
 use crate::run::lab::Lab;
 use crate::run::operator::{self, BundleKey, Operator};
-use crate::signals;
-use crate::teardown::{self, Guard, Tag};
 use crate::writes;
+use mayfly_host::packages;
+use mayfly_host::progress::{Strand, say, step};
+use mayfly_host::signals;
+use mayfly_host::teardown::{self, Guard, Tag};
 
 /// `cargo xtask audit`.
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ pub fn audit(args: &Args) -> Result<()> {
         ]
         .concat(),
     )?;
-    packages::provide_kernel_source()?;
+    image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));
     }

@@ -42,10 +42,10 @@ use self::lab::Lab;
 use self::plan::{Plan, Setup, Test};
 use self::report::Report;
 use self::server::Server;
-use crate::packages;
-use crate::progress::{say, step};
-use crate::signals;
-use crate::teardown::{self, Guard, Tag};
+use mayfly_host::packages;
+use mayfly_host::progress::{say, step};
+use mayfly_host::signals;
+use mayfly_host::teardown::{self, Guard, Tag};
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]

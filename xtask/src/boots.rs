@@ -34,14 +34,15 @@ use self::machine::Machine;
 use self::services::Services;
 use self::tpm::Tpm;
 use self::way::{Outcome, Way};
-use crate::process::{self, Job};
-use crate::progress::{say, seconds, step};
+use crate::image;
 use crate::run::customer::Customer;
 use crate::run::lab::{Lab, OPERATOR, PAGE_AT};
 use crate::run::operator::{self, BundleKey, Operator};
 use crate::run::web::{self, Web};
-use crate::teardown::{self, Guard, Tag};
-use crate::{packages, signals, tree};
+use mayfly_host::process::{self, Job};
+use mayfly_host::progress::{say, seconds, step};
+use mayfly_host::teardown::{self, Guard, Tag};
+use mayfly_host::{packages, signals, tree};
 
 /// `cargo xtask boots`.
 #[derive(Debug, clap::Args)]
@@ -115,7 +116,7 @@ pub fn boots(args: &Args) -> Result<()> {
         packages::BOOTS,
     ];
     packages::provide(&needs.concat())?;
-    packages::provide_kernel_source()?;
+    image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));
     }
@@ -130,7 +131,7 @@ pub fn boots(args: &Args) -> Result<()> {
     let boots = all(&ways, args.memory)?;
     let report = Report {
         schema: 1,
-        commit: crate::commit()?,
+        commit: mayfly_host::commit()?,
         ok: boots.iter().all(|boot| boot.ok),
         boots,
     };

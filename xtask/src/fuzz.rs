@@ -12,9 +12,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
-use crate::packages;
-use crate::progress::{say, step};
-use crate::tree;
+use mayfly_host::packages;
+use mayfly_host::progress::{say, step};
+use mayfly_host::tree;
 
 /// `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]

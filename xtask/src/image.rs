@@ -31,8 +31,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 
-use crate::progress::{say, step};
-use crate::{packages, tree};
+use mayfly_host::progress::{say, step};
+use mayfly_host::{packages, tree};
 
 /// Which kernel an image has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -144,13 +144,21 @@ impl Args {
     }
 }
 
+/// Installs the kernel's source, as the lock file names it, unless it is there.
+///
+/// # Errors
+/// There is no lock file, or the package cannot be installed.
+pub fn provide_kernel_source() -> Result<()> {
+    lock::Lock::read()?.kernel.provide()
+}
+
 /// Builds the image with all that goes beside it, and says what it is.
 ///
 /// # Errors
 /// As [`build`].
 pub fn image(args: &Args) -> Result<()> {
     packages::provide(&[packages::IMAGE, packages::RELEASE].concat())?;
-    packages::provide_kernel_source()?;
+    provide_kernel_source()?;
     let options = args.options()?;
     let image = match &args.keys {
         Some(keys) => {

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::packages;
-use crate::process;
-use crate::progress::{say, step};
 use crate::run::operator;
+use mayfly_host::packages;
+use mayfly_host::process;
+use mayfly_host::progress::{say, step};
 
 /// `cargo xtask keys`.
 #[derive(Debug, clap::Args)]

@@ -16,23 +16,17 @@ mod boots;
 mod fuzz;
 mod image;
 mod keys;
-mod namespace;
-mod packages;
-mod process;
-mod progress;
 mod run;
-mod signals;
-mod teardown;
 mod test;
 mod writes;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::progress::say;
+use mayfly_host::progress::{complain, say};
+use mayfly_host::signals::Interrupted;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "What people do with this tree")]
@@ -86,13 +80,13 @@ enum Verb {
 fn main() -> ExitCode {
     match dispatch(Cli::parse().verb) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<signals::Interrupted>() => {
-            progress::complain(&error);
+        Err(error) if error.is::<Interrupted>() => {
+            complain(&error);
             // What a shell reports of a program that Ctrl-C ended.
             ExitCode::from(130)
         }
         Err(error) => {
-            progress::complain(&error);
+            complain(&error);
             ExitCode::FAILURE
         }
     }
@@ -122,26 +116,4 @@ fn show_lock(update: bool) -> Result<()> {
         kernel.package, kernel.version
     ));
     Ok(())
-}
-
-/// The commit that the work tree is at.
-///
-/// # Errors
-/// git does not say.
-fn commit() -> Result<String> {
-    let output = Command::new("git")
-        .current_dir(tree())
-        .args(["rev-parse", "HEAD"])
-        .output()
-        .context("cannot run git")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// The top of the work tree: the one that this was built in, unless it is told of a copy.
-fn tree() -> PathBuf {
-    if let Some(copy) = std::env::var_os(image::verify::TREE) {
-        return PathBuf::from(copy);
-    }
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_owned()
 }

@@ -35,11 +35,11 @@ use self::operator::{BundleKey, Operator};
 use self::report::{Phase, Report};
 use self::web::Web;
 use crate::image::{self, Image, Profile};
-use crate::packages;
-use crate::process;
-use crate::progress::{say, seconds, step};
-use crate::signals::{self, Interrupted};
-use crate::teardown::{self, Guard, Tag};
+use mayfly_host::packages;
+use mayfly_host::process;
+use mayfly_host::progress::{say, seconds, step};
+use mayfly_host::signals::{self, Interrupted};
+use mayfly_host::teardown::{self, Guard, Tag};
 
 /// `cargo xtask run`.
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
     signals::watch()?;
     packages::require_root()?;
     packages::provide(&[packages::IMAGE, packages::NETWORK, packages::QEMU].concat())?;
-    packages::provide_kernel_source()?;
+    image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));
     }

@@ -9,9 +9,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::progress::{say, seconds};
-use crate::tree;
-use crate::{api, fuzz, packages};
+use crate::{api, fuzz};
+use mayfly_host::packages;
+use mayfly_host::progress::{say, seconds};
+use mayfly_host::tree;
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]

@@ -16,8 +16,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use self::guest::violation::Violation;
-use crate::progress::{say, step};
-use crate::{image, packages, process, tree};
+use crate::image;
+use mayfly_host::progress::{say, step};
+use mayfly_host::{packages, process, tree};
 
 /// How long the attempts may take on this machine, which may be busy.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -86,7 +87,7 @@ pub fn run() -> Result<()> {
     let host = step("attempts on this machine", on_host)?;
     let (image, violation) = guest::run()?;
     let report = Report::of(
-        crate::commit()?,
+        mayfly_host::commit()?,
         vec![host, image],
         violation,
         words_for_a_log()?,

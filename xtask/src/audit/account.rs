@@ -9,7 +9,7 @@ use super::dump;
 use super::needle::{self, Kind, Needle};
 use super::scene::{Party, Scene};
 use super::store::Store;
-use crate::signals;
+use mayfly_host::signals;
 
 /// How long a request may be there after its answer.
 const PATIENCE: Duration = Duration::from_secs(5);

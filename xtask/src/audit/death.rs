@@ -15,7 +15,7 @@ use super::needle::Needle;
 use super::qmp::Qmp;
 use super::scene::Scene;
 use crate::run::guest::Guest;
-use crate::signals;
+use mayfly_host::signals;
 
 /// How long a death may take, and a boot after it.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -9,11 +9,11 @@ use super::enrolment::{Enrolment, Home, Ip};
 use super::https::Held;
 use super::needle::{self, Kind, Needle, Visit};
 use super::traffic::{Host, Traffic};
-use crate::process;
 use crate::run::customer::Customer;
 use crate::run::lab::{LINK, Lab};
 use crate::run::web;
-use crate::signals;
+use mayfly_host::process;
+use mayfly_host::signals;
 
 /// Size of the page that comes through the tunnel, in bytes.
 const PAGE: usize = 128 * 1024;

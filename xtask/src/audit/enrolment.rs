@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 
 use super::https::{Held, Request, Server};
 use super::initiator::Parties;
-use crate::namespace::Namespace;
 use crate::run::lab::{ACCOUNTS, ENROLMENT_PORT, NODE, NODE_V6};
 use crate::run::operator::Operator;
 use crate::run::settings::{ACCOUNTS_NAME, NODE_NAME};
 use crate::run::web::random_page;
+use mayfly_host::namespace::Namespace;
 
 const PEERS: &str = "/v1/peers";
 

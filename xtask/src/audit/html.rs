@@ -13,7 +13,7 @@ use super::findings::{Load, Moment, Picture};
 use super::map::colour;
 use super::needle::Kind;
 use super::report::Report;
-use crate::tree;
+use mayfly_host::tree;
 
 const STYLE: &str = include_str!("page.css");
 

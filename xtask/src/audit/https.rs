@@ -21,8 +21,8 @@ use rustls::{ClientConfig, ClientConnection, KeyLog, RootCertStore, StreamOwned}
 use serde_json::Value;
 use std::os::fd::AsRawFd as _;
 
-use crate::namespace::Namespace;
 use crate::run::lab::LINK;
+use mayfly_host::namespace::Namespace;
 
 const PATIENCE: Duration = Duration::from_secs(25);
 

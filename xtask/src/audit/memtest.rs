@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use crate::bench::cpu;
 use crate::image::{Image, Profile};
-use crate::progress::Strand;
 use crate::run::guest::Guest;
 use crate::run::lab::Lab;
 use crate::run::operator::Operator;
+use mayfly_host::progress::Strand;
 
 /// Memory of a guest with much of it, in MiB.
 const MUCH: u32 = 2048;

@@ -10,8 +10,8 @@ use super::findings::{Findings, Load, Moment, Picture, Seen};
 use super::needle::Kind;
 use super::promises::{self, Promise};
 use super::writes_report::Writes;
-use crate::progress::say;
-use crate::tree;
+use mayfly_host::progress::say;
+use mayfly_host::tree;
 
 /// The whole file.
 #[derive(Debug, Serialize)]
@@ -52,7 +52,7 @@ impl Report {
     pub fn new() -> Result<Self> {
         Ok(Self {
             schema: 1,
-            commit: crate::commit()?,
+            commit: mayfly_host::commit()?,
             ok: false,
             failures: Vec::new(),
             promises: Vec::new(),

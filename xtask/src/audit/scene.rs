@@ -26,11 +26,11 @@ use super::keyboard;
 use super::machine::Disk;
 use super::needle::{self, Kind, Needle};
 use super::store::{Files, Store};
-use crate::namespace::Namespace;
-use crate::progress::Strand;
 use crate::run::lab::{CUSTOMER, Lab};
 use crate::run::operator::{Operator, USER};
-use crate::signals;
+use mayfly_host::namespace::Namespace;
+use mayfly_host::progress::Strand;
+use mayfly_host::signals;
 
 /// Until everything that is forgotten at all is forgotten.
 const A_MINUTE: Duration = Duration::from_secs(60);

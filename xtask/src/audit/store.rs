@@ -14,10 +14,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-use crate::process;
 use crate::run::lab::Lab;
 use crate::run::operator::{Operator, Setting, USER};
-use crate::signals;
+use mayfly_host::process;
+use mayfly_host::signals;
 
 /// What is put before the service's own calls for the time.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";

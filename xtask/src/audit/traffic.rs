@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::namespace::Namespace;
-use crate::signals;
+use mayfly_host::namespace::Namespace;
+use mayfly_host::signals;
 
 /// Between two looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);

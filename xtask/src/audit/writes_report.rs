@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::tree;
+use mayfly_host::tree;
 
 /// What came through, of how many attempts.
 #[derive(Debug, Serialize, Deserialize)]

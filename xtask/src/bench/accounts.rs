@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Map, Value};
 
-use crate::progress::{say, step};
-use crate::{packages, process, signals, tree};
+use mayfly_host::progress::{say, step};
+use mayfly_host::{packages, process, signals, tree};
 
 const BUILD: Duration = Duration::from_secs(3600);
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
     packages::provide(&[packages::DATABASE, packages::BENCH].concat())?;
     step("build the service and its load", build)?;
     let mut report = Map::new();
-    report.insert("commit".to_owned(), crate::commit()?.into());
+    report.insert("commit".to_owned(), mayfly_host::commit()?.into());
     for store in ["sqlite", "postgres"] {
         if args.store.as_deref().is_some_and(|chosen| chosen != store) {
             continue;

@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::lab::{Lab, internet};
 use super::plan::Setup;
-use crate::namespace::Namespace;
-use crate::process::{self, Job};
-use crate::signals;
+use mayfly_host::namespace::Namespace;
+use mayfly_host::process::{self, Job};
+use mayfly_host::signals;
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may take to learn a hundred thousand peers.

@@ -23,7 +23,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
 use super::client::Access;
-use crate::signals;
+use mayfly_host::signals;
 
 /// Connections at a time.
 const AT_ONCE: usize = 4;

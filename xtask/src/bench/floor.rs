@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::lab::Lab;
 use super::plan;
-use crate::process;
-use crate::teardown::Tag;
-use crate::tree;
+use mayfly_host::process;
+use mayfly_host::teardown::Tag;
+use mayfly_host::tree;
 
 const BUILD: Duration = Duration::from_secs(3600);
 const LIMIT: Duration = Duration::from_secs(60);

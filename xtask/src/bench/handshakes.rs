@@ -16,9 +16,9 @@ use super::load::Cost;
 use super::plan::{self, HANDSHAKES};
 use super::report::Report;
 use super::server::Server;
-use crate::progress::say;
-use crate::signals;
-use crate::teardown::Tag;
+use mayfly_host::progress::say;
+use mayfly_host::signals;
+use mayfly_host::teardown::Tag;
 
 /// Initiators, and those of them that wait for an answer at a time: fewer than make
 /// wireguard-go say that it is under load.

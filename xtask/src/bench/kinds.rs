@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::trixie;
 use crate::image;
-use crate::process;
-use crate::progress::step;
-use crate::teardown::Tag;
+use mayfly_host::process;
+use mayfly_host::progress::step;
+use mayfly_host::teardown::Tag;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const BUILD: Duration = Duration::from_secs(3600);
@@ -131,7 +131,7 @@ fn mayfly(tag: &Tag) -> Result<Kind> {
     )?;
     Ok(Kind {
         name: MAYFLY.to_owned(),
-        version: crate::commit()?,
+        version: mayfly_host::commit()?,
         program,
     })
 }

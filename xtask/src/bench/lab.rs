@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::plan::Setup;
-use crate::namespace::Namespace;
-use crate::process;
-use crate::teardown::Tag;
+use mayfly_host::namespace::Namespace;
+use mayfly_host::process;
+use mayfly_host::teardown::Tag;
 
 /// The server's interface.
 pub const UPLINK: &str = "eth0";

@@ -16,9 +16,9 @@ use super::memory::SETTLE;
 use super::plan::{self, LIVE, LIVE_PEERS};
 use super::report::Report;
 use super::server::Server;
-use crate::progress::{say, step};
-use crate::signals;
-use crate::teardown::Tag;
+use mayfly_host::progress::{say, step};
+use mayfly_host::signals;
+use mayfly_host::teardown::Tag;
 
 /// Handshakes at a time.
 const AT_ONCE: usize = 12;

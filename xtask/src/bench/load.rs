@@ -11,8 +11,8 @@ use super::cpu;
 use super::lab::{Lab, internet};
 use super::plan::{Load, Setup, Test};
 use super::server::Server;
-use crate::process::{self, Job};
-use crate::signals;
+use mayfly_host::process::{self, Job};
+use mayfly_host::signals;
 
 const FIRST_PORT: usize = 5201;
 const LIMIT: Duration = Duration::from_secs(20);

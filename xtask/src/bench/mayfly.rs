@@ -14,9 +14,9 @@ use super::client::{Access, Client};
 use super::enrol::{Mint, Node};
 use super::lab::{CLIENT, Lab, SERVER, UPLINK};
 use super::plan::Setup;
-use crate::process::{self, Job};
 use crate::run::operator::program;
-use crate::signals;
+use mayfly_host::process::{self, Job};
+use mayfly_host::signals;
 
 const ACCOUNTS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(CLIENT), 8443);
 const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(SERVER.0), 9180);

@@ -14,9 +14,9 @@ use super::load::Cost;
 use super::plan::{self, memory_id};
 use super::report::Report;
 use super::server::Server;
-use crate::progress::{say, step};
-use crate::signals;
-use crate::teardown::Tag;
+use mayfly_host::progress::{say, step};
+use mayfly_host::signals;
+use mayfly_host::teardown::Tag;
 
 /// Until what was needed to learn of them is given back.
 pub const SETTLE: Duration = Duration::from_secs(2);

@@ -10,8 +10,8 @@ use super::chart;
 use super::floor::Units;
 use super::kinds::Kind;
 use super::load::Cost;
-use crate::progress::say;
-use crate::tree;
+use mayfly_host::progress::say;
+use mayfly_host::tree;
 
 /// The whole file.
 #[derive(Debug, Serialize)]
@@ -97,7 +97,7 @@ impl Report {
         let version = |kind: &Kind| (kind.name().to_owned(), kind.version.clone());
         Ok(Self {
             schema: 1,
-            commit: crate::commit()?,
+            commit: mayfly_host::commit()?,
             ok: true,
             failures: Vec::new(),
             tests: BTreeMap::new(),

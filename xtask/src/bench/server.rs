@@ -11,7 +11,7 @@ use super::kinds::Kind;
 use super::lab::{Lab, SERVER};
 use super::mayfly::Mayfly;
 use super::plan::Setup;
-use crate::process::Job;
+use mayfly_host::process::Job;
 
 const PORT: u16 = 51820;
 /// The server's inner addresses; the first peer's are the next ones.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::image::cache;
-use crate::process;
-use crate::progress::step;
+use mayfly_host::process;
+use mayfly_host::progress::step;
 
 const LIMIT: Duration = Duration::from_secs(300);
 const PACKAGE: &str = "wireguard-go";

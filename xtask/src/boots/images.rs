@@ -10,9 +10,9 @@ use super::tampering::Tampering;
 use super::way::{Firmware, Outcome, Way};
 use crate::image::{self, Options, Profile};
 use crate::keys;
-use crate::progress::{say, step};
 use crate::run::operator::BundleKey;
-use crate::{teardown, tree};
+use mayfly_host::progress::{say, step};
+use mayfly_host::{teardown, tree};
 
 /// An iPXE for a BIOS that has none.
 const UNDIONLY: &str = "/usr/lib/ipxe/undionly.kpxe";
@@ -115,8 +115,8 @@ impl Images {
         let scratch = tempfile::tempdir()?;
         let bare = scratch.path().join("mayfly.efi");
         fs::copy(self.plain.join("signed/mayfly.efi"), &bare)?;
-        let mut sbattach = crate::process::command(["sbattach", "--remove"]);
-        crate::process::output(sbattach.arg(&bare), "sbattach", super::LIMIT)?;
+        let mut sbattach = mayfly_host::process::command(["sbattach", "--remove"]);
+        mayfly_host::process::output(sbattach.arg(&bare), "sbattach", super::LIMIT)?;
         let hash = |path: &Path| Ok::<_, anyhow::Error>(Sha256::digest(fs::read(path)?));
         ensure!(
             hash(&bare)? == hash(&self.plain.join("mayfly.efi"))?,

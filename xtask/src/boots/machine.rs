@@ -10,10 +10,10 @@ use super::images::Images;
 use super::tpm::Tpm;
 use super::variables;
 use super::way::{Firmware, Source, Way};
-use crate::process::Job;
 use crate::run::guest::Guest;
 use crate::run::lab::{Lab, TAP};
 use crate::run::report::Accelerator;
+use mayfly_host::process::Job;
 
 /// Of the machine that `image/dnsmasq.conf` knows.
 pub const MAC: &str = "52:54:00:12:34:56";

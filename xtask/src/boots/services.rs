@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::way::{Source, Way};
-use crate::process::Job;
 use crate::run::lab::{Lab, OPERATOR, TAP};
-use crate::tree;
+use mayfly_host::process::Job;
+use mayfly_host::tree;
 
 /// Of the web server, as in `image/dnsmasq.conf`.
 const FILES_PORT: u16 = 8081;

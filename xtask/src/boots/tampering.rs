@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::LIMIT;
 use super::way::Way;
 use crate::image::{self, Options};
-use crate::process;
+use mayfly_host::process;
 
 /// Where he starts from.
 pub struct Tampering<'a> {

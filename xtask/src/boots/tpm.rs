@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use crate::process::{self, Job};
+use mayfly_host::process::{self, Job};
 
 /// Between two looks for its socket, and how long it may take.
 const LOOK: Duration = Duration::from_millis(20);

@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Profile, silence};
-use crate::progress::step;
-use crate::tree;
+use mayfly_host::progress::step;
+use mayfly_host::tree;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 
-use crate::progress::say;
+use mayfly_host::progress::say;
 
 /// The cache.
 pub struct Cache {

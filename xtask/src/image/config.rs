@@ -9,7 +9,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail};
 
 use super::Profile;
-use crate::tree;
+use mayfly_host::tree;
 
 /// One line of a fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]

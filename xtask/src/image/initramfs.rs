@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::binaries::Programs;
 use super::manifest::{File, digest};
-use crate::tree;
+use mayfly_host::tree;
 
 /// What the image knows beside its programs: `/etc/mayfly/image.toml`, read by init.
 #[derive(Debug, Serialize)]

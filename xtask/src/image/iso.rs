@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::process;
+use mayfly_host::process;
 
 /// What Debian's isolinux and syslinux-common bring.
 pub const LOADER: [&str; 2] = [

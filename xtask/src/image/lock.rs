@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::tree;
+use mayfly_host::progress::step;
+use mayfly_host::{packages, tree};
 
 const HEADER: &str = "\
 # The kernel's source: a package of Debian, and the SHA-256 of the tarball in it.
@@ -51,6 +52,25 @@ impl Lock {
 }
 
 impl Source {
+    /// Installs the package, unless the tarball is there.
+    ///
+    /// # Errors
+    /// It cannot be installed; the error says what to type.
+    pub fn provide(&self) -> Result<()> {
+        if self.tarball.is_file() {
+            return Ok(());
+        }
+        let package = &self.package;
+        ensure!(
+            packages::can_install(),
+            "missing: {package}; type: sudo apt-get install --no-install-recommends {package}"
+        );
+        step(&format!("install {package}"), || {
+            packages::install(&[&format!("{package}={}", self.version)])
+                .or_else(|_| packages::install(&[package]))
+        })
+    }
+
     /// Refuses an installed tarball that is not the locked one.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ impl Manifest {
         let bytes = fs::read(&image.file).context("cannot read the image")?;
         Ok(Self {
             schema: 1,
-            commit: crate::commit()?,
+            commit: mayfly_host::commit()?,
             time: image.time,
             profile: image.profile.name(),
             command_line: image.command_line.clone(),

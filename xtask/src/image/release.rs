@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::manifest::{self, ARTIFACTS, Manifest};
 use super::{Image, Options, inputs, iso};
-use crate::progress::{say, step};
-use crate::tree;
+use mayfly_host::progress::{say, step};
+use mayfly_host::tree;
 
 /// Builds everything into the directory that `options` name.
 ///
@@ -22,7 +22,7 @@ pub fn write(options: &Options) -> Result<Image> {
     fs::copy(tree().join("image/boot.ipxe"), out.join("boot.ipxe"))
         .context("cannot copy image/boot.ipxe")?;
     let inputs = step("list what went in", || inputs::all(image.profile))?;
-    manifest::bill(&inputs, &crate::commit()?, out)?;
+    manifest::bill(&inputs, &mayfly_host::commit()?, out)?;
     manifest(&image, options)?.write(out)?;
     for name in ARTIFACTS.into_iter().chain(["manifest.json", "SHA256SUMS"]) {
         let file = out.join(name);

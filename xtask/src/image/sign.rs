@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Image, iso, manifest};
-use crate::{process, tree};
+use mayfly_host::{process, tree};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

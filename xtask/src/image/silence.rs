@@ -52,7 +52,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::tree;
+    use mayfly_host::tree;
 
     #[test]
     fn a_word_is_found_wherever_it_stands() {

@@ -16,15 +16,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::manifest::{ARTIFACTS, Reproducible};
 use super::{Options, cache};
-use crate::progress::say;
-use crate::{packages, process, tree};
+use mayfly_host::progress::say;
+use mayfly_host::{TREE, packages, process, tree};
 
 /// How long a build may take: from nothing, alone, on two cores, an hour.
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
 const TOOL: Duration = Duration::from_secs(600);
-
-/// Where a copy of xtask works, if not in the tree that it was built in.
-pub const TREE: &str = "MAYFLY_TREE";
 
 /// rustc with the machine's own clock, which it does not read: libfaketime and its allocator
 /// wait for each other for ever.

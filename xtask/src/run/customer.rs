@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 
 use super::lab::{Lab, PAGE_AT};
 use super::operator::{self, Operator};
-use crate::namespace::Namespace;
-use crate::process;
+use mayfly_host::namespace::Namespace;
+use mayfly_host::process;
 
 /// No command of the customer's takes longer.
 const LIMIT: Duration = Duration::from_secs(60);

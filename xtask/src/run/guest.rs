@@ -13,9 +13,9 @@ use super::lab::{GUEST_MIB, HEALTHZ, Lab, TAP};
 use super::operator::Operator;
 use super::report::Accelerator;
 use crate::image::{Image, Profile};
-use crate::process::Job;
-use crate::signals;
-use crate::teardown;
+use mayfly_host::process::Job;
+use mayfly_host::signals;
+use mayfly_host::teardown;
 
 /// How long a guest may take until it asks for its settings. KVM opens
 /// on some machines that cannot run a guest.

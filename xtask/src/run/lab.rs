@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::namespace::Namespace;
-use crate::teardown::Tag;
+use mayfly_host::namespace::Namespace;
+use mayfly_host::teardown::Tag;
 
 /// The node's addresses outside.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);

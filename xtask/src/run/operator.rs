@@ -13,11 +13,11 @@ use anyhow::{Context as _, Result, ensure};
 use super::lab::{ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, Lab, NODE, OPERATOR};
 use super::settings::{self, ACCOUNTS_NAME, NODE_NAME};
 use super::web::Web;
-use crate::namespace::Namespace;
-use crate::process::{self, Job};
-use crate::signals;
-use crate::teardown::{Tag, runs};
-use crate::tree;
+use mayfly_host::namespace::Namespace;
+use mayfly_host::process::{self, Job};
+use mayfly_host::signals;
+use mayfly_host::teardown::{Tag, runs};
+use mayfly_host::tree;
 
 /// The customer's account.
 pub const USER: &str = "ann";

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::lab;
 use crate::image::{Image, Profile};
-use crate::teardown;
+use mayfly_host::teardown;
 
 /// The whole file. A number that was not measured is null.
 #[derive(Debug, Serialize)]
@@ -101,7 +101,7 @@ impl Report {
     pub fn new(profile: Profile) -> Result<Self> {
         Ok(Self {
             schema: 2,
-            commit: crate::commit()?,
+            commit: mayfly_host::commit()?,
             ok: false,
             failures: Vec::new(),
             profile: profile.name(),

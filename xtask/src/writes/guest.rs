@@ -15,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 use self::violation::Violation;
 use super::{Findings, LIMIT};
 use crate::image::{self, Image, Options, Profile};
-use crate::process::{self, Job};
-use crate::progress::step;
 use crate::run::web::Web;
-use crate::{signals, tree};
+use mayfly_host::process::{self, Job};
+use mayfly_host::progress::step;
+use mayfly_host::{signals, tree};
 
 /// Of this machine only.
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::image::config::{self, Demand};
 use crate::image::lock::Source;
-use crate::{process, tree};
+use mayfly_host::{process, tree};
 
 /// All that `make` sees of the world, beside PATH: who builds, when and where must not
 /// show in the kernel.

@@ -21,9 +21,9 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{PATIENCE, PHRASE};
-use crate::process::Job;
 use crate::run::web::Web;
-use crate::signals;
+use mayfly_host::process::Job;
+use mayfly_host::signals;
 
 /// As in `tests/attack/src/main.rs`.
 const AS_SHIPPED: &str = "# attack: write under the shipped filter";

@@ -7,7 +7,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::image::lock::Lock;
 use crate::progress::step;
 
 /// A program, or a file if it begins with a slash, and the Debian package that has it.
@@ -160,23 +159,9 @@ pub fn provide(needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
-/// The kernel's source, as the lock file names it.
-///
-/// # Errors
-/// As [`provide`].
-pub fn provide_kernel_source() -> Result<()> {
-    let source = Lock::read()?.kernel;
-    if source.tarball.is_file() {
-        return Ok(());
-    }
-    let package = source.package;
-    ensure!(
-        nix::unistd::geteuid().is_root() && find("apt-get").is_some(),
-        "missing: {package}; type: sudo apt-get install --no-install-recommends {package}"
-    );
-    step(&format!("install {package}"), || {
-        install(&[&format!("{package}={}", source.version)]).or_else(|_| install(&[&package]))
-    })
+/// Whether packages can be installed here: as root, with apt-get.
+pub fn can_install() -> bool {
+    nix::unistd::geteuid().is_root() && find("apt-get").is_some()
 }
 
 fn missing(needs: &[Need]) -> Vec<&'static str> {
@@ -199,8 +184,12 @@ fn find(what: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Package lists may be missing or old: they are fetched if it does not work without.
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs packages. Package lists may be missing or old: they are fetched if it does not work
+/// without.
+///
+/// # Errors
+/// The last words of apt-get.
+pub fn install(packages: &[&str]) -> Result<()> {
     let install = |packages: &[&str]| {
         let words = ["install", "--yes", "--no-install-recommends"];
         apt_get(&[words.as_slice(), packages].concat())
