@@ -43,7 +43,6 @@ use self::findings::{Findings, Load};
 use self::machine::Disk;
 use self::report::Report;
 use self::scene::{Scene, USERS};
-use crate::image::{self, Image, Profile};
 use crate::run;
 use crate::run::lab::Lab;
 use crate::run::operator::{self, BundleKey, Operator};
@@ -52,6 +51,7 @@ use mayfly_host::packages;
 use mayfly_host::progress::{Strand, say, step};
 use mayfly_host::signals;
 use mayfly_host::teardown::{self, Guard, Tag};
+use mayfly_image::{Image, Profile};
 
 /// `cargo xtask audit`.
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ pub fn audit(args: &Args) -> Result<()> {
         ]
         .concat(),
     )?;
-    image::provide_kernel_source()?;
+    mayfly_image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));
     }

@@ -34,7 +34,6 @@ use self::machine::Machine;
 use self::services::Services;
 use self::tpm::Tpm;
 use self::way::{Outcome, Way};
-use crate::image;
 use crate::run::customer::Customer;
 use crate::run::lab::{Lab, OPERATOR, PAGE_AT};
 use crate::run::operator::{self, BundleKey, Operator};
@@ -116,7 +115,7 @@ pub fn boots(args: &Args) -> Result<()> {
         packages::BOOTS,
     ];
     packages::provide(&needs.concat())?;
-    image::provide_kernel_source()?;
+    mayfly_image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));
     }

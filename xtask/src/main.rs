@@ -14,8 +14,6 @@ mod audit;
 mod bench;
 mod boots;
 mod fuzz;
-mod image;
-mod keys;
 mod run;
 mod test;
 mod writes;
@@ -62,9 +60,9 @@ enum Verb {
     /// Build what servers boot, and what goes with it
     ///
     /// Writes target/image, or target/image/PROFILE for another profile than sealed.
-    Image(image::Args),
+    Image(mayfly_image::Args),
     /// Make a set of keys for testing: settings, Secure Boot, iPXE, minisign
-    Keys(keys::Args),
+    Keys(mayfly_image::keys::Args),
     /// Try to leave something behind from inside every confinement, here and in the image
     ///
     /// Needs root. Writes target/audit/writes.json.
@@ -100,16 +98,16 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Boots(args) => boots::boots(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => test::test(&args),
-        Verb::Image(args) => image::image(&args),
-        Verb::Keys(args) => keys::keys(&args),
+        Verb::Image(args) => mayfly_image::image(&args),
+        Verb::Keys(args) => mayfly_image::keys::keys(&args),
         Verb::Writes => writes::run(),
         Verb::Lock { update } => show_lock(update),
     }
 }
 
 fn show_lock(update: bool) -> Result<()> {
-    let moved = update && image::lock::update()?;
-    let kernel = image::lock::Lock::read()?.kernel;
+    let moved = update && mayfly_image::lock::update()?;
+    let kernel = mayfly_image::lock::Lock::read()?.kernel;
     let word = if moved { "moved to" } else { "is at" };
     say(&format!(
         "the lock {word} {} {}",

@@ -34,12 +34,12 @@ use self::lab::{BUNDLE_AT, Lab, NODE, OPERATOR};
 use self::operator::{BundleKey, Operator};
 use self::report::{Phase, Report};
 use self::web::Web;
-use crate::image::{self, Image, Profile};
 use mayfly_host::packages;
 use mayfly_host::process;
 use mayfly_host::progress::{say, seconds, step};
 use mayfly_host::signals::{self, Interrupted};
 use mayfly_host::teardown::{self, Guard, Tag};
+use mayfly_image::{Image, Profile};
 
 /// `cargo xtask run`.
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
     signals::watch()?;
     packages::require_root()?;
     packages::provide(&[packages::IMAGE, packages::NETWORK, packages::QEMU].concat())?;
-    image::provide_kernel_source()?;
+    mayfly_image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));
     }
@@ -150,9 +150,9 @@ pub fn build_image(profile: Profile, key: &BundleKey) -> Result<Image> {
 /// As [`build_image`].
 pub fn build_image_with(profile: Profile, key: &BundleKey, words: &str) -> Result<Image> {
     let started = Instant::now();
-    let options = image::Options {
+    let options = mayfly_image::Options {
         profile,
-        bundle_key: image::parse_bundle_key(&key.public)?,
+        bundle_key: mayfly_image::parse_bundle_key(&key.public)?,
         least_serial: 0,
         kernel_words: words.to_owned(),
         command_line: format!(
@@ -162,7 +162,7 @@ pub fn build_image_with(profile: Profile, key: &BundleKey, words: &str) -> Resul
         from_nothing: false,
         out: teardown::runs().join(format!("image-{}{words}", profile.name())),
     };
-    let image = process::interruptible(|| image::build(&options))?;
+    let image = process::interruptible(|| mayfly_image::build(&options))?;
     say(&format!(
         "the image is built, {}",
         seconds(started.elapsed())

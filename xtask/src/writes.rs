@@ -16,7 +16,6 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use self::guest::violation::Violation;
-use crate::image;
 use mayfly_host::progress::{say, step};
 use mayfly_host::{packages, process, tree};
 
@@ -114,10 +113,10 @@ fn on_host() -> Result<Findings> {
 
 /// What the programs of the sealed image hold; they would not have been packed with any.
 fn words_for_a_log() -> Result<Vec<&'static str>> {
-    let programs = image::binaries::build(image::Profile::Sealed)?;
+    let programs = mayfly_image::binaries::build(mayfly_image::Profile::Sealed)?;
     Ok([programs.init, programs.node]
         .iter()
-        .flat_map(|program| image::silence::log_words(program))
+        .flat_map(|program| mayfly_image::silence::log_words(program))
         .collect())
 }
 

@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::dump::Dump;
 use super::qmp::Qmp;
-use crate::image::{Image, Profile};
 use crate::run::guest::Guest;
 use crate::run::lab::{GUEST_MIB, Lab};
 use crate::run::operator::Operator;
 use mayfly_host::process;
 use mayfly_host::progress::Strand;
+use mayfly_image::{Image, Profile};
 
 /// Size of the disk.
 const DISK: u64 = 16 << 20;

@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use crate::bench::cpu;
-use crate::image::{Image, Profile};
 use crate::run::guest::Guest;
 use crate::run::lab::Lab;
 use crate::run::operator::Operator;
 use mayfly_host::progress::Strand;
+use mayfly_image::{Image, Profile};
 
 /// Memory of a guest with much of it, in MiB.
 const MUCH: u32 = 2048;

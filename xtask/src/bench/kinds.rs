@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::trixie;
-use crate::image;
 use mayfly_host::process;
 use mayfly_host::progress::step;
 use mayfly_host::teardown::Tag;
@@ -121,7 +120,7 @@ fn mayfly(tag: &Tag) -> Result<Kind> {
     let program = tag.directory().join("mayfly-node");
     fs::write(
         &program,
-        image::binaries::build(image::Profile::Sealed)?.node,
+        mayfly_image::binaries::build(mayfly_image::Profile::Sealed)?.node,
     )
     .context("cannot write mayfly-node")?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
@@ -143,7 +142,7 @@ fn debian_version(package: &str) -> Result<String> {
 
 /// A program of crates.io, built once into a cache outside of the tree.
 fn installed(package: &str, program: &str, version: &str) -> Result<PathBuf> {
-    let root = image::cache::root()?
+    let root = mayfly_image::cache::root()?
         .join("servers")
         .join(format!("{package}-{version}"));
     let path = root.join("bin").join(program);

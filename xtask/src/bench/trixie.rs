@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::image::cache;
 use mayfly_host::process;
 use mayfly_host::progress::step;
+use mayfly_image::cache;
 
 const LIMIT: Duration = Duration::from_secs(300);
 const PACKAGE: &str = "wireguard-go";

@@ -8,11 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::tampering::Tampering;
 use super::way::{Firmware, Outcome, Way};
-use crate::image::{self, Options, Profile};
-use crate::keys;
 use crate::run::operator::BundleKey;
 use mayfly_host::progress::{say, step};
 use mayfly_host::{teardown, tree};
+use mayfly_image::keys;
+use mayfly_image::{Options, Profile};
 
 /// An iPXE for a BIOS that has none.
 const UNDIONLY: &str = "/usr/lib/ipxe/undionly.kpxe";
@@ -46,14 +46,14 @@ impl Images {
         }
         let options = Options {
             profile: Profile::Sealed,
-            bundle_key: image::parse_bundle_key(&bundle.public)?,
+            bundle_key: mayfly_image::parse_bundle_key(&bundle.public)?,
             least_serial: 1,
             from_nothing: false,
             kernel_words: String::new(),
             command_line: String::new(),
             out: self.plain.clone(),
         };
-        image::release_signed(&options, &self.keys)?;
+        mayfly_image::release_signed(&options, &self.keys)?;
         if Path::new(UNDIONLY).is_file() {
             fs::copy(UNDIONLY, self.plain.join("undionly.kpxe"))?;
         }

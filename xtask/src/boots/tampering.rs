@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::LIMIT;
 use super::way::Way;
-use crate::image::{self, Options};
 use mayfly_host::process;
+use mayfly_image::Options;
 
 /// Where he starts from.
 pub struct Tampering<'a> {
@@ -72,7 +72,7 @@ impl Tampering<'_> {
 
     /// Another image, under the signature.
     fn build(&self, way: Way, options: Options, signature: &Path) -> Result<()> {
-        let built = image::build(&Options {
+        let built = mayfly_image::build(&Options {
             out: self.to.join("built").join(way.name()),
             ..options
         })?;

@@ -12,10 +12,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::lab::{GUEST_MIB, HEALTHZ, Lab, TAP};
 use super::operator::Operator;
 use super::report::Accelerator;
-use crate::image::{Image, Profile};
 use mayfly_host::process::Job;
 use mayfly_host::signals;
 use mayfly_host::teardown;
+use mayfly_image::{Image, Profile};
 
 /// How long a guest may take until it asks for its settings. KVM opens
 /// on some machines that cannot run a guest.

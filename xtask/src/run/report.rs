@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::lab;
-use crate::image::{Image, Profile};
 use mayfly_host::teardown;
+use mayfly_image::{Image, Profile};
 
 /// The whole file. A number that was not measured is null.
 #[derive(Debug, Serialize)]

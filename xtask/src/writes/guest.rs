@@ -14,11 +14,11 @@ use sha2::{Digest as _, Sha256};
 
 use self::violation::Violation;
 use super::{Findings, LIMIT};
-use crate::image::{self, Image, Options, Profile};
 use crate::run::web::Web;
 use mayfly_host::process::{self, Job};
 use mayfly_host::progress::step;
 use mayfly_host::{signals, tree};
+use mayfly_image::{Image, Options, Profile};
 
 /// Of this machine only.
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
@@ -71,9 +71,9 @@ fn empty(ram: &Path) -> Result<&Path> {
 
 /// On QEMU's own network this machine's loopback is 10.0.2.2, and nothing else is.
 fn build(public: &str, port: u16) -> Result<Image> {
-    image::build(&Options {
+    mayfly_image::build(&Options {
         profile: Profile::Attack,
-        bundle_key: image::parse_bundle_key(public)?,
+        bundle_key: mayfly_image::parse_bundle_key(public)?,
         least_serial: 0,
         kernel_words: String::new(),
         command_line: format!(

@@ -10,8 +10,8 @@ use std::thread;
 use anyhow::{Context as _, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::image::config::{self, Demand};
-use crate::image::lock::Source;
+use crate::config::{self, Demand};
+use crate::lock::Source;
 use mayfly_host::{process, tree};
 
 /// All that `make` sees of the world, beside PATH: who builds, when and where must not

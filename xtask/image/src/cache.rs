@@ -149,6 +149,10 @@ const TREE: &str = "linux";
 const FINISHED: &str = "finished";
 const LOCK: &str = ".lock";
 
+/// The cache of everything that is built once for all trees: `MAYFLY_CACHE`, or the user's.
+///
+/// # Errors
+/// No environment variable says where.
 pub fn root() -> Result<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     if let Some(cache) = variable("MAYFLY_CACHE") {

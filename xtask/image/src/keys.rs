@@ -17,10 +17,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::run::operator;
-use mayfly_host::packages;
-use mayfly_host::process;
 use mayfly_host::progress::{say, step};
+use mayfly_host::{cargo, packages, process};
 
 /// `cargo xtask keys`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +46,7 @@ pub fn keys(args: &Args) -> Result<()> {
         "{} exists already; name another directory",
         args.out.display()
     );
-    step("build mayfly", operator::build)?;
+    step("build mayfly", || cargo::build("--package mayfly-client"))?;
     make(&args.out)?;
     say(&format!("keys: {}", args.out.display()));
     Ok(())
@@ -100,7 +98,7 @@ impl Keys<'_> {
         let mut command = process::command([]);
         command
             .current_dir(self.out)
-            .arg(operator::program("mayfly"))
+            .arg(cargo::program("mayfly"))
             .args(["node", "keys", "--out", "bundle.key"]);
         let public = process::output(&mut command, "mayfly node keys", LIMIT)?;
         fs::write(self.out.join("bundle.pub"), public).context("cannot write bundle.pub")

@@ -1,6 +1,9 @@
 //! The image: one file that is kernel, initramfs and command line, from the sources that the
 //! lock file names.
 //!
+//! Beside it stand what operators are given (an ISO, boot scripts, a manifest, signatures) and
+//! keys for testing. What runs in the image is not known here, and no image is booted.
+//!
 //! Nothing here needs root, and nothing is downloaded: the kernel's source is a package of
 //! the distribution that is already installed. A built kernel is kept outside the tree; the
 //! two programs and the archive are made anew, in a few seconds if nothing changed, and the
@@ -13,6 +16,7 @@ mod initramfs;
 mod inputs;
 mod iso;
 mod kernel;
+pub mod keys;
 pub mod lock;
 mod manifest;
 mod pcr;
