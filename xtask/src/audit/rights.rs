@@ -38,11 +38,12 @@ const RECORD: [&str; 21] = [
     "extension_version",
 ];
 
-/// What the store has beside it: nodes that may count, and payments that may come again.
-const BESIDE: [&str; 5] = [
+/// What the store has beside it: nodes that may count or drain, and payments that may come again.
+const BESIDE: [&str; 6] = [
     "node.name",
     "node.salt",
     "node.hash",
+    "node.drains",
     "payment.hash",
     "payment.ends",
 ];
