@@ -46,6 +46,8 @@ fn fetch(root: &Path, version: &Path) -> Result<()> {
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .context("apt-get has downloaded nothing")?;
+    // dpkg-deb makes the last directory of a path, and none above it.
+    fs::create_dir_all(root).context("cannot make a directory in the cache")?;
     let mut unpack = process::command(["dpkg-deb", "--extract"]);
     process::output(unpack.arg(&package).arg(root), "dpkg-deb", LIMIT)?;
     let mut show = process::command(["dpkg-deb", "--field"]);
