@@ -125,35 +125,37 @@ impl Step {
             }
             Self::Clippy => {
                 cargo("clippy --locked --workspace --all-targets -- -D warnings")?;
-                sim("clippy --locked --all-targets", "-- -D warnings")?;
+                cargo(
+                    "clippy --locked --all-targets --manifest-path tests/sim/Cargo.toml --target-dir target/sim -- -D warnings",
+                )?;
                 cargo(
                     "clippy --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings",
                 )
             }
             Self::Licences => licences(),
             Self::Unit => {
-                packages::provide(packages::DATABASE)?;
-                cargo("test --locked --workspace --exclude mayfly-netns --exclude mayfly-boot")
+                packages::provide(&[packages::UNIT, packages::DATABASE].concat())?;
+                cargo_test("--workspace --exclude mayfly-netns --exclude mayfly-boot")
             }
-            Self::Sim => sim("test --locked", ""),
+            Self::Sim => cargo_test("--manifest-path tests/sim/Cargo.toml --target-dir target/sim"),
             Self::Fuzz => fuzz::test(),
             Self::Api => api::test(),
             Self::Netns => {
                 packages::require_root()?;
-                packages::provide(packages::NETWORK)?;
-                cargo("test --locked --package mayfly-netns")
+                packages::provide(&[packages::NETWORK, packages::NETNS].concat())?;
+                cargo_test("--package mayfly-netns")
             }
             Self::Image => cargo("run --quiet --locked --package xtask -- image --verify"),
             Self::Boot => {
                 packages::require_root()?;
                 let claims = "--test run --test writes --test audit";
-                cargo(&format!(
-                    "test --locked --package mayfly-boot {claims} -- --nocapture --test-threads=1"
+                cargo_test(&format!(
+                    "--package mayfly-boot {claims} -- --nocapture --test-threads=1"
                 ))
             }
             Self::Boots => {
                 packages::require_root()?;
-                cargo("test --locked --package mayfly-boot --test boots")
+                cargo_test("--package mayfly-boot --test boots")
             }
         }
     }
@@ -170,12 +172,9 @@ impl Step {
     }
 }
 
-/// The simulated tests are no member of the workspace; their target directory is inside
-/// ours all the same.
-fn sim(before: &str, after: &str) -> Result<()> {
-    cargo(&format!(
-        "{before} --manifest-path tests/sim/Cargo.toml --target-dir target/sim {after}"
-    ))
+/// Runs tests; all of them, whatever the first ones say.
+fn cargo_test(words: &str) -> Result<()> {
+    cargo(&format!("test --locked --no-fail-fast {words}"))
 }
 
 fn cargo(words: &str) -> Result<()> {

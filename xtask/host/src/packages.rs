@@ -59,6 +59,7 @@ pub const SIGN: &[Need] = &[
 pub const NETWORK: &[Need] = &[
     ("ip", "iproute2"),
     ("setpriv", "util-linux"),
+    ("kill", "procps"),
     ("sysctl", "procps"),
     ("nft", "nftables"),
     ("wg", "wireguard-tools"),
@@ -71,6 +72,12 @@ pub const NETWORK: &[Need] = &[
     ("curl", "curl"),
     ("jq", "jq"),
 ];
+
+/// What the tests between namespaces start beside that.
+pub const NETNS: &[Need] = &[("dnsmasq", "dnsmasq-base"), ("ss", "iproute2")];
+
+/// What the tests that need no rights start beside the database.
+pub const UNIT: &[Need] = &[("kill", "procps"), ("setpriv", "util-linux")];
 
 /// To compare servers.
 pub const BENCH: &[Need] = &[
