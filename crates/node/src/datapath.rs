@@ -36,8 +36,8 @@ pub use parcels::Inbox;
 /// Sends an outbox's datagrams.
 fn send(udp: &Udp, batch: &mut SendBatch, outbox: &Outbox) {
     let trains = outbox.trains().map(|train| Outgoing {
-        remote: train.path.remote,
-        local: train.path.local,
+        remote: train.endpoint.remote,
+        local: train.endpoint.local,
         ecn: train.ecn.bits(),
         segment: train.segment,
         bytes: train.bytes,

@@ -10,16 +10,20 @@ use crate::responder::{Answer, Order, Over};
 use crate::session::{Role, Session};
 use crate::spec::INITIATION_LEN;
 use crate::tunnel::{Event, Tunnel, seal};
-use crate::{Ecn, Outbox, Path, Refusal, icmp6};
+use crate::{Ecn, Endpoint, Outbox, Refusal, icmp6};
 
 impl Tunnel {
     /// An initiation is for the responder.
-    pub(crate) fn initiation(&mut self, path: Path, datagram: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn initiation(
+        &mut self,
+        endpoint: Endpoint,
+        datagram: &[u8],
+    ) -> Result<(), Refusal> {
         let bytes: &[u8; INITIATION_LEN] =
             datagram.try_into().map_err(|_| Refusal::NotWireGuard)?;
         let bytes = *bytes;
         self.orders
-            .push_back(Order::Answer(Initiation { path, bytes }));
+            .push_back(Order::Answer(Initiation { endpoint, bytes }));
         Ok(())
     }
 
@@ -66,7 +70,7 @@ impl Tunnel {
             .room(response.len())
             .copy_from_slice(&response);
         out.datagrams
-            .keep((initiation.path, Ecn::NotEct), response.len());
+            .keep((initiation.endpoint, Ecn::NotEct), response.len());
         Ok(())
     }
 
@@ -74,7 +78,7 @@ impl Tunnel {
     /// authenticated, keepalive or not, is what moves endpoint and count.
     pub(crate) fn transport(
         &mut self,
-        (path, ecn): (Path, Ecn),
+        (endpoint, ecn): (Endpoint, Ecn),
         index: u32,
         datagram: &[u8],
         out: &mut Outbox,
@@ -91,7 +95,7 @@ impl Tunnel {
         let received = session
             .receive(role, datagram, room, now)
             .ok_or(Refusal::NotAuthentic)?;
-        if session.heard(path, now) {
+        if session.heard(endpoint, now) {
             self.announce(slot, Event::SessionUp);
         }
         if role == Role::Waiting {

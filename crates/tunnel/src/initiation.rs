@@ -12,12 +12,12 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::Path;
+use crate::Endpoint;
 use crate::spec::{CONSTRUCTION, IDENTIFIER, INITIATION_LEN};
 
 /// An initiation as it came: nothing of it is verified.
 pub struct Initiation {
-    pub(crate) path: Path,
+    pub(crate) endpoint: Endpoint,
     pub(crate) bytes: [u8; INITIATION_LEN],
 }
 

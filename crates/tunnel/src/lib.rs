@@ -57,7 +57,7 @@ pub use config::{Config, Prefix};
 pub use ecn::Ecn;
 pub use initiation::Initiation;
 pub use offload::{FRAME_HEADER, Frame};
-pub use outbox::{Datagram, Outbox, Path, Train};
+pub use outbox::{Datagram, Endpoint, Outbox, Train};
 pub use peer::{AddressTaken, Enrolment, PeerId};
 pub use refusal::Refusal;
 pub use responder::{Answer, Order, Over, Responder};

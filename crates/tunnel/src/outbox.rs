@@ -7,9 +7,9 @@ use std::ops::Range;
 use crate::Ecn;
 use crate::offload::Joiner;
 
-/// The two ends of a datagram's way.
+/// WireGuard's endpoint of a peer, with the address of the node that the peer sends to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Path {
+pub struct Endpoint {
     /// The other end: where a datagram came from, or goes to.
     pub remote: SocketAddr,
     /// The node's own address that was spoken to, and that the answer must come from.
@@ -20,18 +20,18 @@ pub struct Path {
 #[derive(Clone, Copy)]
 pub struct Datagram<'a> {
     /// Where to, and by which local address.
-    pub path: Path,
+    pub endpoint: Endpoint,
     /// What its header says of congestion.
     pub ecn: Ecn,
     /// The UDP payload.
     pub bytes: &'a [u8],
 }
 
-/// Datagrams of one length and mark to one path, as one segmented send wants them.
+/// Datagrams of one length and mark to one endpoint, as one segmented send wants them.
 #[derive(Clone, Copy)]
 pub struct Train<'a> {
     /// Where to, and by which local address.
-    pub path: Path,
+    pub endpoint: Endpoint,
     /// What each header says of congestion.
     pub ecn: Ecn,
     /// Length of each UDP payload but the last, which may be shorter, in bytes.
@@ -47,7 +47,7 @@ pub struct Train<'a> {
 /// stays: the caller bounds it by how much it hands in between two clearings.
 #[derive(Default)]
 pub struct Outbox {
-    pub(crate) datagrams: Arena<(Path, Ecn)>,
+    pub(crate) datagrams: Arena<(Endpoint, Ecn)>,
     pub(crate) packets: Arena<()>,
     joiner: Joiner,
 }
@@ -67,7 +67,11 @@ impl Outbox {
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
         self.datagrams
             .iter()
-            .map(|((path, ecn), bytes)| Datagram { path, ecn, bytes })
+            .map(|((endpoint, ecn), bytes)| Datagram {
+                endpoint,
+                ecn,
+                bytes,
+            })
     }
 
     /// The datagrams in the order in which they were made, neighbours together where one
@@ -90,9 +94,9 @@ impl Outbox {
             }
             let bytes = &self.datagrams.bytes[start..start + len];
             start += len;
-            let (path, ecn) = label;
+            let (endpoint, ecn) = label;
             Some(Train {
-                path,
+                endpoint,
                 ecn,
                 segment,
                 bytes,
@@ -152,7 +156,7 @@ impl Outbox {
     /// Clears, and zeroes all memory that was used: addresses and plain text do not lie about
     /// while nothing comes that would overwrite them.
     pub fn scrub(&mut self) {
-        self.datagrams.scrub((Path::BLANK, Ecn::NotEct));
+        self.datagrams.scrub((Endpoint::BLANK, Ecn::NotEct));
         self.packets.scrub(());
     }
 }
@@ -160,8 +164,8 @@ impl Outbox {
 /// A frame's header, the first packet, and the payload of all others.
 const LONGEST_FRAME: usize = 1 + crate::offload::LONGEST_TRAIN;
 
-impl Path {
-    /// Nobody's, and it overwrites all of a path: no variant of an address is longer.
+impl Endpoint {
+    /// No peer's endpoint. It overwrites every byte of one: no variant of an address is longer.
     pub const BLANK: Self = Self {
         remote: SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0)),
         local: Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),

@@ -174,13 +174,14 @@ impl Responder {
         out: &mut Outbox,
         now: Instant,
     ) -> Result<Answer, Refusal> {
-        let Initiation { path, bytes } = &initiation;
+        let Initiation { endpoint, bytes } = &initiation;
         let cookie = out.datagrams.room(COOKIE_REPLY_LEN);
-        match self.gate.admit(path.remote.ip(), bytes, cookie, now) {
+        match self.gate.admit(endpoint.remote.ip(), bytes, cookie, now) {
             Ok(()) => {}
             Err(Stopped::Refused(refusal)) => return Err(refusal),
             Err(Stopped::Cookie) => {
-                out.datagrams.keep((*path, Ecn::NotEct), COOKIE_REPLY_LEN);
+                out.datagrams
+                    .keep((*endpoint, Ecn::NotEct), COOKIE_REPLY_LEN);
                 return Err(Refusal::CookieDemanded);
             }
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::keys::{Keys, Received};
 use crate::spec::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, TRANSPORT_OVERHEAD};
-use crate::{Ecn, Path};
+use crate::{Ecn, Endpoint};
 
 /// ICMPv6 errors to one peer a second (RFC 4443 section 2.4 (f) wants a limit).
 const ERRORS_PER_SECOND: u8 = 10;
@@ -39,7 +39,7 @@ pub(crate) enum Role {
 const ROLES: usize = 3;
 
 struct Heard {
-    endpoint: Path,
+    endpoint: Endpoint,
     at: Instant,
 }
 
@@ -108,12 +108,9 @@ impl Session {
     }
 
     /// Notes a transport packet that authenticated; whether the session came up by it.
-    pub fn heard(&mut self, path: Path, now: Instant) -> bool {
+    pub fn heard(&mut self, endpoint: Endpoint, now: Instant) -> bool {
         let came_up = !self.is_up();
-        self.up = Some(Heard {
-            endpoint: path,
-            at: now,
-        });
+        self.up = Some(Heard { endpoint, at: now });
         came_up
     }
 
@@ -145,23 +142,28 @@ impl Session {
 
     /// Seals a packet, or nothing for a keepalive, into a room that is `TRANSPORT_OVERHEAD` longer.
     /// Gives the length and the way; `None` if there are no keys to send by.
-    pub fn send(&mut self, packet: &[u8], room: &mut [u8], now: Instant) -> Option<(Path, usize)> {
-        let path = self.up.as_ref()?.endpoint;
+    pub fn send(
+        &mut self,
+        packet: &[u8],
+        room: &mut [u8],
+        now: Instant,
+    ) -> Option<(Endpoint, usize)> {
+        let endpoint = self.up.as_ref()?.endpoint;
         let keys = self.keys[Role::Serving as usize].as_mut()?;
         let len = keys.seal(packet, room, now)?;
         self.note_sent(now);
-        Some((path, len))
+        Some((endpoint, len))
     }
 
     /// Writes a keepalive if one is due, and gives its way. It is due that long after anything
     /// went out, not after the data came: boringtun as a client doubts its session on the first
     /// data after a silence, and a stock client does not mind.
-    pub fn tick(&mut self, room: &mut [u8], now: Instant) -> Option<Path> {
+    pub fn tick(&mut self, room: &mut [u8], now: Instant) -> Option<Endpoint> {
         if !self.owes_answer || now < self.sent + KEEPALIVE_TIMEOUT {
             return None;
         }
         self.owes_answer = false;
-        self.send(&[], room, now).map(|(path, _)| path)
+        self.send(&[], room, now).map(|(endpoint, _)| endpoint)
     }
 
     fn note_sent(&mut self, now: Instant) {

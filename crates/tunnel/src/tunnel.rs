@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::shard::{MOST_SHARDS, Owners, Shard};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::wheel::Wheel;
-use crate::{AddressTaken, Config, Ecn, Enrolment, Frame, Outbox, Path, PeerId, Refusal};
+use crate::{AddressTaken, Config, Ecn, Endpoint, Enrolment, Frame, Outbox, PeerId, Refusal};
 
 /// What the counter must hear of. No key, address or other value of a peer crosses here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,21 +154,21 @@ impl Tunnel {
     /// Why the datagram went no further.
     pub fn handle_datagram(
         &mut self,
-        path: Path,
+        endpoint: Endpoint,
         ecn: Ecn,
         datagram: &mut [u8],
         out: &mut Outbox,
         now: Instant,
     ) -> Result<(), Refusal> {
         match message::classify(datagram)? {
-            Message::Initiation => self.initiation(path, datagram),
+            Message::Initiation => self.initiation(endpoint, datagram),
             Message::Transport { counter, .. } if counter >= REJECT_AFTER_MESSAGES => {
                 Err(Refusal::CounterExhausted)
             }
             Message::Transport { receiver, .. } => {
                 let index = receiver >> 8;
                 self.shard.check(index)?;
-                self.transport((path, ecn), index, datagram, out, now)
+                self.transport((endpoint, ecn), index, datagram, out, now)
             }
         }
     }
@@ -280,8 +280,9 @@ impl Tunnel {
         let Some(session) = self.peers.session_mut(slot) else {
             return false;
         };
-        if let Some(path) = session.tick(out.datagrams.room(Session::TICK_ROOM), now) {
-            out.datagrams.keep((path, Ecn::NotEct), Session::TICK_ROOM);
+        if let Some(endpoint) = session.tick(out.datagrams.room(Session::TICK_ROOM), now) {
+            out.datagrams
+                .keep((endpoint, Ecn::NotEct), Session::TICK_ROOM);
         }
         if session.has_old_keys(now) {
             self.peers.change(slot, |session| {
@@ -316,7 +317,7 @@ pub(crate) fn seal(
     let room = out.datagrams.room(padded + TRANSPORT_OVERHEAD);
     let sent = session.send(packet, room, now).ok_or(Refusal::NoSession);
     packet[len..].copy_from_slice(&behind[..padded - len]);
-    let (path, len) = sent?;
-    out.datagrams.keep((path, ecn), len);
+    let (endpoint, len) = sent?;
+    out.datagrams.keep((endpoint, ecn), len);
     Ok(())
 }

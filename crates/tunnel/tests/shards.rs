@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use common::*;
 use mayfly_tunnel::{
-    Config, Ecn, Event, FRAME_HEADER, Frame, Outbox, Path, PeerId, Prefix, Refusal, Responder,
+    Config, Ecn, Endpoint, Event, FRAME_HEADER, Frame, Outbox, PeerId, Prefix, Refusal, Responder,
     SHARD_BYTE, SHARDED_KIND, Tunnel,
 };
 use zeroize::Zeroizing;
@@ -62,10 +62,10 @@ impl Threads {
         }
     }
 
-    fn take(&mut self, at: usize, path: Path, datagram: &[u8]) -> Result<(), Refusal> {
+    fn take(&mut self, at: usize, endpoint: Endpoint, datagram: &[u8]) -> Result<(), Refusal> {
         let mut bytes = datagram.to_vec();
         let (out, now) = (&mut self.out, self.now);
-        let taken = self.tunnels[at].handle_datagram(path, Ecn::NotEct, &mut bytes, out, now);
+        let taken = self.tunnels[at].handle_datagram(endpoint, Ecn::NotEct, &mut bytes, out, now);
         assert!(taken.is_ok() || bytes == datagram, "it can be handed over");
         self.carry_out_orders();
         taken
@@ -78,12 +78,13 @@ impl Threads {
     /// A session of a peer whose initiation comes to any shard.
     fn connect(&mut self, number: u8, at: usize, owner: usize) -> Client {
         let mut client = Client::new(number, self.tunnels[0].public_key());
-        self.take(at, path(number), &client.initiation()).unwrap();
+        self.take(at, endpoint(number), &client.initiation())
+            .unwrap();
         let keepalive = client.take(&self.datagram()).unwrap();
         assert_eq!(keepalive[0], SHARDED_KIND);
         let told = usize::from(keepalive[SHARD_BYTE] % SHARDS);
         assert_eq!(told, owner, "as a filter of the socket would tell it");
-        self.take(owner, path(number), &keepalive).unwrap();
+        self.take(owner, endpoint(number), &keepalive).unwrap();
         client
     }
 
@@ -139,16 +140,19 @@ fn a_flow_that_roams_to_another_thread_stays_in_order_and_is_answered_where_it_i
     let datagrams: Vec<_> = packets.iter().map(|packet| client.seal(packet)).collect();
     let (strays, own) = datagrams.split_at(10);
     for stray in strays {
-        assert_eq!(threads.take(2, path(9), stray), Err(Refusal::OfShard(1)));
+        assert_eq!(
+            threads.take(2, endpoint(9), stray),
+            Err(Refusal::OfShard(1))
+        );
     }
     for datagram in strays.iter().chain(own) {
-        threads.take(1, path(9), datagram).unwrap();
+        threads.take(1, endpoint(9), datagram).unwrap();
     }
     assert_eq!(threads.packets(), packets);
     let answer = ipv4_packet(INTERNET, ipv4(2), b"answer");
     threads.send(1, &mut frame(&answer)).unwrap();
-    let ways: Vec<_> = threads.out.datagrams().map(|d| d.path.remote).collect();
-    assert_eq!(ways, [path(9).remote]);
+    let ways: Vec<_> = threads.out.datagrams().map(|d| d.endpoint.remote).collect();
+    assert_eq!(ways, [endpoint(9).remote]);
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn the_end_of_a_session_does_not_forget_a_handshake_that_is_newer() {
     let (out, now) = (&mut node.out, node.now);
     let taken = node
         .tunnel
-        .handle_datagram(path(2), Ecn::NotEct, &mut newer.clone(), out, now);
+        .handle_datagram(endpoint(2), Ecn::NotEct, &mut newer.clone(), out, now);
     taken.unwrap();
     node.tunnel.end_session(peer);
     node.carry_out_orders().unwrap();

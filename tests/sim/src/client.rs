@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use boringtun::noise::{Tunn, TunnResult};
-use mayfly_tunnel::{Path, PeerId};
+use mayfly_tunnel::{Endpoint, PeerId};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 /// Names a client of a simulation, in order of their making.
@@ -20,7 +20,7 @@ pub struct Client {
     /// Its own inner address.
     pub ipv4: Ipv4Addr,
     /// Where it is now, as the node sees it, and the address of the node that it speaks to.
-    pub path: Path,
+    pub endpoint: Endpoint,
     /// Hears, sends and ticks only while awake.
     pub awake: bool,
     /// Inner packets that came through the tunnel.
@@ -40,7 +40,7 @@ impl Client {
         Self {
             peer,
             ipv4: Self::address(number),
-            path: Path {
+            endpoint: Endpoint {
                 remote: SocketAddr::from(([198, 51, 100, number], 1000 + u16::from(number))),
                 local: Some(IpAddr::from([192, 0, 2, 1])),
             },

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use mayfly_tunnel::{
-    Config, Ecn, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, Prefix, Refusal, Responder,
-    Tunnel,
+    Config, Ecn, Endpoint, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Prefix, Refusal,
+    Responder, Tunnel,
 };
 use mock_instant::MockClock;
 use rand_chacha::ChaCha20Rng;
@@ -32,7 +32,7 @@ pub struct Wire {
     /// Where it went.
     pub way: Way,
     /// Seen from the node.
-    pub path: Path,
+    pub endpoint: Endpoint,
     /// What it was.
     pub bytes: Vec<u8>,
 }
@@ -163,8 +163,8 @@ impl Sim {
     pub fn send(&mut self, client: ClientId, payload: &[u8]) {
         let client = &mut self.clients[client];
         let datagrams = client.send(&client.packet(payload));
-        let path = client.path;
-        self.launch_all(Way::Up, path, datagrams);
+        let endpoint = client.endpoint;
+        self.launch_all(Way::Up, endpoint, datagrams);
     }
 
     /// A client seals a packet with this payload; the datagram stays in the test's hands.
@@ -186,12 +186,16 @@ impl Sim {
         result
     }
 
-    /// Somebody on the way sends a datagram to the node, as from a path; it arrives at once.
-    pub fn inject(&mut self, path: Path, bytes: &[u8]) -> Result<(), Refusal> {
+    /// Somebody on the way sends a datagram to the node, as from an endpoint; it arrives at once.
+    pub fn inject(&mut self, endpoint: Endpoint, bytes: &[u8]) -> Result<(), Refusal> {
         let now = self.now();
-        let taken =
-            self.tunnel
-                .handle_datagram(path, Ecn::NotEct, &mut bytes.to_vec(), &mut self.out, now);
+        let taken = self.tunnel.handle_datagram(
+            endpoint,
+            Ecn::NotEct,
+            &mut bytes.to_vec(),
+            &mut self.out,
+            now,
+        );
         let answered = self.carry_out_orders();
         self.carry_out();
         taken.and(answered)
@@ -289,27 +293,27 @@ impl Sim {
     }
 
     fn arrive_at_node(&mut self, wire: &Wire) {
-        if let Err(refusal) = self.inject(wire.path, &wire.bytes) {
+        if let Err(refusal) = self.inject(wire.endpoint, &wire.bytes) {
             self.refusals.push((self.elapsed, refusal));
         }
     }
 
     fn arrive_at_client(&mut self, wire: &Wire) {
-        let here = |client: &&mut Client| client.awake && client.path == wire.path;
+        let here = |client: &&mut Client| client.awake && client.endpoint == wire.endpoint;
         let Some(client) = self.clients.iter_mut().find(here) else {
             return;
         };
         let answers = client.receive(&wire.bytes);
-        let path = client.path;
-        self.launch_all(Way::Up, path, answers);
+        let endpoint = client.endpoint;
+        self.launch_all(Way::Up, endpoint, answers);
     }
 
     fn tick_clients(&mut self) {
         for at in 0..self.clients.len() {
             let client = &mut self.clients[at];
             if client.awake && client.next_tick <= self.elapsed {
-                let (path, datagram) = (client.path, client.tick());
-                self.launch_all(Way::Up, path, datagram);
+                let (endpoint, datagram) = (client.endpoint, client.tick());
+                self.launch_all(Way::Up, endpoint, datagram);
             }
         }
     }
@@ -329,27 +333,27 @@ impl Sim {
         let datagrams: Vec<_> = self
             .out
             .datagrams()
-            .map(|datagram| (datagram.path, datagram.bytes.to_vec()))
+            .map(|datagram| (datagram.endpoint, datagram.bytes.to_vec()))
             .collect();
         self.tun.extend(self.out.packets().map(<[u8]>::to_vec));
         self.out.clear();
-        for (path, bytes) in datagrams {
-            self.launch(Way::Down, path, bytes);
+        for (endpoint, bytes) in datagrams {
+            self.launch(Way::Down, endpoint, bytes);
         }
         self.collect_events();
     }
 
-    fn launch_all(&mut self, way: Way, path: Path, all: impl IntoIterator<Item = Vec<u8>>) {
+    fn launch_all(&mut self, way: Way, endpoint: Endpoint, all: impl IntoIterator<Item = Vec<u8>>) {
         for bytes in all {
-            self.launch(way, path, bytes);
+            self.launch(way, endpoint, bytes);
         }
     }
 
-    fn launch(&mut self, way: Way, path: Path, bytes: Vec<u8>) {
+    fn launch(&mut self, way: Way, endpoint: Endpoint, bytes: Vec<u8>) {
         let wire = Wire {
             at: self.elapsed,
             way,
-            path,
+            endpoint,
             bytes,
         };
         self.wire.push(wire.clone());

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use mayfly_sim::packet::{COOKIE, INITIATION, RESPONSE};
 use mayfly_sim::{Sim, Way};
-use mayfly_tunnel::{Path, Refusal};
+use mayfly_tunnel::{Endpoint, Refusal};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn source(n: u32) -> Path {
+fn source(n: u32) -> Endpoint {
     let [_, a, b, c] = n.to_be_bytes();
-    Path {
+    Endpoint {
         remote: SocketAddr::from(([100, a, b, c], 5555)),
         local: None,
     }
@@ -62,10 +62,10 @@ fn under_total_load_a_client_comes_in_by_its_cookie() {
     sim.send(client, b"first");
     flood_for(&mut sim, 120);
 
-    let here = sim.clients[client].path;
+    let here = sim.clients[client].endpoint;
     let to_client = |kind| {
         let all = sim.seen(Way::Down, kind);
-        all.into_iter().filter(|wire| wire.path == here).count()
+        all.into_iter().filter(|wire| wire.endpoint == here).count()
     };
     assert_eq!((to_client(COOKIE), to_client(RESPONSE)), (1, 1));
     let initiations = sim.seen(Way::Up, INITIATION);
@@ -86,6 +86,6 @@ fn a_cookie_is_shorter_than_what_it_answers() {
     let cookies = sim.seen(Way::Down, COOKIE);
     assert_eq!(cookies.len(), 10);
     assert!(cookies.iter().all(|wire| wire.bytes.len() < loud.len()));
-    assert!(cookies.iter().all(|wire| wire.path == source(7)));
+    assert!(cookies.iter().all(|wire| wire.endpoint == source(7)));
     assert!(sim.seen(Way::Down, INITIATION).is_empty());
 }

@@ -28,14 +28,14 @@ fn keys_older_than_180_s_are_refused_both_ways() {
     let (mut sim, client) = Sim::connected();
     // Asleep, its timers do not rekey; what it seals is under the first keys.
     sim.clients[client].awake = false;
-    let path = sim.clients[client].path;
+    let endpoint = sim.clients[client].endpoint;
     sim.drive(170 * SECOND);
     let in_time = sim.seal(client, b"171 s");
     let too_late = sim.seal(client, b"185 s");
-    assert_eq!(sim.inject(path, &in_time), Ok(()));
+    assert_eq!(sim.inject(endpoint, &in_time), Ok(()));
     assert_eq!(sim.answer(client, b"171 s"), Ok(()));
     sim.drive(14 * SECOND);
-    assert_eq!(sim.inject(path, &too_late), Err(Refusal::UnknownIndex));
+    assert_eq!(sim.inject(endpoint, &too_late), Err(Refusal::UnknownIndex));
     assert_eq!(sim.answer(client, b"185 s"), Err(Refusal::NoSession));
     assert_eq!(
         sim.downs(client),
@@ -53,16 +53,16 @@ fn keys_are_refused_from_180_s_on_though_no_tick_has_come() {
     sim.send(client, b"first");
     sim.drive(SECOND);
     sim.clients[client].awake = false;
-    let path = sim.clients[client].path;
+    let endpoint = sim.clients[client].endpoint;
     let answered = sim.seen(Way::Down, RESPONSE)[1].at;
     let first = sim.seal(client, b"in time");
     let second = sim.seal(client, b"too late");
     let moment = Duration::from_millis(1);
     sim.drive(answered + 180 * SECOND - moment - sim.elapsed());
-    assert_eq!(sim.inject(path, &first), Ok(()));
+    assert_eq!(sim.inject(endpoint, &first), Ok(()));
     assert_eq!(sim.answer(client, b"in time"), Ok(()));
     sim.drive(moment);
-    assert_eq!(sim.inject(path, &second), Err(Refusal::NotAuthentic));
+    assert_eq!(sim.inject(endpoint, &second), Err(Refusal::NotAuthentic));
     assert_eq!(sim.answer(client, b"too late"), Err(Refusal::NoSession));
     assert_eq!(sim.downs(client), 0);
 }
@@ -85,12 +85,12 @@ fn a_packet_under_the_old_keys_that_the_first_under_the_new_overtook_is_taken() 
     }
     // The answer arrives, and the client's keepalive under the new keys.
     sim.drive(Duration::from_millis(40));
-    let path = sim.clients[client].path;
-    assert_eq!(sim.inject(path, &caught), Ok(()));
+    let endpoint = sim.clients[client].endpoint;
+    assert_eq!(sim.inject(endpoint, &caught), Ok(()));
     assert_eq!(sim.tun.last(), Some(&sim.clients[client].packet(b"caught")));
     sim.drive(SECOND);
     let again = sim.seen(Way::Up, INITIATION)[0].bytes.clone();
-    assert_eq!(sim.inject(path, &again), Err(Refusal::Handshake));
+    assert_eq!(sim.inject(endpoint, &again), Err(Refusal::Handshake));
     assert_eq!((sim.ups(client), sim.downs(client)), (1, 0));
 }
 
@@ -100,11 +100,11 @@ fn the_old_keys_serve_until_the_peer_uses_the_new_ones() {
     sim.send(client, b"old enough");
     sim.loss = 100;
     sim.drive(SECOND);
-    let (path, initiation) = {
+    let (endpoint, initiation) = {
         let sent = sim.seen(Way::Up, INITIATION).last().unwrap().bytes.clone();
-        (sim.clients[client].path, sent)
+        (sim.clients[client].endpoint, sent)
     };
-    assert_eq!(sim.inject(path, &initiation), Ok(()));
+    assert_eq!(sim.inject(endpoint, &initiation), Ok(()));
     let receiver = |sim: &mut Sim| {
         sim.answer(client, b"which keys?").unwrap();
         let bytes = &sim.wire.last().unwrap().bytes;
@@ -122,11 +122,11 @@ fn the_old_keys_serve_until_the_peer_uses_the_new_ones() {
 #[test]
 fn recordings_do_not_disturb_a_handshake_that_is_under_way() {
     let (mut sim, client, _) = about_to_rekey();
-    let path = sim.clients[client].path;
+    let endpoint = sim.clients[client].endpoint;
     let recorded = sim.seen(Way::Up, INITIATION)[0].bytes.clone();
     sim.send(client, b"old enough");
     for _ in 0..200 {
-        let replayed = sim.inject(path, &recorded);
+        let replayed = sim.inject(endpoint, &recorded);
         assert!(matches!(
             replayed,
             Err(Refusal::Handshake | Refusal::CookieDemanded)
@@ -151,7 +151,7 @@ fn a_node_with_data_for_a_silent_peer_never_initiates_and_keeps_its_session() {
     }
     assert!(sim.seen(Way::Down, INITIATION).is_empty());
     // boringtun drops all sessions 90 s after an initiation that nobody answered.
-    let (path, datagram) = (sim.clients[client].path, sim.seal(client, b"back"));
-    assert_eq!(sim.inject(path, &datagram), Ok(()));
+    let (endpoint, datagram) = (sim.clients[client].endpoint, sim.seal(client, b"back"));
+    assert_eq!(sim.inject(endpoint, &datagram), Ok(()));
     assert_eq!((sim.ups(client), sim.downs(client)), (1, 0));
 }

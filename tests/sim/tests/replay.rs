@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use mayfly_sim::packet::{INITIATION, RESPONSE, TRANSPORT};
 use mayfly_sim::{Sim, Way};
-use mayfly_tunnel::{Path, Refusal};
+use mayfly_tunnel::{Endpoint, Refusal};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn attacker() -> Path {
-    Path {
+fn attacker() -> Endpoint {
+    Endpoint {
         remote: SocketAddr::from(([203, 0, 113, 66], 6666)),
         local: None,
     }
@@ -35,11 +35,15 @@ fn a_recorded_initiation_does_not_disturb_a_live_session() {
         sim.drive(SECOND / 4);
     }
     assert_eq!(sim.seen(Way::Down, RESPONSE).len(), 1);
-    assert!(sim.wire[sent..].iter().all(|wire| wire.path != attacker()));
+    assert!(
+        sim.wire[sent..]
+            .iter()
+            .all(|wire| wire.endpoint != attacker())
+    );
     sim.send(client, b"undisturbed");
     sim.drive(SECOND);
     sim.answer(client, b"undisturbed").unwrap();
-    assert!(sim.wire.last().unwrap().path == sim.clients[client].path);
+    assert!(sim.wire.last().unwrap().endpoint == sim.clients[client].endpoint);
     assert_eq!((sim.ups(client), sim.downs(client)), (1, 0));
     assert_eq!(sim.seen(Way::Up, INITIATION).len(), 1);
 }
@@ -86,7 +90,7 @@ fn the_client_comes_back_while_its_initiation_is_being_replayed() {
     }
     assert_eq!(sim.ups(client), 2);
     sim.answer(client, b"welcome").unwrap();
-    assert!(sim.wire.last().unwrap().path == sim.clients[client].path);
+    assert!(sim.wire.last().unwrap().endpoint == sim.clients[client].endpoint);
     // What the recording made was half open when the client came: that must not shorten the session.
     for _ in 0..120 {
         sim.send(client, b"on and on");
@@ -108,9 +112,9 @@ fn no_packet_comes_out_twice() {
         .iter()
         .map(|wire| wire.bytes.clone())
         .collect();
-    let path = sim.clients[client].path;
+    let endpoint = sim.clients[client].endpoint;
     for bytes in recorded {
-        assert_eq!(sim.inject(path, &bytes), Err(Refusal::NotAuthentic));
+        assert_eq!(sim.inject(endpoint, &bytes), Err(Refusal::NotAuthentic));
     }
     assert_eq!(sim.tun.len(), 101);
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use mayfly_sim::packet::{INITIATION, TRANSPORT};
 use mayfly_sim::{Sim, Way};
-use mayfly_tunnel::{Path, Refusal};
+use mayfly_tunnel::{Endpoint, Refusal};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn elsewhere() -> Path {
-    Path {
+fn elsewhere() -> Endpoint {
+    Endpoint {
         remote: SocketAddr::from((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9), 40_000)),
         local: Some(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])),
     }
@@ -19,14 +19,14 @@ fn elsewhere() -> Path {
 /// Whether the node's next packet goes where the client is.
 fn answers_reach(sim: &mut Sim, client: usize) -> bool {
     sim.answer(client, b"where?").unwrap();
-    sim.wire.last().unwrap().path == sim.clients[client].path
+    sim.wire.last().unwrap().endpoint == sim.clients[client].endpoint
 }
 
 #[test]
 fn a_client_that_moved_is_answered_at_its_new_place_from_the_address_it_spoke_to() {
     let (mut sim, client) = Sim::connected();
     assert!(answers_reach(&mut sim, client));
-    sim.clients[client].path = elsewhere();
+    sim.clients[client].endpoint = elsewhere();
     assert!(!answers_reach(&mut sim, client), "nobody told the node yet");
     sim.send(client, b"here");
     sim.drive(SECOND);
@@ -60,7 +60,7 @@ fn an_initiation_moves_nothing_until_a_transport_packet_follows() {
     let initiation = sim.seen(Way::Up, INITIATION).last().unwrap().bytes.clone();
     assert_eq!(sim.inject(elsewhere(), &initiation), Ok(()));
     assert!(
-        sim.wire.last().unwrap().path == elsewhere(),
+        sim.wire.last().unwrap().endpoint == elsewhere(),
         "the answer goes to the source"
     );
     assert!(answers_reach(&mut sim, client));

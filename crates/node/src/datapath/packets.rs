@@ -8,7 +8,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use mayfly_sys::tun::Tun;
 use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
-use mayfly_tunnel::{Ecn, Frame, Order, Outbox, Path, Refusal, Tunnel};
+use mayfly_tunnel::{Ecn, Endpoint, Frame, Order, Outbox, Refusal, Tunnel};
 
 use super::members::Members;
 use super::messages::{Answers, CommandQueue, Orders};
@@ -193,8 +193,8 @@ impl Packets {
         }
         // What is nobody's here either is handed on no more.
         handed.drain(|parcel| match parcel {
-            Parcel::Datagram(path, ecn, datagram) => {
-                let _ = tunnel.handle_datagram(path, ecn, datagram, outbox, now);
+            Parcel::Datagram(endpoint, ecn, datagram) => {
+                let _ = tunnel.handle_datagram(endpoint, ecn, datagram, outbox, now);
             }
             Parcel::Frame(bytes) => {
                 if let Some(room) = frame.room().get_mut(..bytes.len()) {
@@ -209,20 +209,20 @@ impl Packets {
     fn receive(&mut self, now: Instant) -> io::Result<()> {
         self.descriptors.udp.recv_batch(&mut self.datagrams)?;
         for train in self.datagrams.iter_mut() {
-            let path = Path {
+            let endpoint = Endpoint {
                 remote: train.remote,
                 local: train.local,
             };
             let ecn = Ecn::from_bits(train.ecn);
             for datagram in train.bytes.chunks_mut(train.segment) {
-                let taken = self
-                    .tunnel
-                    .handle_datagram(path, ecn, datagram, &mut self.outbox, now);
+                let taken =
+                    self.tunnel
+                        .handle_datagram(endpoint, ecn, datagram, &mut self.outbox, now);
                 // Why else a datagram went no further is for tests: nobody is told.
                 if let Err(Refusal::OfShard(owner)) = taken
                     && let Some(stray) = self.strays.get_mut(usize::from(owner))
                 {
-                    stray.add_datagram(path, ecn, datagram);
+                    stray.add_datagram(endpoint, ecn, datagram);
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use mayfly_tunnel::{Ecn, Path};
+use mayfly_tunnel::{Ecn, Endpoint};
 
 /// Bytes that wait for a thread; what comes when there are so many is lost, as on a wire.
 const MOST: usize = 2 << 20;
@@ -18,7 +18,7 @@ const MOST: usize = 2 << 20;
 /// One of them.
 pub enum Parcel<'a> {
     /// A datagram, where it came from, and what its header said of congestion.
-    Datagram(Path, Ecn, &'a mut [u8]),
+    Datagram(Endpoint, Ecn, &'a mut [u8]),
     /// A frame of the TUN device.
     Frame(&'a [u8]),
 }
@@ -29,13 +29,13 @@ pub struct Parcels {
     bytes: Vec<u8>,
     used: usize,
     /// What each is, and where it ends.
-    labels: Vec<(Option<(Path, Ecn)>, usize)>,
+    labels: Vec<(Option<(Endpoint, Ecn)>, usize)>,
 }
 
 impl Parcels {
     /// Adds a datagram.
-    pub fn add_datagram(&mut self, path: Path, ecn: Ecn, datagram: &[u8]) {
-        self.add(Some((path, ecn)), datagram);
+    pub fn add_datagram(&mut self, endpoint: Endpoint, ecn: Ecn, datagram: &[u8]) {
+        self.add(Some((endpoint, ecn)), datagram);
     }
 
     /// Adds a frame.
@@ -52,14 +52,14 @@ impl Parcels {
             };
             start = end;
             each(match label {
-                Some((path, ecn)) => Parcel::Datagram(path, ecn, bytes),
+                Some((endpoint, ecn)) => Parcel::Datagram(endpoint, ecn, bytes),
                 None => Parcel::Frame(bytes),
             });
         }
         self.forget();
     }
 
-    fn add(&mut self, label: Option<(Path, Ecn)>, bytes: &[u8]) {
+    fn add(&mut self, label: Option<(Endpoint, Ecn)>, bytes: &[u8]) {
         let end = self.used + bytes.len();
         if end > MOST {
             return;
@@ -77,7 +77,7 @@ impl Parcels {
     /// Takes those of another behind its own.
     fn append(&mut self, other: &mut Self) {
         other.drain(|parcel| match parcel {
-            Parcel::Datagram(path, ecn, datagram) => self.add_datagram(path, ecn, datagram),
+            Parcel::Datagram(endpoint, ecn, datagram) => self.add_datagram(endpoint, ecn, datagram),
             Parcel::Frame(frame) => self.add_frame(frame),
         });
     }
@@ -89,7 +89,7 @@ impl Parcels {
             .take(self.used)
             .for_each(|byte| *byte = 0);
         self.used = 0;
-        let blank = (Some((Path::BLANK, Ecn::NotEct)), 0);
+        let blank = (Some((Endpoint::BLANK, Ecn::NotEct)), 0);
         self.labels.fill(blank);
         self.labels.clear();
     }
@@ -180,7 +180,7 @@ mod tests {
         let inbox = Inbox::new().unwrap();
         let (mut one, mut other, mut taken) = Default::default();
         Parcels::add_frame(&mut one, b"a");
-        Parcels::add_datagram(&mut one, Path::BLANK, Ecn::Ce, b"b");
+        Parcels::add_datagram(&mut one, Endpoint::BLANK, Ecn::Ce, b"b");
         Parcels::add_frame(&mut other, b"c");
         inbox.put(&mut one);
         inbox.put(&mut other);

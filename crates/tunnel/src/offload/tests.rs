@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::checksum::{Sum, pseudo_header};
 use super::*;
-use crate::{Ecn, Outbox, Path};
+use crate::{Ecn, Endpoint, Outbox};
 
 /// What a packet of a test is made of.
 #[derive(Debug, Clone)]
@@ -385,17 +385,23 @@ fn congestion_is_told_by_the_first_packet_and_the_end_by_the_last() {
 #[test]
 fn datagrams_of_one_length_to_one_path_leave_as_one_train() {
     let mut outbox = Outbox::new();
-    let path = |port| Path {
+    let endpoint = |port| Endpoint {
         remote: ([192, 0, 2, 9], port).into(),
         local: None,
     };
     for (port, len) in [(1, 100), (1, 100), (1, 60), (1, 60), (2, 60), (2, 80)] {
         outbox.datagrams.room(len).fill(port as u8);
-        outbox.datagrams.keep((path(port), Ecn::NotEct), len);
+        outbox.datagrams.keep((endpoint(port), Ecn::NotEct), len);
     }
     let trains: Vec<_> = outbox
         .trains()
-        .map(|train| (train.path.remote.port(), train.segment, train.bytes.len()))
+        .map(|train| {
+            (
+                train.endpoint.remote.port(),
+                train.segment,
+                train.bytes.len(),
+            )
+        })
         .collect();
     assert_eq!(
         trains,

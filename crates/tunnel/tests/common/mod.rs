@@ -10,7 +10,7 @@ use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _, digest::consts::U16};
 use boringtun::noise::{Tunn, TunnResult};
 use mayfly_tunnel::{
-    Config, Ecn, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Path, PeerId, Prefix, Refusal,
+    Config, Ecn, Endpoint, Enrolment, Event, FRAME_HEADER, Frame, Outbox, PeerId, Prefix, Refusal,
     Responder, Tunnel,
 };
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -83,22 +83,22 @@ impl Node {
 
     /// Hands in a datagram from a client's own place.
     pub fn take(&mut self, number: u8, bytes: &[u8]) -> Result<(), Refusal> {
-        self.take_from(path(number), bytes)
+        self.take_from(endpoint(number), bytes)
     }
 
-    pub fn take_from(&mut self, path: Path, bytes: &[u8]) -> Result<(), Refusal> {
-        self.take_as(path, Ecn::NotEct, bytes)
+    pub fn take_from(&mut self, endpoint: Endpoint, bytes: &[u8]) -> Result<(), Refusal> {
+        self.take_as(endpoint, Ecn::NotEct, bytes)
     }
 
     /// Hands in a datagram from a client's own place that a router may have marked.
     pub fn take_marked(&mut self, number: u8, ecn: Ecn, bytes: &[u8]) -> Result<(), Refusal> {
-        self.take_as(path(number), ecn, bytes)
+        self.take_as(endpoint(number), ecn, bytes)
     }
 
-    fn take_as(&mut self, path: Path, ecn: Ecn, bytes: &[u8]) -> Result<(), Refusal> {
+    fn take_as(&mut self, endpoint: Endpoint, ecn: Ecn, bytes: &[u8]) -> Result<(), Refusal> {
         let mut bytes = bytes.to_vec();
         self.tunnel
-            .handle_datagram(path, ecn, &mut bytes, &mut self.out, self.now)?;
+            .handle_datagram(endpoint, ecn, &mut bytes, &mut self.out, self.now)?;
         self.carry_out_orders()
     }
 
@@ -163,8 +163,8 @@ pub fn ipv6(number: u8) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())
 }
 
-pub fn path(number: u8) -> Path {
-    Path {
+pub fn endpoint(number: u8) -> Endpoint {
+    Endpoint {
         remote: SocketAddr::from(([198, 51, 100, number], 51_820)),
         local: None,
     }
