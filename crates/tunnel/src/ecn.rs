@@ -47,7 +47,7 @@ impl Ecn {
 
     /// What a packet says that came in a datagram which says `outer`; `None` if it must not go on
     /// (RFC 6040 section 4.2, figure 4).
-    pub(crate) fn after(self, outer: Self) -> Option<Self> {
+    pub(crate) fn decapsulated(self, outer: Self) -> Option<Self> {
         match (self, outer) {
             (Self::NotEct, Self::Ce) => None,
             (Self::NotEct, _) => Some(Self::NotEct),
@@ -106,7 +106,7 @@ mod tests {
             (Ce, [Some(Ce), Some(Ce), Some(Ce), Some(Ce)]),
         ];
         for (inner, row) in table {
-            assert_eq!(ALL.map(|outer| inner.after(outer)), row, "{inner:?}");
+            assert_eq!(ALL.map(|outer| inner.decapsulated(outer)), row, "{inner:?}");
         }
     }
 

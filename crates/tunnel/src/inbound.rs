@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::initiation::Initiation;
 use crate::inner::{self, Inner};
-use crate::keys::Received;
+use crate::keys::Opened;
 use crate::peer::Name;
 use crate::responder::{Answer, Order, Over};
 use crate::session::{Role, Session};
@@ -27,8 +27,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Takes a responder's answer: its keys wait for the peer's first packet under them, and the
-    /// response goes out.
+    /// Takes a responder's answer: its keypair becomes the next one, and the response is sent.
     ///
     /// # Errors
     /// The peer is gone. Where the index is another's by chance, the initiation goes back to the
@@ -41,25 +40,25 @@ impl Tunnel {
     ) -> Result<(), Refusal> {
         let Answer {
             peer,
-            keys,
+            keypair,
             initiation,
             response,
         } = answer;
         let slot = self.peers.slot(peer).ok_or(Refusal::TooLate)?;
-        self.end_if_over(slot, now);
-        if self.peers.find(Name::Index(keys.index)).is_some() {
-            let index = keys.index;
+        self.end_if_expired(slot, now);
+        if self.peers.find(Name::Index(keypair.index)).is_some() {
+            let index = keypair.index;
             self.orders.push_back(Order::Forget(Over { peer, index }));
             self.orders.push_back(Order::Answer(initiation));
             return Ok(());
         }
         let is_new = self.peers.change(slot, |session| match session {
             Some(session) => {
-                session.rekey(keys, now);
+                session.rekey(keypair, now);
                 false
             }
             None => {
-                *session = Some(Box::new(Session::new(keys, now)));
+                *session = Some(Box::new(Session::new(keypair, now)));
                 true
             }
         });
@@ -74,8 +73,8 @@ impl Tunnel {
         Ok(())
     }
 
-    /// A transport message: opened by the keys that its receiver index names. That it
-    /// authenticated, keepalive or not, is what moves endpoint and count.
+    /// A transport message, opened with the keypair of its receiver index. A message that
+    /// authenticates, keepalive or not, is what moves the endpoint and the count.
     pub(crate) fn transport(
         &mut self,
         (endpoint, ecn): (Endpoint, Ecn),
@@ -88,25 +87,25 @@ impl Tunnel {
             .peers
             .find(Name::Index(index))
             .ok_or(Refusal::UnknownIndex)?;
-        self.end_if_over(slot, now);
+        self.end_if_expired(slot, now);
         let session = self.peers.session_mut(slot).ok_or(Refusal::UnknownIndex)?;
         let role = session.role(index).ok_or(Refusal::UnknownIndex)?;
         let room = out.packets.room(datagram.len());
-        let received = session
+        let opened = session
             .receive(role, datagram, room, now)
             .ok_or(Refusal::NotAuthentic)?;
-        if session.heard(endpoint, now) {
+        if session.note_received(endpoint, now) {
             self.announce(slot, Event::SessionUp);
         }
-        if role == Role::Waiting {
+        if role == Role::Next {
             let promote = |session: &mut Session| session.promote();
             self.peers
                 .change(slot, |session| session.as_deref_mut().map(promote));
         }
-        match received {
-            Received::Keepalive => Ok(()),
-            Received::Malformed => Err(Refusal::InnerHeader),
-            Received::Packet(len) => self.inner_packet(slot, len, ecn, out, now),
+        match opened {
+            Opened::Keepalive => Ok(()),
+            Opened::Malformed => Err(Refusal::InnerHeader),
+            Opened::Packet(len) => self.inner_packet(slot, len, ecn, out, now),
         }
     }
 
@@ -123,7 +122,7 @@ impl Tunnel {
         peer.session
             .as_mut()
             .ok_or(Refusal::UnknownIndex)?
-            .owe_answer();
+            .note_data_received();
         let packet = out.packets.room(len);
         let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
         if inner.source.is_ipv6() && !peer.has_ipv6() {
@@ -137,7 +136,9 @@ impl Tunnel {
             return Err(Refusal::InnerDestination);
         }
         let session = peer.session.as_mut().ok_or(Refusal::UnknownIndex)?;
-        session.mark(packet, outer).ok_or(Refusal::Congestion)?;
+        session
+            .apply_mark(packet, outer)
+            .ok_or(Refusal::Congestion)?;
         out.packets.keep((), len);
         Ok(())
     }

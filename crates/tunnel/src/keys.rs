@@ -1,10 +1,10 @@
-//! The keys of one handshake: boringtun's state machine, kept from doing what a server must not.
+//! The keypair of one handshake: boringtun's state machine, kept from doing what a server must not.
 //!
-//! A [`Tunn`] is made to answer one initiation and lives as long as the keys of that answer. It is
-//! an initiator as much as a responder, has eight places for keys and its own idea of time. It is
-//! held to the part wanted here by what it is given: one initiation, never a packet to seal before
-//! it has opened one (it would queue the packet and start a handshake), and never the time: how
-//! old keys may get is decided here.
+//! A [`Tunn`] is made to answer one initiation and lives as long as the keypair of that answer. It
+//! is an initiator as much as a responder, has eight places for keypairs and its own idea of time.
+//! Three limits on what it is given confine it to the part needed here: it gets one initiation; it
+//! gets no packet to seal before it has opened one (it would queue the packet and start a
+//! handshake); and it never gets the time, so the age limit of a keypair is decided here.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,78 +16,78 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::spec::{INITIATION_LEN, REJECT_AFTER_TIME, REKEY_TIMEOUT, RESPONSE_LEN};
 
-pub(crate) struct Keys {
+pub(crate) struct Keypair {
     tunn: Tunn,
     /// The upper 24 bits of the receiver index that the peer was told.
     pub index: u32,
-    answered: Instant,
+    created: Instant,
 }
 
-/// What a transport packet held that authenticated.
-pub(crate) enum Received {
+/// The content of a transport packet that authenticated.
+pub(crate) enum Opened {
     Keepalive,
-    /// An inner packet of so many bytes at the start of the room.
+    /// An inner packet of this many bytes, at the start of the room.
     Packet(usize),
-    /// Something that is no IP packet.
+    /// Something other than an IP packet.
     Malformed,
 }
 
-/// The two ends of a handshake.
-pub(crate) struct Parties<'a> {
+/// The keys that both ends of a handshake have before it.
+pub(crate) struct StaticKeys<'a> {
     pub private_key: &'a StaticSecret,
     pub public_key: &'a [u8; 32],
     pub preshared_key: &'a [u8; 32],
 }
 
-impl Keys {
+impl Keypair {
     /// Answers an initiation; `None` if it is not the peer's. `limiter` must limit nothing.
-    pub fn answer(
-        parties: Parties<'_>,
+    pub fn respond(
+        static_keys: StaticKeys<'_>,
         index: u32,
         limiter: Arc<RateLimiter>,
         initiation: &[u8; INITIATION_LEN],
         now: Instant,
     ) -> Option<(Box<Self>, [u8; RESPONSE_LEN])> {
-        let mut keys = Box::new(Self {
+        let mut keypair = Box::new(Self {
             tunn: Tunn::new(
-                parties.private_key.clone(),
-                PublicKey::from(*parties.public_key),
-                Some(*parties.preshared_key),
+                static_keys.private_key.clone(),
+                PublicKey::from(*static_keys.public_key),
+                Some(*static_keys.preshared_key),
                 None,
                 index,
                 Some(limiter),
             ),
             index,
-            answered: now,
+            created: now,
         });
         let mut room = [0; RESPONSE_LEN];
-        let TunnResult::WriteToNetwork(_) = keys.tunn.decapsulate(None, initiation, &mut room)
+        let TunnResult::WriteToNetwork(_) = keypair.tunn.decapsulate(None, initiation, &mut room)
         else {
             return None;
         };
-        Some((keys, room))
+        Some((keypair, room))
     }
 
-    /// Opens a transport message into a room as long as itself; `None` unless it authenticates.
-    pub fn open(&mut self, message: &[u8], room: &mut [u8], now: Instant) -> Option<Received> {
-        if self.are_over(now) {
+    /// Opens a transport message into a room of its own length; `None` unless it authenticates.
+    pub fn open(&mut self, message: &[u8], room: &mut [u8], now: Instant) -> Option<Opened> {
+        if self.is_expired(now) {
             return None;
         }
         match self.tunn.decapsulate(None, message, room) {
-            TunnResult::Done => Some(Received::Keepalive),
+            TunnResult::Done => Some(Opened::Keepalive),
             TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
-                Some(Received::Packet(packet.len()))
+                Some(Opened::Packet(packet.len()))
             }
-            // The outside was checked before, so this speaks of what was inside.
-            TunnResult::Err(WireGuardError::InvalidPacket) => Some(Received::Malformed),
+            // The outside was checked before, so this error is about the content.
+            TunnResult::Err(WireGuardError::InvalidPacket) => Some(Opened::Malformed),
             TunnResult::Err(_) | TunnResult::WriteToNetwork(_) => None,
         }
     }
 
     /// Seals a packet, or nothing for a keepalive, into a room that is `TRANSPORT_OVERHEAD`
-    /// longer, and gives the length. These keys must have opened a message before.
+    /// longer, and returns the length. This keypair must have opened a message before.
     pub fn seal(&mut self, packet: &[u8], room: &mut [u8], now: Instant) -> Option<usize> {
-        if self.are_over(now) {
+        if self.is_expired(now) {
             return None;
         }
         match self.tunn.encapsulate(packet, room) {
@@ -96,14 +96,15 @@ impl Keys {
         }
     }
 
-    /// Whether they may neither open nor seal any more.
-    pub fn are_over(&self, now: Instant) -> bool {
-        now >= self.answered + REJECT_AFTER_TIME
+    /// Whether it may no longer open or seal.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        now >= self.created + REJECT_AFTER_TIME
     }
 
-    /// Whether the initiator has long begun anew, if it was the initiator and not a recording:
-    /// who hears the answer uses the keys at once.
-    pub fn came_to_nothing(&self, now: Instant) -> bool {
-        now >= self.answered + 2 * REKEY_TIMEOUT
+    /// Whether the initiator should have confirmed it by a packet long ago. An initiator that gets
+    /// the response uses the keypair at once, and one that does not starts a new handshake; the
+    /// initiation may also have been a recorded one.
+    pub fn confirmation_timed_out(&self, now: Instant) -> bool {
+        now >= self.created + 2 * REKEY_TIMEOUT
     }
 }

@@ -68,7 +68,7 @@ pub(crate) enum Name {
     Ipv4([u8; 4]),
     /// An inner address of its own.
     Ipv6([u8; 16]),
-    /// The upper 24 bits of the receiver index of keys of its session.
+    /// The upper 24 bits of the receiver index of one of its keypairs.
     Index(u32),
 }
 

@@ -12,7 +12,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::gate::{Gate, Stopped};
 use crate::initiation::{Initiation, Reader, TimeStamp};
-use crate::keys::{Keys, Parties};
+use crate::keys::{Keypair, StaticKeys};
 use crate::shard::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
 use crate::{Ecn, Outbox, PeerId, Refusal};
@@ -42,10 +42,10 @@ pub struct Over {
     pub(crate) index: u32,
 }
 
-/// The answer to an initiation, with the keys that it made.
+/// The answer to an initiation, with the keypair that it made.
 pub struct Answer {
     pub(crate) peer: PeerId,
-    pub(crate) keys: Box<Keys>,
+    pub(crate) keypair: Box<Keypair>,
     pub(crate) initiation: Initiation,
     pub(crate) response: [u8; RESPONSE_LEN],
 }
@@ -200,17 +200,18 @@ impl Responder {
         };
         // A new one for each handshake: but for the shard, nothing on the wire joins two of a peer.
         let index = shard.index(self.random.next_u32() >> 8);
-        let parties = Parties {
+        let static_keys = StaticKeys {
             private_key: &self.private_key,
             public_key: &known.public_key,
             preshared_key: &known.preshared_key,
         };
-        let (keys, response) = Keys::answer(parties, index, self.gate.for_tunn(), bytes, now)
-            .ok_or(Refusal::Handshake)?;
+        let (keypair, response) =
+            Keypair::respond(static_keys, index, self.gate.for_tunn(), bytes, now)
+                .ok_or(Refusal::Handshake)?;
         known.latest = Some(Box::new(Latest { timestamp, index }));
         Ok(Answer {
             peer,
-            keys,
+            keypair,
             initiation,
             response,
         })

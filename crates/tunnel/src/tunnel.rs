@@ -193,7 +193,7 @@ impl Tunnel {
             let owner = self.peers.find_owner(destination);
             return Err(owner.map_or(Refusal::NoSuchAddress, Refusal::OfShard));
         };
-        self.end_if_over(slot, now);
+        self.end_if_expired(slot, now);
         let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
         let mtu = self.inside.mtu;
         match header {
@@ -246,9 +246,9 @@ impl Tunnel {
     }
 
     /// Ends a session whose peer has been silent for too long, if no tick has done so yet.
-    pub(crate) fn end_if_over(&mut self, slot: u32, now: Instant) {
+    pub(crate) fn end_if_expired(&mut self, slot: u32, now: Instant) {
         let session = self.peers.peer(slot).and_then(|peer| peer.session.as_ref());
-        if session.is_some_and(|session| session.is_over(now)) {
+        if session.is_some_and(|session| session.is_expired(now)) {
             self.end(slot);
         }
     }
@@ -260,7 +260,7 @@ impl Tunnel {
         };
         self.wheel.remove(slot);
         if let Some(peer) = self.peers.id(slot) {
-            let index = session.newest;
+            let index = session.newest_index;
             self.orders.push_back(Order::Forget(Over { peer, index }));
         }
         if session.is_up() {
@@ -276,7 +276,7 @@ impl Tunnel {
 
     /// Ticks the session of the peer in a slot; whether there is still one.
     fn tick(&mut self, slot: u32, out: &mut Outbox, now: Instant) -> bool {
-        self.end_if_over(slot, now);
+        self.end_if_expired(slot, now);
         let Some(session) = self.peers.session_mut(slot) else {
             return false;
         };
@@ -284,10 +284,10 @@ impl Tunnel {
             out.datagrams
                 .keep((endpoint, Ecn::NotEct), Session::TICK_ROOM);
         }
-        if session.has_old_keys(now) {
+        if session.has_stale_keypairs(now) {
             self.peers.change(slot, |session| {
                 if let Some(session) = session {
-                    session.drop_old_keys(now);
+                    session.drop_stale_keypairs(now);
                 }
             });
         }
