@@ -6,7 +6,7 @@ use crate::initiation::Initiation;
 use crate::inner::{self, Inner};
 use crate::keys::Opened;
 use crate::peer::Name;
-use crate::responder::{Answer, Order, Over};
+use crate::responder::{EndedSession, HandshakeJob, HandshakeReply};
 use crate::session::{Role, Session};
 use crate::spec::INITIATION_LEN;
 use crate::tunnel::{Event, Tunnel, seal};
@@ -22,34 +22,36 @@ impl Tunnel {
         let bytes: &[u8; INITIATION_LEN] =
             datagram.try_into().map_err(|_| Refusal::NotWireGuard)?;
         let bytes = *bytes;
-        self.orders
-            .push_back(Order::Answer(Initiation { endpoint, bytes }));
+        self.jobs
+            .push_back(HandshakeJob::Answer(Initiation { endpoint, bytes }));
         Ok(())
     }
 
-    /// Takes a responder's answer: its keypair becomes the next one, and the response is sent.
+    /// Takes a responder's reply: its keypair becomes the peer's next one, and the response is sent.
+    /// If another peer has the index by chance, the initiation goes back to the responder, for a
+    /// reply with another index.
     ///
     /// # Errors
-    /// The peer is gone. Where the index is another's by chance, the initiation goes back to the
-    /// responder, for an answer with another index.
-    pub fn handle_answer(
+    /// [`TooLate`](Refusal::TooLate) if the peer is gone.
+    pub fn handle_reply(
         &mut self,
-        answer: Answer,
+        reply: HandshakeReply,
         out: &mut Outbox,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let Answer {
+        let HandshakeReply {
             peer,
             keypair,
             initiation,
             response,
-        } = answer;
+        } = reply;
         let slot = self.peers.slot(peer).ok_or(Refusal::TooLate)?;
         self.end_if_expired(slot, now);
         if self.peers.find(Name::Index(keypair.index)).is_some() {
             let index = keypair.index;
-            self.orders.push_back(Order::Forget(Over { peer, index }));
-            self.orders.push_back(Order::Answer(initiation));
+            self.jobs
+                .push_back(HandshakeJob::EndSession(EndedSession { peer, index }));
+            self.jobs.push_back(HandshakeJob::Answer(initiation));
             return Ok(());
         }
         let is_new = self.peers.change(slot, |session| match session {

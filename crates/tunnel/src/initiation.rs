@@ -35,7 +35,7 @@ pub(crate) struct Reader {
 }
 
 /// An initiation whose static key was read.
-pub(crate) struct Half<'a> {
+pub(crate) struct OpenedInitiation<'a> {
     pub static_key: [u8; 32],
     encrypted_timestamp: &'a [u8; 28],
     chaining_key: Key,
@@ -55,7 +55,7 @@ impl Reader {
     }
 
     /// Reads the static key; `None` if it does not decrypt.
-    pub fn read<'a>(&self, initiation: &'a [u8; INITIATION_LEN]) -> Option<Half<'a>> {
+    pub fn read<'a>(&self, initiation: &'a [u8; INITIATION_LEN]) -> Option<OpenedInitiation<'a>> {
         let (ephemeral, rest) = initiation.get(8..)?.split_first_chunk::<32>()?;
         let (encrypted_static, rest) = rest.split_first_chunk::<48>()?;
         let encrypted_timestamp = rest.first_chunk::<28>()?;
@@ -66,7 +66,7 @@ impl Reader {
             .private_key
             .diffie_hellman(&PublicKey::from(*ephemeral));
         let (chaining_key, key) = kdf(&chaining_key, shared.as_bytes());
-        Some(Half {
+        Some(OpenedInitiation {
             static_key: open(&key, encrypted_static, &before)?,
             encrypted_timestamp,
             chaining_key,
@@ -75,7 +75,7 @@ impl Reader {
     }
 }
 
-impl Half<'_> {
+impl OpenedInitiation<'_> {
     /// Reads the time stamp, with what responder and static key share; `None` if the initiation
     /// is not by the holder of that key.
     pub fn timestamp(&self, shared: &[u8; 32]) -> Option<TimeStamp> {

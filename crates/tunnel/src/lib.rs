@@ -6,8 +6,9 @@
 //! trains for the kernel, and [`Event`]s.
 //!
 //! ```text
-//!   datagram -> length and type -> initiation -> Order ... Answer -> datagram
-//!                               -> transport  -> receiver index -> Tunn -> inner header, source -> packet
+//!   datagram -> length and type
+//!     initiation -> HandshakeJob ... HandshakeReply -> datagram
+//!     transport  -> receiver index -> Tunn -> inner header, source -> packet
 //!   frame    -> destination -> peer -> session? -> cut -> pad to 16 -> Tunn -> datagrams to the peer's endpoint
 //! ```
 //!
@@ -16,7 +17,8 @@
 //! Handshakes are a [`Responder`]'s, which may be on another thread:
 //!
 //! ```text
-//!   Order    -> mac1, limits, cookie -> static key -> peer -> time stamp -> a new Tunn -> Answer
+//!   HandshakeJob -> mac1, limits, cookie -> static key -> peer -> time stamp -> new Tunn
+//!                -> HandshakeReply
 //! ```
 //!
 //! The Noise handshake and the ciphers are boringtun's ([`boringtun::noise::Tunn`], one for
@@ -60,6 +62,6 @@ pub use offload::{FRAME_HEADER, Frame};
 pub use outbox::{Datagram, Endpoint, Outbox, Train};
 pub use peer::{AddressTaken, Enrolment, PeerId};
 pub use refusal::Refusal;
-pub use responder::{Answer, Order, Over, Responder};
+pub use responder::{EndedSession, HandshakeJob, HandshakeReply, Responder};
 pub use shard::{MOST_SHARDS, SHARD_BYTE, SHARDED_KIND};
 pub use tunnel::{Event, Tunnel};

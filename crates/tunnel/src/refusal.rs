@@ -20,7 +20,7 @@ pub enum Refusal {
     UnknownPeer,
     /// The initiation is a recorded one, or not by the holder of its key.
     Handshake,
-    /// Nobody waits for this answer to an initiation any more.
+    /// The peer was removed while its initiation was being answered.
     TooLate,
     /// A point of small order (RFC 7748 section 6.1) as a public key: every secret shared with it
     /// is zero.

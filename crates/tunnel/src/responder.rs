@@ -1,5 +1,5 @@
-//! Who answers initiations, on a thread of its own: an answer costs hundreds of times what a
-//! packet costs.
+//! Answers initiations, on a thread of its own: an answer costs hundreds of times what a packet
+//! costs.
 
 use std::time::Instant;
 
@@ -17,11 +17,11 @@ use crate::shard::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
 use crate::{Ecn, Outbox, PeerId, Refusal};
 
-/// What a [`Tunnel`](crate::Tunnel) wants of its [`Responder`].
-pub enum Order {
-    /// Know a peer.
-    Enrol {
-        /// Which.
+/// What a [`Tunnel`](crate::Tunnel) gives its [`Responder`] to do.
+pub enum HandshakeJob {
+    /// Keep the keys of a peer.
+    AddPeer {
+        /// The peer.
         peer: PeerId,
         /// Its static public key.
         public_key: [u8; 32],
@@ -29,53 +29,54 @@ pub enum Order {
         preshared_key: Zeroizing<[u8; 32]>,
     },
     /// Forget a peer.
-    Remove(PeerId),
-    /// The peer's session is over: forget when its last handshake was.
-    Forget(Over),
+    RemovePeer(PeerId),
+    /// Forget the last handshake of a session that has ended.
+    EndSession(EndedSession),
     /// Answer an initiation.
     Answer(Initiation),
 }
 
-/// A session that is over, by its last handshake. After a newer one there is a newer session.
-pub struct Over {
+/// Names a session that has ended by its last handshake. It is ignored if the peer has made a newer
+/// handshake since, as that one belongs to a newer session.
+pub struct EndedSession {
     pub(crate) peer: PeerId,
     pub(crate) index: u32,
 }
 
-/// The answer to an initiation, with the keypair that it made.
-pub struct Answer {
+/// The response to an initiation, with the keypair that was made for it.
+pub struct HandshakeReply {
     pub(crate) peer: PeerId,
     pub(crate) keypair: Box<Keypair>,
     pub(crate) initiation: Initiation,
     pub(crate) response: [u8; RESPONSE_LEN],
 }
 
-impl Answer {
-    /// The shard that it is for.
+impl HandshakeReply {
+    /// The shard of the peer.
     pub fn shard(&self) -> u8 {
         self.peer.shard
     }
 }
 
-/// The handshake side of a node: admits initiations, finds out whose they are, and answers each
-/// with keys of its own, without I/O.
+/// The handshake side of a node, without I/O: it admits initiations, finds the peer that each is
+/// from, and answers each with a keypair of its own.
 ///
-/// It knows of each enrolled peer its keys, and of a live one the time stamp of its last
-/// handshake: an initiation that is not newer is a recorded one.
+/// It keeps the keys of each enrolled peer, and the time stamp of the last handshake of each live
+/// one: an initiation that is not newer is a recorded one.
 ///
-/// - Input: [`carry_out`](Self::carry_out) with each order of [`Tunnel::poll_order`], in order;
-///   an answer goes to [`Tunnel::handle_answer`] of the answer's [shard](Answer::shard).
+/// - Input: [`handle_job`](Self::handle_job) with each job of [`Tunnel::poll_job`], in order. The
+///   reply goes to [`Tunnel::handle_reply`] of the reply's [shard](HandshakeReply::shard).
 /// - Time: [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
 ///
-/// [`Tunnel::poll_order`]: crate::Tunnel::poll_order
-/// [`Tunnel::handle_answer`]: crate::Tunnel::handle_answer
+/// [`Tunnel::poll_job`]: crate::Tunnel::poll_job
+/// [`Tunnel::handle_reply`]: crate::Tunnel::handle_reply
 pub struct Responder {
     private_key: StaticSecret,
     reader: Reader,
     gate: Gate,
-    /// By their [places](Self::place).
-    peers: Vec<Option<Known>>,
-    /// So many share the peers.
+    /// At their [places](Self::place).
+    peers: Vec<Option<PeerKeys>>,
+    /// How many shards the peers are divided between.
     shards: u8,
     /// For receiver indices.
     random: ChaCha20Rng,
@@ -83,20 +84,19 @@ pub struct Responder {
     hasher: SipHasher13,
 }
 
-/// What the handshake side knows of an enrolled peer; plain bytes, zeroed when dropped, and on the
-/// heap, which the process's allocator zeroes, what only a live peer has.
-struct Known {
+/// What the handshake side keeps of an enrolled peer. It is plain bytes, zeroed when dropped; what
+/// only a live peer has is on the heap, which the process's allocator zeroes.
+struct PeerKeys {
     number: u64,
     public_key: [u8; 32],
     preshared_key: [u8; 32],
-    /// What the node's static key shares with the peer's.
-    shared: [u8; 32],
-    /// While it is live.
-    latest: Option<Box<Latest>>,
+    /// The shared secret of the node's static key and the peer's.
+    static_shared: [u8; 32],
+    /// While the peer is live.
+    last_handshake: Option<Box<LastHandshake>>,
 }
 
-/// A peer's last handshake.
-struct Latest {
+struct LastHandshake {
     timestamp: TimeStamp,
     index: u32,
 }
@@ -123,57 +123,61 @@ impl Responder {
         }
     }
 
-    /// Does what a [`Tunnel`](crate::Tunnel) wants; gives the answer to an initiation. A cookie
-    /// for it goes into the outbox.
+    /// Does a job of a [`Tunnel`](crate::Tunnel), and returns the reply to an initiation. If the
+    /// initiation is answered with a cookie, that goes into the outbox.
     ///
     /// # Errors
-    /// Why an initiation gets no answer, or why a peer cannot be: `LowOrderKey`, `KeyTaken`.
-    pub fn carry_out(
+    /// For an initiation, why it is not answered. For a peer, why it cannot be added:
+    /// [`LowOrderKey`](Refusal::LowOrderKey) or [`KeyTaken`](Refusal::KeyTaken).
+    pub fn handle_job(
         &mut self,
-        order: Order,
+        job: HandshakeJob,
         out: &mut Outbox,
         now: Instant,
-    ) -> Result<Option<Answer>, Refusal> {
-        match order {
-            Order::Enrol {
+    ) -> Result<Option<HandshakeReply>, Refusal> {
+        match job {
+            HandshakeJob::AddPeer {
                 peer,
                 public_key,
                 preshared_key,
-            } => self.enrol(peer, public_key, *preshared_key).map(|()| None),
-            Order::Remove(peer) => {
-                self.remove(peer);
+            } => self
+                .add_peer(peer, public_key, *preshared_key)
+                .map(|()| None),
+            HandshakeJob::RemovePeer(peer) => {
+                self.remove_peer(peer);
                 Ok(None)
             }
-            Order::Forget(over) => {
-                self.forget(&over);
+            HandshakeJob::EndSession(ended) => {
+                self.end_session(&ended);
                 Ok(None)
             }
-            Order::Answer(initiation) => self.answer(initiation, out, now).map(Some),
+            HandshakeJob::Answer(initiation) => self.answer(initiation, out, now).map(Some),
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` while there is
-    /// nothing to wait for.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` while there is nothing to
+    /// wait for.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.gate.poll_timeout()
     }
 
-    /// Forgets the counts of a second that is over.
+    /// Forgets the counts of a second that has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.gate.handle_timeout(now);
     }
 
-    /// Admitted first; then its static key names the peer, and its time stamp tells whether it is
-    /// new. A key that is not enrolled gets no answer and leaves nothing.
+    /// Admits the initiation first. Then its static key tells the peer, and its time stamp tells
+    /// whether it is new. A key that is not enrolled gets no answer and leaves nothing.
     ///
-    /// No time is kept of a session that is over, so a recording of it is answered once more. What
-    /// it makes stays half open, unknown to the counter and without endpoint.
+    /// No time is kept of a session that has ended, so a recording of its initiation is answered
+    /// once more. The session that this makes stays half open, unknown to the counter and without
+    /// an endpoint.
     fn answer(
         &mut self,
         initiation: Initiation,
         out: &mut Outbox,
         now: Instant,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<HandshakeReply, Refusal> {
         let Initiation { endpoint, bytes } = &initiation;
         let cookie = out.datagrams.room(COOKIE_REPLY_LEN);
         match self.gate.admit(endpoint.remote.ip(), bytes, cookie, now) {
@@ -185,31 +189,33 @@ impl Responder {
                 return Err(Refusal::CookieDemanded);
             }
         }
-        let half = self.reader.read(bytes).ok_or(Refusal::Undecryptable)?;
-        let slot = self.find(&half.static_key).ok_or(Refusal::UnknownPeer)?;
-        let known = slot_mut(&mut self.peers, slot).ok_or(Refusal::UnknownPeer)?;
-        let timestamp = half.timestamp(&known.shared).ok_or(Refusal::Handshake)?;
-        let latest = known.latest.as_ref();
-        if latest.is_some_and(|latest| timestamp <= latest.timestamp) {
+        let opened = self.reader.read(bytes).ok_or(Refusal::Undecryptable)?;
+        let place = self.find(&opened.static_key).ok_or(Refusal::UnknownPeer)?;
+        let keys = keys_mut(&mut self.peers, place).ok_or(Refusal::UnknownPeer)?;
+        let timestamp = opened
+            .timestamp(&keys.static_shared)
+            .ok_or(Refusal::Handshake)?;
+        let last = keys.last_handshake.as_ref();
+        if last.is_some_and(|last| timestamp <= last.timestamp) {
             return Err(Refusal::Handshake);
         }
-        let peer = peer_at(slot, self.shards, known.number);
+        let peer = peer_at(place, self.shards, keys.number);
         let shard = Shard {
             number: peer.shard,
             count: self.shards,
         };
-        // A new one for each handshake: but for the shard, nothing on the wire joins two of a peer.
+        // Random for each handshake: but for the shard, nothing on the wire links two of one peer.
         let index = shard.index(self.random.next_u32() >> 8);
         let static_keys = StaticKeys {
             private_key: &self.private_key,
-            public_key: &known.public_key,
-            preshared_key: &known.preshared_key,
+            public_key: &keys.public_key,
+            preshared_key: &keys.preshared_key,
         };
         let (keypair, response) =
             Keypair::respond(static_keys, index, self.gate.for_tunn(), bytes, now)
                 .ok_or(Refusal::Handshake)?;
-        known.latest = Some(Box::new(Latest { timestamp, index }));
-        Ok(Answer {
+        keys.last_handshake = Some(Box::new(LastHandshake { timestamp, index }));
+        Ok(HandshakeReply {
             peer,
             keypair,
             initiation,
@@ -217,7 +223,7 @@ impl Responder {
         })
     }
 
-    fn enrol(
+    fn add_peer(
         &mut self,
         peer: PeerId,
         public_key: [u8; 32],
@@ -234,16 +240,16 @@ impl Responder {
             return Err(Refusal::KeyTaken);
         }
         let place = self.place(peer);
-        let slot = place as usize;
-        if self.peers.len() <= slot {
-            self.peers.resize_with(slot + 1, || None);
+        let at = place as usize;
+        if self.peers.len() <= at {
+            self.peers.resize_with(at + 1, || None);
         }
-        self.peers[slot] = Some(Known {
+        self.peers[at] = Some(PeerKeys {
             number: peer.number,
             public_key,
             preshared_key,
-            shared: shared.to_bytes(),
-            latest: None,
+            static_shared: shared.to_bytes(),
+            last_handshake: None,
         });
         let Self {
             peers,
@@ -251,41 +257,42 @@ impl Responder {
             hasher,
             ..
         } = self;
-        directory.insert_unique(hasher.hash(&public_key), place, |&slot| {
-            slot_ref(peers, slot).map_or(0, |known| hasher.hash(&known.public_key))
+        directory.insert_unique(hasher.hash(&public_key), place, |&place| {
+            keys_ref(peers, place).map_or(0, |keys| hasher.hash(&keys.public_key))
         });
         Ok(())
     }
 
-    fn remove(&mut self, peer: PeerId) {
+    fn remove_peer(&mut self, peer: PeerId) {
         let place = self.place(peer);
-        let known = slot_ref(&self.peers, place).filter(|known| known.number == peer.number);
-        let Some(known) = known else {
+        let keys = keys_ref(&self.peers, place).filter(|keys| keys.number == peer.number);
+        let Some(keys) = keys else {
             return;
         };
-        let hash = self.hasher.hash(&known.public_key);
-        if let Ok(found) = self.directory.find_entry(hash, |&slot| slot == place) {
+        let hash = self.hasher.hash(&keys.public_key);
+        if let Ok(found) = self.directory.find_entry(hash, |&other| other == place) {
             found.remove();
         }
         self.peers[place as usize] = None;
     }
 
-    fn forget(&mut self, over: &Over) {
-        let place = self.place(over.peer);
-        let known = slot_mut(&mut self.peers, place);
-        if let Some(known) = known.filter(|known| known.number == over.peer.number) {
-            known.latest.take_if(|latest| latest.index == over.index);
+    fn end_session(&mut self, ended: &EndedSession) {
+        let place = self.place(ended.peer);
+        let keys = keys_mut(&mut self.peers, place);
+        if let Some(keys) = keys.filter(|keys| keys.number == ended.peer.number) {
+            keys.last_handshake
+                .take_if(|last| last.index == ended.index);
         }
     }
 
-    /// Where a peer is kept: the slots of the shards by turns.
+    /// Where a peer is in `peers`: the slots of all shards, interleaved.
     fn place(&self, peer: PeerId) -> u32 {
         peer.slot * u32::from(self.shards) + u32::from(peer.shard)
     }
 
     fn find(&self, public_key: &[u8; 32]) -> Option<u32> {
-        let is_it = |&slot: &u32| {
-            slot_ref(&self.peers, slot).is_some_and(|known| known.public_key == *public_key)
+        let is_it = |&place: &u32| {
+            keys_ref(&self.peers, place).is_some_and(|keys| keys.public_key == *public_key)
         };
         self.directory
             .find(self.hasher.hash(public_key), is_it)
@@ -293,7 +300,7 @@ impl Responder {
     }
 }
 
-/// The peer that is kept at a [place](Responder::place).
+/// The peer at a [place](Responder::place).
 fn peer_at(place: u32, shards: u8, number: u64) -> PeerId {
     PeerId {
         shard: (place % u32::from(shards)) as u8,
@@ -302,18 +309,18 @@ fn peer_at(place: u32, shards: u8, number: u64) -> PeerId {
     }
 }
 
-fn slot_ref(peers: &[Option<Known>], slot: u32) -> Option<&Known> {
-    peers.get(slot as usize)?.as_ref()
+fn keys_ref(peers: &[Option<PeerKeys>], place: u32) -> Option<&PeerKeys> {
+    peers.get(place as usize)?.as_ref()
 }
 
-fn slot_mut(peers: &mut [Option<Known>], slot: u32) -> Option<&mut Known> {
-    peers.get_mut(slot as usize)?.as_mut()
+fn keys_mut(peers: &mut [Option<PeerKeys>], place: u32) -> Option<&mut PeerKeys> {
+    peers.get_mut(place as usize)?.as_mut()
 }
 
-impl Drop for Known {
+impl Drop for PeerKeys {
     fn drop(&mut self) {
         self.public_key.zeroize();
         self.preshared_key.zeroize();
-        self.shared.zeroize();
+        self.static_shared.zeroize();
     }
 }

@@ -14,7 +14,7 @@ use crate::message::{self, Message};
 use crate::offload::{self, Header};
 use crate::peer::{Name, Peer};
 use crate::peers::Peers;
-use crate::responder::{Order, Over, Responder};
+use crate::responder::{EndedSession, HandshakeJob, Responder};
 use crate::session::Session;
 use crate::shard::{MOST_SHARDS, Owners, Shard};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
@@ -35,10 +35,10 @@ pub enum Event {
 /// - Commands: [`add_peer`](Self::add_peer), [`end_session`](Self::end_session),
 ///   [`remove_peer`](Self::remove_peer).
 /// - Inputs: [`handle_datagram`](Self::handle_datagram), [`handle_frame`](Self::handle_frame),
-///   [`handle_answer`](Self::handle_answer), and [`handle_timeout`](Self::handle_timeout) at
+///   [`handle_reply`](Self::handle_reply), and [`handle_timeout`](Self::handle_timeout) at
 ///   [`poll_timeout`](Self::poll_timeout). Each appends to the [`Outbox`] that it is given.
 /// - After any of them, and after commands: carry out and clear the outbox, drain
-///   [`poll_event`](Self::poll_event), hand what [`poll_order`](Self::poll_order) gives to the
+///   [`poll_event`](Self::poll_event), hand what [`poll_job`](Self::poll_job) gives to the
 ///   [`Responder`], and ask `poll_timeout` again.
 ///
 /// `now` never goes back. A refused input changed nothing that a peer could notice. What is
@@ -50,7 +50,7 @@ pub struct Tunnel {
     pub(crate) peers: Peers,
     pub(crate) wheel: Wheel,
     events: VecDeque<Event>,
-    pub(crate) orders: VecDeque<Order>,
+    pub(crate) jobs: VecDeque<HandshakeJob>,
 }
 
 impl Tunnel {
@@ -71,7 +71,7 @@ impl Tunnel {
                 peers: Peers::new(hash_key, shard, owners.clone()),
                 wheel: Wheel::default(),
                 events: VecDeque::new(),
-                orders: VecDeque::new(),
+                jobs: VecDeque::new(),
                 inside: Inside {
                     mtu: config.mtu.into(),
                     ipv4: config.ipv4,
@@ -110,7 +110,7 @@ impl Tunnel {
             return Err(AddressTaken);
         }
         let peer = self.peers.add(&enrolment)?;
-        self.orders.push_back(Order::Enrol {
+        self.jobs.push_back(HandshakeJob::AddPeer {
             peer,
             public_key: enrolment.public_key,
             preshared_key: enrolment.preshared_key,
@@ -143,7 +143,7 @@ impl Tunnel {
         if let Some(slot) = self.peers.slot(peer) {
             self.end(slot);
             self.peers.remove(slot);
-            self.orders.push_back(Order::Remove(peer));
+            self.jobs.push_back(HandshakeJob::RemovePeer(peer));
         }
     }
 
@@ -235,14 +235,14 @@ impl Tunnel {
         self.events.pop_front()
     }
 
-    /// What the responder is to do next, until there is nothing.
-    pub fn poll_order(&mut self) -> Option<Order> {
-        let order = self.orders.pop_front();
-        if self.orders.is_empty() {
+    /// The next job for the responder, until there is none.
+    pub fn poll_job(&mut self) -> Option<HandshakeJob> {
+        let job = self.jobs.pop_front();
+        if self.jobs.is_empty() {
             // With its memory, where keys were.
-            self.orders = VecDeque::new();
+            self.jobs = VecDeque::new();
         }
-        order
+        job
     }
 
     /// Ends a session whose peer has been silent for too long, if no tick has done so yet.
@@ -261,7 +261,8 @@ impl Tunnel {
         self.wheel.remove(slot);
         if let Some(peer) = self.peers.id(slot) {
             let index = session.newest_index;
-            self.orders.push_back(Order::Forget(Over { peer, index }));
+            self.jobs
+                .push_back(HandshakeJob::EndSession(EndedSession { peer, index }));
         }
         if session.is_up() {
             self.announce(slot, Event::SessionDown);

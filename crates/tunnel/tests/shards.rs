@@ -45,17 +45,17 @@ impl Threads {
         let peer = self.tunnels[owner]
             .add_peer(enrolment(number, true))
             .unwrap();
-        self.carry_out_orders();
+        self.handle_jobs();
         peer
     }
 
-    fn carry_out_orders(&mut self) {
+    fn handle_jobs(&mut self) {
         for at in 0..self.tunnels.len() {
-            while let Some(order) = self.tunnels[at].poll_order() {
-                let answer = self.responder.carry_out(order, &mut self.out, self.now);
-                if let Some(answer) = answer.unwrap() {
-                    let owner = usize::from(answer.shard());
-                    let taken = self.tunnels[owner].handle_answer(answer, &mut self.out, self.now);
+            while let Some(job) = self.tunnels[at].poll_job() {
+                let reply = self.responder.handle_job(job, &mut self.out, self.now);
+                if let Some(reply) = reply.unwrap() {
+                    let owner = usize::from(reply.shard());
+                    let taken = self.tunnels[owner].handle_reply(reply, &mut self.out, self.now);
                     taken.unwrap();
                 }
             }
@@ -67,7 +67,7 @@ impl Threads {
         let (out, now) = (&mut self.out, self.now);
         let taken = self.tunnels[at].handle_datagram(endpoint, Ecn::NotEct, &mut bytes, out, now);
         assert!(taken.is_ok() || bytes == datagram, "it can be handed over");
-        self.carry_out_orders();
+        self.handle_jobs();
         taken
     }
 
@@ -186,7 +186,7 @@ fn an_address_can_go_from_a_peer_of_one_thread_to_one_of_another() {
     let mut threads = Threads::new();
     let old = threads.enrol(2, 0);
     threads.tunnels[0].remove_peer(old);
-    threads.carry_out_orders();
+    threads.handle_jobs();
     threads.enrol(2, 2);
     let mut client = threads.connect(2, 0, 2);
     let down = ipv4_packet(INTERNET, ipv4(2), b"");

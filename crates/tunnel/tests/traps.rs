@@ -189,7 +189,7 @@ fn the_end_of_a_session_does_not_forget_a_handshake_that_is_newer() {
         .handle_datagram(endpoint(2), Ecn::NotEct, &mut newer.clone(), out, now);
     taken.unwrap();
     node.tunnel.end_session(peer);
-    node.carry_out_orders().unwrap();
+    node.handle_jobs().unwrap();
     assert_eq!(node.take(66, &newer), Err(Refusal::Handshake));
 }
 

@@ -196,19 +196,19 @@ impl Sim {
             &mut self.out,
             now,
         );
-        let answered = self.carry_out_orders();
+        let answered = self.handle_jobs();
         self.carry_out();
         taken.and(answered)
     }
 
     /// The handshake side does what the packet side wants, at once.
-    fn carry_out_orders(&mut self) -> Result<(), Refusal> {
+    fn handle_jobs(&mut self) -> Result<(), Refusal> {
         let now = self.now();
         let mut result = Ok(());
-        while let Some(order) = self.tunnel.poll_order() {
-            let answer = self.responder.carry_out(order, &mut self.out, now);
-            let taken = answer.and_then(|answer| match answer {
-                Some(answer) => self.tunnel.handle_answer(answer, &mut self.out, now),
+        while let Some(job) = self.tunnel.poll_job() {
+            let reply = self.responder.handle_job(job, &mut self.out, now);
+            let taken = reply.and_then(|reply| match reply {
+                Some(reply) => self.tunnel.handle_reply(reply, &mut self.out, now),
                 None => Ok(()),
             });
             result = result.and(taken);

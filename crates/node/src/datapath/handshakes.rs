@@ -76,7 +76,7 @@ impl Handshakes {
             // One at a time: a client does not wait for those behind it.
             let now = Instant::now();
             // Why an initiation goes no further is for tests: nobody is told.
-            let answer = self.responder.carry_out(order, &mut self.cookies, now);
+            let answer = self.responder.handle_job(order, &mut self.cookies, now);
             if let Ok(Some(answer)) = answer
                 && let Some(answers) = self.answers.get(usize::from(answer.shard()))
             {

@@ -1,6 +1,6 @@
 //! What the threads tell each other.
 
-use mayfly_tunnel::{Answer, Order};
+use mayfly_tunnel::{HandshakeJob, HandshakeReply};
 
 use super::queue::Queue;
 use crate::enrolment::{EnrolmentId, Peer};
@@ -30,9 +30,9 @@ pub struct Commands(Vec<CommandQueue>);
 pub type CommandQueue = Queue<Command>;
 
 /// Packet threads to handshake thread.
-pub type Orders = Queue<Order>;
+pub type Orders = Queue<HandshakeJob>;
 /// Handshake thread to a packet thread.
-pub type Answers = Queue<Answer>;
+pub type Answers = Queue<HandshakeReply>;
 
 impl Commands {
     /// To the threads that take from these queues; there must be one.

@@ -8,7 +8,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use mayfly_sys::tun::Tun;
 use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
-use mayfly_tunnel::{Ecn, Endpoint, Frame, Order, Outbox, Refusal, Tunnel};
+use mayfly_tunnel::{Ecn, Endpoint, Frame, HandshakeJob, Outbox, Refusal, Tunnel};
 
 use super::members::Members;
 use super::messages::{Answers, CommandQueue, Orders};
@@ -175,7 +175,7 @@ impl Packets {
     fn take_answers(&mut self, now: Instant) {
         for answer in self.descriptors.answers.take() {
             // An answer that nobody waits for any more is dropped, with its keys.
-            let _ = self.tunnel.handle_answer(answer, &mut self.outbox, now);
+            let _ = self.tunnel.handle_reply(answer, &mut self.outbox, now);
         }
     }
 
@@ -269,9 +269,9 @@ impl Packets {
 
     fn order(&mut self) {
         let orders = &self.descriptors.orders;
-        while let Some(order) = self.tunnel.poll_order() {
+        while let Some(order) = self.tunnel.poll_job() {
             match order {
-                Order::Answer(_) => orders.send_within(order, INITIATIONS),
+                HandshakeJob::Answer(_) => orders.send_within(order, INITIATIONS),
                 _ => orders.send(order),
             }
         }

@@ -64,16 +64,16 @@ impl Node {
         self.enrolled += 1;
         enrolment.number = self.enrolled;
         let peer = self.tunnel.add_peer(enrolment).unwrap();
-        self.carry_out_orders().map(|()| peer)
+        self.handle_jobs().map(|()| peer)
     }
 
     /// What handshake thread and packet thread do in turn.
-    pub fn carry_out_orders(&mut self) -> Result<(), Refusal> {
+    pub fn handle_jobs(&mut self) -> Result<(), Refusal> {
         let mut result = Ok(());
-        while let Some(order) = self.tunnel.poll_order() {
-            let answer = self.responder.carry_out(order, &mut self.out, self.now);
-            let taken = answer.and_then(|answer| match answer {
-                Some(answer) => self.tunnel.handle_answer(answer, &mut self.out, self.now),
+        while let Some(job) = self.tunnel.poll_job() {
+            let reply = self.responder.handle_job(job, &mut self.out, self.now);
+            let taken = reply.and_then(|reply| match reply {
+                Some(reply) => self.tunnel.handle_reply(reply, &mut self.out, self.now),
                 None => Ok(()),
             });
             result = result.and(taken);
@@ -99,7 +99,7 @@ impl Node {
         let mut bytes = bytes.to_vec();
         self.tunnel
             .handle_datagram(endpoint, ecn, &mut bytes, &mut self.out, self.now)?;
-        self.carry_out_orders()
+        self.handle_jobs()
     }
 
     /// Hands in a packet from the TUN device.
