@@ -1,10 +1,10 @@
-//! What stands before a handshake: first MAC, limits, cookie.
+//! Which initiations are admitted to a handshake: first MAC, limits, cookie.
 //!
-//! boringtun's [`RateLimiter`] knows the MACs, but its count is one for all sources, and each
-//! of `verify_packet` and `Tunn::decapsulate` adds to it. So we take two of them, neither of
-//! which counts to anything: one whose limit is never reached checks the first MAC only, one
-//! whose limit is always reached checks the second and writes cookies. The counting is
-//! [`Limiter`]'s, once for each handshake.
+//! boringtun's [`RateLimiter`] checks the MACs, but it has one count for all sources, and both
+//! `verify_packet` and `Tunn::decapsulate` add to it. So there are two of them here, and neither
+//! is used to count: one whose limit is never reached checks the first MAC only, and one whose
+//! limit is always reached checks the second and writes cookies. The counting is [`Limiter`]'s,
+//! once for each handshake.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::Refusal;
 use crate::limiter::Limiter;
 use crate::spec::INITIATION_LEN;
 
-pub(crate) struct Gate {
+pub(crate) struct Admission {
     /// Never under load.
     mac1: Arc<RateLimiter>,
     /// Always under load.
@@ -27,14 +27,14 @@ pub(crate) struct Gate {
     limiter: Limiter,
 }
 
-/// Why an initiation was stopped.
-pub(crate) enum Stopped {
-    /// A cookie reply stands at the start of the buffer.
+/// Why an initiation was not admitted.
+pub(crate) enum Denied {
+    /// The sender has to prove its address: a cookie reply is at the start of the buffer.
     Cookie,
     Refused(Refusal),
 }
 
-impl Gate {
+impl Admission {
     pub fn new(public_key: &PublicKey, random: ChaCha20Rng) -> Self {
         Self {
             mac1: Arc::new(RateLimiter::new(public_key, u64::MAX)),
@@ -43,22 +43,25 @@ impl Gate {
         }
     }
 
-    /// The limiter for a Tunn, which cannot do without: it repeats the check of the first MAC
-    /// and never demands a cookie.
+    /// The limiter that a Tunn has to be given. It repeats the check of the first MAC and never
+    /// demands a cookie.
     pub fn for_tunn(&self) -> Arc<RateLimiter> {
         Arc::clone(&self.mac1)
     }
 
-    /// Lets an initiation in, counted, or says why not.
+    /// Admits an initiation and counts it.
+    ///
+    /// # Errors
+    /// [`Mac1`](Refusal::Mac1) or [`OverLimit`](Refusal::OverLimit), or a cookie reply.
     pub fn admit(
         &mut self,
         source: IpAddr,
         initiation: &[u8; INITIATION_LEN],
         reply: &mut [u8],
         now: Instant,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), Denied> {
         if self.mac1.verify_packet(None, initiation, &mut []).is_err() {
-            return Err(Stopped::Refused(Refusal::Mac1));
+            return Err(Denied::Refused(Refusal::Mac1));
         }
         if self.limiter.admit_unproven(source, now) {
             return Ok(());
@@ -68,9 +71,9 @@ impl Gate {
             .verify_packet(Some(source.to_canonical()), initiation, reply)
         {
             Ok(_) if self.limiter.admit_proven(source, now) => Ok(()),
-            Ok(_) => Err(Stopped::Refused(Refusal::OverLimit)),
-            Err(TunnResult::WriteToNetwork(_)) => Err(Stopped::Cookie),
-            Err(_) => Err(Stopped::Refused(Refusal::Mac1)),
+            Ok(_) => Err(Denied::Refused(Refusal::OverLimit)),
+            Err(TunnResult::WriteToNetwork(_)) => Err(Denied::Cookie),
+            Err(_) => Err(Denied::Refused(Refusal::Mac1)),
         }
     }
 

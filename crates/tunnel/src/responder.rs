@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher13;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::gate::{Gate, Stopped};
+use crate::gate::{Admission, Denied};
 use crate::initiation::{Initiation, Reader, TimeStamp};
 use crate::keys::{Keypair, StaticKeys};
 use crate::shard::Shard;
@@ -73,7 +73,7 @@ impl HandshakeReply {
 pub struct Responder {
     private_key: StaticSecret,
     reader: Reader,
-    gate: Gate,
+    admission: Admission,
     /// At their [places](Self::place).
     peers: Vec<Option<PeerKeys>>,
     /// How many shards the peers are divided between.
@@ -112,7 +112,7 @@ impl Responder {
         random.fill_bytes(&mut *seed);
         let limiter_random = ChaCha20Rng::from_seed(*seed);
         Self {
-            gate: Gate::new(&PublicKey::from(&private_key), limiter_random),
+            admission: Admission::new(&PublicKey::from(&private_key), limiter_random),
             reader: Reader::new(private_key.clone()),
             private_key,
             peers: Vec::new(),
@@ -158,12 +158,12 @@ impl Responder {
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` while there is nothing to
     /// wait for.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.gate.poll_timeout()
+        self.admission.poll_timeout()
     }
 
     /// Forgets the counts of a second that has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.gate.handle_timeout(now);
+        self.admission.handle_timeout(now);
     }
 
     /// Admits the initiation first. Then its static key tells the peer, and its time stamp tells
@@ -180,10 +180,13 @@ impl Responder {
     ) -> Result<HandshakeReply, Refusal> {
         let Initiation { endpoint, bytes } = &initiation;
         let cookie = out.datagrams.room(COOKIE_REPLY_LEN);
-        match self.gate.admit(endpoint.remote.ip(), bytes, cookie, now) {
+        match self
+            .admission
+            .admit(endpoint.remote.ip(), bytes, cookie, now)
+        {
             Ok(()) => {}
-            Err(Stopped::Refused(refusal)) => return Err(refusal),
-            Err(Stopped::Cookie) => {
+            Err(Denied::Refused(refusal)) => return Err(refusal),
+            Err(Denied::Cookie) => {
                 out.datagrams
                     .keep((*endpoint, Ecn::NotEct), COOKIE_REPLY_LEN);
                 return Err(Refusal::CookieDemanded);
@@ -212,7 +215,7 @@ impl Responder {
             preshared_key: &keys.preshared_key,
         };
         let (keypair, response) =
-            Keypair::respond(static_keys, index, self.gate.for_tunn(), bytes, now)
+            Keypair::respond(static_keys, index, self.admission.for_tunn(), bytes, now)
                 .ok_or(Refusal::Handshake)?;
         keys.last_handshake = Some(Box::new(LastHandshake { timestamp, index }));
         Ok(HandshakeReply {
