@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::initiation::Initiation;
 use crate::inner::{self, Inner};
 use crate::keys::Opened;
-use crate::peer::Name;
+use crate::peer::PeerName;
 use crate::responder::{EndedSession, HandshakeJob, HandshakeReply};
 use crate::session::{Role, Session};
 use crate::spec::INITIATION_LEN;
@@ -47,7 +47,7 @@ impl Tunnel {
         } = reply;
         let slot = self.peers.slot(peer).ok_or(Refusal::TooLate)?;
         self.end_if_expired(slot, now);
-        if self.peers.find(Name::Index(keypair.index)).is_some() {
+        if self.peers.find(PeerName::Index(keypair.index)).is_some() {
             let index = keypair.index;
             self.jobs
                 .push_back(HandshakeJob::EndSession(EndedSession { peer, index }));
@@ -87,7 +87,7 @@ impl Tunnel {
     ) -> Result<(), Refusal> {
         let slot = self
             .peers
-            .find(Name::Index(index))
+            .find(PeerName::Index(index))
             .ok_or(Refusal::UnknownIndex)?;
         self.end_if_expired(slot, now);
         let session = self.peers.session_mut(slot).ok_or(Refusal::UnknownIndex)?;

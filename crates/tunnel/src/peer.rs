@@ -49,9 +49,9 @@ impl fmt::Display for AddressTaken {
 
 impl std::error::Error for AddressTaken {}
 
-/// An enrolled peer, as the packet side knows it; its keys are the
-/// [`Responder`](crate::Responder)'s. All but the session is plain bytes, zeroed when it is
-/// dropped; a session lies on the heap, which the process's allocator zeroes.
+/// An enrolled peer on the packet side; the [`Responder`](crate::Responder) has its keys. All but
+/// the session is plain bytes, zeroed when it is dropped; a session is on the heap, which the
+/// process's allocator zeroes.
 pub(crate) struct Peer {
     pub number: u64,
     ipv4: [u8; 4],
@@ -59,22 +59,22 @@ pub(crate) struct Peer {
     pub session: Option<Box<Session>>,
 }
 
-/// What a peer can be found by.
+/// A name that a peer is found by.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Name {
-    /// What it was enrolled as.
+pub(crate) enum PeerName {
+    /// Its number.
     Number(u64),
-    /// An inner address of its own.
+    /// Its inner IPv4 address.
     Ipv4([u8; 4]),
-    /// An inner address of its own.
+    /// Its inner IPv6 address.
     Ipv6([u8; 16]),
     /// The upper 24 bits of the receiver index of one of its keypairs.
     Index(u32),
 }
 
-/// Which of a peer's [`Name`]s.
+/// Which of a peer's [`PeerName`]s.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum NameKind {
     Number,
     Ipv4,
     Ipv6,
@@ -91,12 +91,12 @@ impl Peer {
         }
     }
 
-    pub fn name(&self, kind: Kind) -> Option<Name> {
+    pub fn name(&self, kind: NameKind) -> Option<PeerName> {
         match kind {
-            Kind::Number => Some(Name::Number(self.number)),
-            Kind::Ipv4 => Some(Name::Ipv4(self.ipv4)),
-            Kind::Ipv6 => self.ipv6.map(Name::Ipv6),
-            Kind::Index(role) => self.session.as_ref()?.index(role).map(Name::Index),
+            NameKind::Number => Some(PeerName::Number(self.number)),
+            NameKind::Ipv4 => Some(PeerName::Ipv4(self.ipv4)),
+            NameKind::Ipv6 => self.ipv6.map(PeerName::Ipv6),
+            NameKind::Index(role) => self.session.as_ref()?.index(role).map(PeerName::Index),
         }
     }
 
@@ -126,7 +126,7 @@ impl Drop for Peer {
     }
 }
 
-impl From<IpAddr> for Name {
+impl From<IpAddr> for PeerName {
     fn from(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => Self::Ipv4(address.octets()),

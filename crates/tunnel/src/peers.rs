@@ -1,37 +1,37 @@
 //! The table of enrolled peers.
 //!
-//! Peers lie in slots; one hash table leads from any of their names to the slot. It holds slot
-//! numbers, not names: what a peer was called is gone when its slot has been zeroed.
+//! Peers are in slots, and one hash table leads from each name of a peer to its slot. The table
+//! holds slot numbers and no names: a peer's names are gone once its slot has been zeroed.
 
 use std::net::IpAddr;
 
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use crate::peer::{AddressTaken, Enrolment, Kind, Name, Peer, PeerId};
+use crate::peer::{AddressTaken, Enrolment, NameKind, Peer, PeerId, PeerName};
 use crate::session::{Role, Session};
-use crate::shard::{Owners, Shard};
+use crate::shard::{AddressDirectory, Shard};
 
 pub(crate) struct Peers {
     slots: Vec<Option<Peer>>,
     free: Vec<u32>,
-    directory: HashTable<Entry>,
+    directory: HashTable<DirectoryEntry>,
     hasher: SipHasher13,
     shard: Shard,
-    /// Of all shards.
-    owners: Owners,
+    /// Shared by all shards.
+    addresses: AddressDirectory,
 }
 
-/// The peer in a slot can be found by its name of a kind. Small, as every idle peer has three; a
-/// slot has as many bits as boringtun leaves of a receiver index.
+/// Says that the peer in a slot can be found by its name of this kind. It is small, as every idle
+/// peer has three; a slot number has as many bits as boringtun leaves of a receiver index.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry {
+struct DirectoryEntry {
     slot: [u8; 3],
-    kind: Kind,
+    kind: NameKind,
 }
 
-impl Entry {
-    fn new(slot: u32, kind: Kind) -> Self {
+impl DirectoryEntry {
+    fn new(slot: u32, kind: NameKind) -> Self {
         let [low, middle, high, _] = slot.to_le_bytes();
         let slot = [low, middle, high];
         Self { slot, kind }
@@ -45,19 +45,22 @@ impl Entry {
 
 impl Peers {
     /// An empty table of a shard. `hash_key` keeps clients from choosing keys that collide; it and
-    /// `owners` are the same for all shards.
-    pub fn new(hash_key: [u8; 16], shard: Shard, owners: Owners) -> Self {
+    /// `addresses` are the same for all shards.
+    pub fn new(hash_key: [u8; 16], shard: Shard, addresses: AddressDirectory) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             directory: HashTable::new(),
             hasher: SipHasher13::new_with_key(&hash_key),
             shard,
-            owners,
+            addresses,
         }
     }
 
-    /// Enrols a peer, if nobody has one of its addresses.
+    /// Adds a peer.
+    ///
+    /// # Errors
+    /// [`AddressTaken`] if another peer of this shard has one of its addresses.
     pub fn add(&mut self, enrolment: &Enrolment) -> Result<PeerId, AddressTaken> {
         self.check_free(enrolment)?;
         let slot = match self.free.pop() {
@@ -68,23 +71,23 @@ impl Peers {
             }
         };
         self.slots[slot as usize] = Some(Peer::new(enrolment));
-        self.enter(Entry::new(slot, Kind::Number));
-        for kind in [Kind::Ipv4, Kind::Ipv6] {
-            self.enter(Entry::new(slot, kind));
-            if let Some(hash) = self.shared_hash(Entry::new(slot, kind)) {
-                self.owners.enter(hash, self.shard.number);
+        self.insert_entry(DirectoryEntry::new(slot, NameKind::Number));
+        for kind in [NameKind::Ipv4, NameKind::Ipv6] {
+            self.insert_entry(DirectoryEntry::new(slot, kind));
+            if let Some(hash) = self.shared_hash(DirectoryEntry::new(slot, kind)) {
+                self.addresses.insert(hash, self.shard.number);
             }
         }
-        Ok(self.named(slot, enrolment.number))
+        Ok(self.id_of(slot, enrolment.number))
     }
 
-    /// Forgets the peer in a slot; its session must be gone.
+    /// Forgets the peer in a slot, whose session must have ended.
     pub fn remove(&mut self, slot: u32) {
-        self.strike(Entry::new(slot, Kind::Number));
-        for kind in [Kind::Ipv4, Kind::Ipv6] {
-            self.strike(Entry::new(slot, kind));
-            if let Some(hash) = self.shared_hash(Entry::new(slot, kind)) {
-                self.owners.strike(hash, self.shard.number);
+        self.remove_entry(DirectoryEntry::new(slot, NameKind::Number));
+        for kind in [NameKind::Ipv4, NameKind::Ipv6] {
+            self.remove_entry(DirectoryEntry::new(slot, kind));
+            if let Some(hash) = self.shared_hash(DirectoryEntry::new(slot, kind)) {
+                self.addresses.remove(hash, self.shard.number);
             }
         }
         if let Some(peer) = self.slots.get_mut(slot as usize) {
@@ -93,23 +96,23 @@ impl Peers {
         }
     }
 
-    /// Changes which keys the session of the peer in a slot has, and the indices that it is found
-    /// by with them. An index that comes in must be [free](Self::find).
+    /// Changes the keypairs of the session of the peer in a slot, and updates the indices that the
+    /// peer is found by. A new index must be [free](Self::find).
     pub fn change<R>(
         &mut self,
         slot: u32,
         change: impl FnOnce(&mut Option<Box<Session>>) -> R,
     ) -> Option<R> {
-        let entries = Role::ALL.map(|role| Entry::new(slot, Kind::Index(role)));
-        entries.iter().for_each(|&entry| self.strike(entry));
+        let entries = Role::ALL.map(|role| DirectoryEntry::new(slot, NameKind::Index(role)));
+        entries.iter().for_each(|&entry| self.remove_entry(entry));
         let changed = self.peer_mut(slot).map(|peer| change(&mut peer.session));
-        entries.iter().for_each(|&entry| self.enter(entry));
+        entries.iter().for_each(|&entry| self.insert_entry(entry));
         changed
     }
 
     /// The slot of the peer that has a name.
-    pub fn find(&self, name: Name) -> Option<u32> {
-        let is_it = |entry: &Entry| {
+    pub fn find(&self, name: PeerName) -> Option<u32> {
+        let is_it = |entry: &DirectoryEntry| {
             self.peer(entry.slot())
                 .is_some_and(|peer| peer.name(entry.kind) == Some(name))
         };
@@ -118,10 +121,10 @@ impl Peers {
             .map(|entry| entry.slot())
     }
 
-    /// The shard that knows an address which this one does not.
-    pub fn find_owner(&self, address: Name) -> Option<u8> {
-        let owner = self.owners.find(self.hash(&address));
-        owner.filter(|&owner| owner != self.shard.number)
+    /// The other shard that has an address.
+    pub fn find_shard(&self, address: PeerName) -> Option<u8> {
+        let shard = self.addresses.find(self.hash(&address));
+        shard.filter(|&shard| shard != self.shard.number)
     }
 
     /// The slot of a peer, if it is still enrolled.
@@ -131,10 +134,10 @@ impl Peers {
             .map(|_| id.slot)
     }
 
-    /// The name of the peer in a slot.
+    /// The id of the peer in a slot.
     pub fn id(&self, slot: u32) -> Option<PeerId> {
         let number = self.peer(slot)?.number;
-        Some(self.named(slot, number))
+        Some(self.id_of(slot, number))
     }
 
     pub fn peer(&self, slot: u32) -> Option<&Peer> {
@@ -149,7 +152,7 @@ impl Peers {
         self.peer_mut(slot)?.session.as_deref_mut()
     }
 
-    fn named(&self, slot: u32, number: u64) -> PeerId {
+    fn id_of(&self, slot: u32, number: u64) -> PeerId {
         let shard = self.shard.number;
         PeerId {
             shard,
@@ -158,8 +161,8 @@ impl Peers {
         }
     }
 
-    /// The hash of an address, if others want to find it.
-    fn shared_hash(&self, entry: Entry) -> Option<u64> {
+    /// The hash of an address, if there are other shards to find it.
+    fn shared_hash(&self, entry: DirectoryEntry) -> Option<u64> {
         self.hash_of(entry).filter(|_| self.shard.count > 1)
     }
 
@@ -174,7 +177,7 @@ impl Peers {
         Ok(())
     }
 
-    fn enter(&mut self, entry: Entry) {
+    fn insert_entry(&mut self, entry: DirectoryEntry) {
         let Some(hash) = self.hash_of(entry) else {
             return;
         };
@@ -189,7 +192,7 @@ impl Peers {
         });
     }
 
-    fn strike(&mut self, entry: Entry) {
+    fn remove_entry(&mut self, entry: DirectoryEntry) {
         let Some(hash) = self.hash_of(entry) else {
             return;
         };
@@ -198,26 +201,26 @@ impl Peers {
         }
     }
 
-    fn hash_of(&self, entry: Entry) -> Option<u64> {
+    fn hash_of(&self, entry: DirectoryEntry) -> Option<u64> {
         hash_entry(&self.hasher, &self.slots, entry)
     }
 
-    fn hash(&self, name: &Name) -> u64 {
+    fn hash(&self, name: &PeerName) -> u64 {
         hash_name(&self.hasher, name)
     }
 }
 
-fn hash_entry(hasher: &SipHasher13, slots: &[Option<Peer>], entry: Entry) -> Option<u64> {
+fn hash_entry(hasher: &SipHasher13, slots: &[Option<Peer>], entry: DirectoryEntry) -> Option<u64> {
     let peer = slots.get(entry.slot() as usize)?.as_ref()?;
     Some(hash_name(hasher, &peer.name(entry.kind)?))
 }
 
-fn hash_name(hasher: &SipHasher13, name: &Name) -> u64 {
+fn hash_name(hasher: &SipHasher13, name: &PeerName) -> u64 {
     match name {
-        Name::Number(number) => hasher.hash(&number.to_le_bytes()),
-        Name::Ipv4(address) => hasher.hash(address),
-        Name::Ipv6(address) => hasher.hash(address),
-        Name::Index(index) => hasher.hash(&index.to_le_bytes()),
+        PeerName::Number(number) => hasher.hash(&number.to_le_bytes()),
+        PeerName::Ipv4(address) => hasher.hash(address),
+        PeerName::Ipv6(address) => hasher.hash(address),
+        PeerName::Index(index) => hasher.hash(&index.to_le_bytes()),
     }
 }
 
@@ -234,7 +237,7 @@ mod tests {
             number: 0,
             count: 1,
         };
-        Peers::new([1; 16], shard, Owners::default())
+        Peers::new([1; 16], shard, AddressDirectory::default())
     }
 
     fn enrolment(number: u32) -> Enrolment {
@@ -271,12 +274,15 @@ mod tests {
         let gone = enrolment(50);
         peers.remove(peers.slot(ids[50]).unwrap());
         assert_eq!(peers.slot(ids[50]), None);
-        assert_eq!(peers.find(Name::Number(gone.number)), None);
-        assert_eq!(peers.find(Name::Ipv4(gone.ipv4.octets())), None);
-        assert_eq!(peers.find(Name::Ipv6(gone.ipv6.unwrap().octets())), None);
+        assert_eq!(peers.find(PeerName::Number(gone.number)), None);
+        assert_eq!(peers.find(PeerName::Ipv4(gone.ipv4.octets())), None);
+        assert_eq!(
+            peers.find(PeerName::Ipv6(gone.ipv6.unwrap().octets())),
+            None
+        );
         assert_eq!(peers.directory.len(), 99 * 3);
         for number in (0..100).filter(|&number| number != 50) {
-            let slot = peers.find(Name::Ipv4(enrolment(number).ipv4.octets()));
+            let slot = peers.find(PeerName::Ipv4(enrolment(number).ipv4.octets()));
             assert_eq!(slot, peers.slot(ids[number as usize]));
         }
     }

@@ -1,13 +1,13 @@
-//! Several tunnels that are one node's, each on a thread of its own.
+//! Several tunnels of one node, each on a thread of its own.
 //!
-//! A peer belongs to one of them, its shard, for as long as it is enrolled: one thread alone touches
+//! A peer belongs to one of them, its shard, for as long as it is enrolled. Only one thread touches
 //! its keys, its counters and its endpoint, so its packets stay in order and nothing is locked.
-//! What comes to another shard is handed over. Of a datagram the receiver index tells the shard,
-//! which is why a filter of the socket can send it there in the first place. Of a frame the
-//! destination does: a shard that does not know it looks into a table that all share, which no
-//! packet needs that comes where it belongs.
+//! A packet that comes to another shard is handed over. The receiver index of a datagram determines
+//! its shard, which is why a socket filter can send it there in the first place. The destination of
+//! a frame determines its shard: a tunnel that does not have the address looks it up in a table
+//! that all shards share. A packet that comes to its own shard needs no such look-up.
 //!
-//! The index tells an eavesdropper the shard, too: a few bits that stay the same for an enrolment.
+//! The index also tells an eavesdropper the shard: a few bits that stay the same for an enrolment.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -16,12 +16,12 @@ use hashbrown::HashTable;
 use crate::Refusal;
 use crate::spec::TRANSPORT;
 
-/// The first byte of a datagram whose shard can be told.
+/// The first byte of a datagram whose shard can be told from the datagram.
 pub const SHARDED_KIND: u8 = TRANSPORT as u8;
-/// The byte of such a datagram that tells it, by what is left of it divided by the number of
-/// shards: the lowest of ours in the receiver index, above the one that is boringtun's.
+/// The place of the byte that tells it: the shard is this byte modulo the number of shards. It is
+/// the lowest byte of the receiver index that is ours; the one below it is boringtun's.
 pub const SHARD_BYTE: usize = 5;
-/// So many shards there may be.
+/// The most shards that a node may have.
 pub const MOST_SHARDS: u8 = 64;
 
 /// Which shard a tunnel is.
@@ -32,8 +32,10 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Refuses what another shard owns by its receiver index, of which `index` is the upper 24
-    /// bits.
+    /// Checks that a receiver index is this shard's; `index` is its upper 24 bits.
+    ///
+    /// # Errors
+    /// [`OfShard`](Refusal::OfShard) if it is another shard's.
     pub fn check(self, index: u32) -> Result<(), Refusal> {
         match index as u8 % self.count {
             number if number == self.number => Ok(()),
@@ -41,11 +43,11 @@ impl Shard {
         }
     }
 
-    /// Makes an index of this shard of any 24 bits.
+    /// Makes an index of this shard from any 24 bits.
     pub fn index(self, random: u32) -> u32 {
         let byte = random as u8;
         let first = byte - byte % self.count;
-        // The last, shorter row of a byte's values has not all shards in it.
+        // The last row of a byte's values is shorter: it does not hold every shard.
         let row = if usize::from(first) + usize::from(self.number) > 0xff {
             0
         } else {
@@ -55,61 +57,62 @@ impl Shard {
     }
 }
 
-/// The shards of inner addresses, which are kept as hashes under a key of this boot. All shards
-/// hold the same table.
+/// Which shard has which inner address. Addresses are kept as hashes under a key of this boot. All
+/// shards share one table.
 #[derive(Clone, Default)]
-pub(crate) struct Owners(Arc<RwLock<HashTable<Entry>>>);
+pub(crate) struct AddressDirectory(Arc<RwLock<HashTable<AddressEntry>>>);
 
-/// A hash with its owner in the place of one byte: neither of those that choose the place in the
-/// table nor of those that it compares first. Every idle peer has two.
+/// A hash, with the shard in place of one byte. That byte is neither one of those that choose the
+/// place in the table nor one of those that the table compares first. Every idle peer has two
+/// entries.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Entry(u64);
+struct AddressEntry(u64);
 
-impl Entry {
-    const OWNER: u32 = 48;
-    const HASH: u64 = !(0xff << Self::OWNER);
+impl AddressEntry {
+    const SHARD: u32 = 48;
+    const HASH: u64 = !(0xff << Self::SHARD);
 
-    fn new(hash: u64, owner: u8) -> Self {
-        Self(hash & Self::HASH | u64::from(owner) << Self::OWNER)
+    fn new(hash: u64, shard: u8) -> Self {
+        Self(hash & Self::HASH | u64::from(shard) << Self::SHARD)
     }
 
     fn hash(self) -> u64 {
         self.0 & Self::HASH
     }
 
-    fn owner(self) -> u8 {
-        (self.0 >> Self::OWNER) as u8
+    fn shard(self) -> u8 {
+        (self.0 >> Self::SHARD) as u8
     }
 }
 
-impl Owners {
-    pub fn enter(&self, hash: u64, owner: u8) {
-        let entry = Entry::new(hash, owner);
+impl AddressDirectory {
+    pub fn insert(&self, hash: u64, shard: u8) {
+        let entry = AddressEntry::new(hash, shard);
         self.write()
             .insert_unique(entry.hash(), entry, |other| other.hash());
     }
 
-    pub fn strike(&self, hash: u64, owner: u8) {
-        let gone = Entry::new(hash, owner);
+    pub fn remove(&self, hash: u64, shard: u8) {
+        let gone = AddressEntry::new(hash, shard);
         if let Ok(mut found) = self.write().find_entry(gone.hash(), |entry| *entry == gone) {
-            // Its place is only marked as free.
-            *found.get_mut() = Entry::default();
+            // The table only marks the place as free, so it is blanked here.
+            *found.get_mut() = AddressEntry::default();
             found.remove();
         }
     }
 
     pub fn find(&self, hash: u64) -> Option<u8> {
-        let hash = hash & Entry::HASH;
+        let hash = hash & AddressEntry::HASH;
         let table = self.read();
         let found = table.find(hash, |entry| entry.hash() == hash);
-        found.map(|entry| entry.owner())
+        found.map(|entry| entry.shard())
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashTable<Entry>> {
+    fn read(&self) -> RwLockReadGuard<'_, HashTable<AddressEntry>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashTable<Entry>> {
+    fn write(&self) -> RwLockWriteGuard<'_, HashTable<AddressEntry>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -134,14 +137,14 @@ mod tests {
 
     #[test]
     fn an_address_that_went_from_one_shard_to_another_is_found_at_the_other() {
-        let owners = Owners::default();
+        let directory = AddressDirectory::default();
         let hash = 0x0123_4567_89ab_cdef;
-        owners.enter(hash, 0);
-        owners.enter(hash, MOST_SHARDS - 1);
-        owners.strike(hash, 0);
-        assert_eq!(owners.find(hash), Some(MOST_SHARDS - 1));
-        owners.strike(hash, 0);
-        owners.strike(hash, MOST_SHARDS - 1);
-        assert_eq!(owners.find(hash), None);
+        directory.insert(hash, 0);
+        directory.insert(hash, MOST_SHARDS - 1);
+        directory.remove(hash, 0);
+        assert_eq!(directory.find(hash), Some(MOST_SHARDS - 1));
+        directory.remove(hash, 0);
+        directory.remove(hash, MOST_SHARDS - 1);
+        assert_eq!(directory.find(hash), None);
     }
 }

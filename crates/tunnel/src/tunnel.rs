@@ -12,11 +12,11 @@ use crate::config::Inside;
 use crate::inner;
 use crate::message::{self, Message};
 use crate::offload::{self, Header};
-use crate::peer::{Name, Peer};
+use crate::peer::{Peer, PeerName};
 use crate::peers::Peers;
 use crate::responder::{EndedSession, HandshakeJob, Responder};
 use crate::session::Session;
-use crate::shard::{MOST_SHARDS, Owners, Shard};
+use crate::shard::{AddressDirectory, MOST_SHARDS, Shard};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::wheel::Wheel;
 use crate::{AddressTaken, Config, Ecn, Endpoint, Enrolment, Frame, Outbox, PeerId, Refusal};
@@ -63,12 +63,12 @@ impl Tunnel {
         let mut random = ChaCha20Rng::from_seed(seed);
         let mut hash_key = [0; 16];
         random.fill_bytes(&mut hash_key);
-        let owners = Owners::default();
+        let addresses = AddressDirectory::default();
         let tunnels = (0..count).map(|number| {
             let shard = Shard { number, count };
             Self {
                 shard,
-                peers: Peers::new(hash_key, shard, owners.clone()),
+                peers: Peers::new(hash_key, shard, addresses.clone()),
                 wheel: Wheel::default(),
                 events: VecDeque::new(),
                 jobs: VecDeque::new(),
@@ -120,7 +120,7 @@ impl Tunnel {
 
     /// The peer that was [enrolled](Enrolment::number) as this, unless it is gone.
     pub fn peer(&self, number: u64) -> Option<PeerId> {
-        let slot = self.peers.find(Name::Number(number))?;
+        let slot = self.peers.find(PeerName::Number(number))?;
         self.peers.id(slot)
     }
 
@@ -188,10 +188,10 @@ impl Tunnel {
         let (header, buffer, len) = frame.split().ok_or(Refusal::FrameHeader)?;
         let packet = buffer.get(..len).ok_or(Refusal::InnerHeader)?;
         let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
-        let destination = Name::from(inner.destination);
+        let destination = PeerName::from(inner.destination);
         let Some(slot) = self.peers.find(destination) else {
-            let owner = self.peers.find_owner(destination);
-            return Err(owner.map_or(Refusal::NoSuchAddress, Refusal::OfShard));
+            let shard = self.peers.find_shard(destination);
+            return Err(shard.map_or(Refusal::NoSuchAddress, Refusal::OfShard));
         };
         self.end_if_expired(slot, now);
         let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
