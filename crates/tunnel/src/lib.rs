@@ -60,7 +60,7 @@ pub use ecn::Ecn;
 pub use initiation::Initiation;
 pub use offload::{FRAME_HEADER, Frame};
 pub use outbox::{Datagram, Endpoint, Outbox, Train};
-pub use peer::{AddressTaken, Enrolment, PeerId};
+pub use peer::{AddressTaken, PeerConfig, PeerId};
 pub use refusal::Refusal;
 pub use responder::{EndedSession, HandshakeJob, HandshakeReply, Responder};
 pub use shard::{MOST_SHARDS, SHARD_BYTE, SHARDED_KIND};

@@ -17,27 +17,28 @@ pub struct PeerId {
 }
 
 impl PeerId {
-    /// The peer's number, as it was [enrolled](Enrolment::number).
+    /// The peer's number, from its [`PeerConfig`].
     pub fn number(self) -> u64 {
         self.number
     }
 }
 
-/// What the node knows of a peer while it is enrolled.
-pub struct Enrolment {
+/// What the node knows of a peer for as long as it is enrolled.
+pub struct PeerConfig {
     /// A number that no other peer has, had or will have.
     pub number: u64,
     /// The peer's static public key.
     pub public_key: [u8; 32],
     /// The key that the node made for this peer.
     pub preshared_key: Zeroizing<[u8; 32]>,
-    /// The only IPv4 source that the peer may use, and the way to it.
+    /// The peer's inner IPv4 address: the only source it may use, and the destination that leads to
+    /// it.
     pub ipv4: Ipv4Addr,
-    /// The same for IPv6; without it the peer's IPv6 is answered "prohibited".
+    /// The same for IPv6. IPv6 packets of a peer without it are answered with "prohibited".
     pub ipv6: Option<Ipv6Addr>,
 }
 
-/// A peer with one of these inner addresses is enrolled, or the address is the node's own.
+/// Another peer has one of the inner addresses, or the node itself does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressTaken;
 
@@ -82,11 +83,11 @@ pub(crate) enum NameKind {
 }
 
 impl Peer {
-    pub fn new(enrolment: &Enrolment) -> Self {
+    pub fn new(config: &PeerConfig) -> Self {
         Self {
-            number: enrolment.number,
-            ipv4: enrolment.ipv4.octets(),
-            ipv6: enrolment.ipv6.map(|address| address.octets()),
+            number: config.number,
+            ipv4: config.ipv4.octets(),
+            ipv6: config.ipv6.map(|address| address.octets()),
             session: None,
         }
     }

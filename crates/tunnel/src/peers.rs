@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use crate::peer::{AddressTaken, Enrolment, NameKind, Peer, PeerId, PeerName};
+use crate::peer::{AddressTaken, NameKind, Peer, PeerConfig, PeerId, PeerName};
 use crate::session::{Role, Session};
 use crate::shard::{AddressDirectory, Shard};
 
@@ -61,8 +61,8 @@ impl Peers {
     ///
     /// # Errors
     /// [`AddressTaken`] if another peer of this shard has one of its addresses.
-    pub fn add(&mut self, enrolment: &Enrolment) -> Result<PeerId, AddressTaken> {
-        self.check_free(enrolment)?;
+    pub fn add(&mut self, config: &PeerConfig) -> Result<PeerId, AddressTaken> {
+        self.check_free(config)?;
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -70,7 +70,7 @@ impl Peers {
                 (self.slots.len() - 1) as u32
             }
         };
-        self.slots[slot as usize] = Some(Peer::new(enrolment));
+        self.slots[slot as usize] = Some(Peer::new(config));
         self.insert_entry(DirectoryEntry::new(slot, NameKind::Number));
         for kind in [NameKind::Ipv4, NameKind::Ipv6] {
             self.insert_entry(DirectoryEntry::new(slot, kind));
@@ -78,7 +78,7 @@ impl Peers {
                 self.addresses.insert(hash, self.shard.number);
             }
         }
-        Ok(self.id_of(slot, enrolment.number))
+        Ok(self.id_of(slot, config.number))
     }
 
     /// Forgets the peer in a slot, whose session must have ended.
@@ -166,9 +166,9 @@ impl Peers {
         self.hash_of(entry).filter(|_| self.shard.count > 1)
     }
 
-    fn check_free(&self, enrolment: &Enrolment) -> Result<(), AddressTaken> {
-        let ipv4 = IpAddr::from(enrolment.ipv4);
-        let mut addresses = [Some(ipv4), enrolment.ipv6.map(IpAddr::from)]
+    fn check_free(&self, config: &PeerConfig) -> Result<(), AddressTaken> {
+        let ipv4 = IpAddr::from(config.ipv4);
+        let mut addresses = [Some(ipv4), config.ipv6.map(IpAddr::from)]
             .into_iter()
             .flatten();
         if addresses.any(|address| self.find(address.into()).is_some()) {
@@ -240,10 +240,10 @@ mod tests {
         Peers::new([1; 16], shard, AddressDirectory::default())
     }
 
-    fn enrolment(number: u32) -> Enrolment {
+    fn peer_config(number: u32) -> PeerConfig {
         let mut public_key = [0; 32];
         public_key[..4].copy_from_slice(&number.to_le_bytes());
-        Enrolment {
+        PeerConfig {
             number: number.into(),
             public_key,
             preshared_key: Zeroizing::new([7; 32]),
@@ -257,7 +257,7 @@ mod tests {
         for count in [1_000, 10_000, 40_000] {
             let mut peers = peers();
             for number in 0..count {
-                peers.add(&enrolment(number)).unwrap();
+                peers.add(&peer_config(number)).unwrap();
             }
             let bytes = peers.slots.capacity() * size_of::<Option<Peer>>()
                 + peers.directory.allocation_size();
@@ -269,9 +269,9 @@ mod tests {
     fn a_peer_that_is_gone_is_found_by_none_of_its_names() {
         let mut peers = peers();
         let ids: Vec<_> = (0..100)
-            .map(|number| peers.add(&enrolment(number)).unwrap())
+            .map(|number| peers.add(&peer_config(number)).unwrap())
             .collect();
-        let gone = enrolment(50);
+        let gone = peer_config(50);
         peers.remove(peers.slot(ids[50]).unwrap());
         assert_eq!(peers.slot(ids[50]), None);
         assert_eq!(peers.find(PeerName::Number(gone.number)), None);
@@ -282,7 +282,7 @@ mod tests {
         );
         assert_eq!(peers.directory.len(), 99 * 3);
         for number in (0..100).filter(|&number| number != 50) {
-            let slot = peers.find(PeerName::Ipv4(enrolment(number).ipv4.octets()));
+            let slot = peers.find(PeerName::Ipv4(peer_config(number).ipv4.octets()));
             assert_eq!(slot, peers.slot(ids[number as usize]));
         }
     }

@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::shard::{AddressDirectory, MOST_SHARDS, Shard};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::wheel::Wheel;
-use crate::{AddressTaken, Config, Ecn, Endpoint, Enrolment, Frame, Outbox, PeerId, Refusal};
+use crate::{AddressTaken, Config, Ecn, Endpoint, Frame, Outbox, PeerConfig, PeerId, Refusal};
 
 /// What the counter must hear of. No key, address or other value of a peer crosses here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +54,9 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Tunnels without peers, so many as there are `shards` (one at least, [`MOST_SHARDS`] at
-    /// most), and who answers the initiations of all. All randomness of ours comes from `seed`.
-    pub fn shards(config: &Config, seed: [u8; 32], shards: u8) -> (Vec<Self>, Responder) {
+    /// Makes `shards` tunnels without peers (at least one, at most [`MAX_SHARDS`]), and the
+    /// responder for all of them. All randomness of ours comes from `seed`.
+    pub fn sharded(config: &Config, seed: [u8; 32], shards: u8) -> (Vec<Self>, Responder) {
         let count = shards.clamp(1, MOST_SHARDS);
         let private_key = StaticSecret::from(*config.private_key);
         let public_key = PublicKey::from(&private_key);
@@ -98,27 +98,27 @@ impl Tunnel {
         self.public_key.to_bytes()
     }
 
-    /// Enrols a peer. It costs some hundred bytes until it comes. Should the responder not accept
-    /// its key, it never can.
+    /// Adds a peer. It takes a few hundred bytes until it connects. If the responder refuses its
+    /// key, it can never connect.
     ///
     /// # Errors
-    /// See [`AddressTaken`]; nothing is kept then.
-    pub fn add_peer(&mut self, enrolment: Enrolment) -> Result<PeerId, AddressTaken> {
-        let ipv6 = enrolment.ipv6.map(IpAddr::from);
-        if self.inside.owns(enrolment.ipv4.into()) || ipv6.is_some_and(|own| self.inside.owns(own))
-        {
+    /// [`AddressTaken`] if another peer or the node has one of its inner addresses. Nothing of the
+    /// peer is kept then.
+    pub fn add_peer(&mut self, config: PeerConfig) -> Result<PeerId, AddressTaken> {
+        let ipv6 = config.ipv6.map(IpAddr::from);
+        if self.inside.owns(config.ipv4.into()) || ipv6.is_some_and(|own| self.inside.owns(own)) {
             return Err(AddressTaken);
         }
-        let peer = self.peers.add(&enrolment)?;
+        let peer = self.peers.add(&config)?;
         self.jobs.push_back(HandshakeJob::AddPeer {
             peer,
-            public_key: enrolment.public_key,
-            preshared_key: enrolment.preshared_key,
+            public_key: config.public_key,
+            preshared_key: config.preshared_key,
         });
         Ok(peer)
     }
 
-    /// The peer that was [enrolled](Enrolment::number) as this, unless it is gone.
+    /// The peer with a [number](PeerConfig::number), unless it is gone.
     pub fn peer(&self, number: u64) -> Option<PeerId> {
         let slot = self.peers.find(PeerName::Number(number))?;
         self.peers.id(slot)

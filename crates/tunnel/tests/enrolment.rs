@@ -23,12 +23,12 @@ fn keys_of_low_order_are_refused() {
     low.extend([0xec, 0xed, 0xee].map(|first| little(first, 0xff, 0x7f)));
     low.extend(order_8);
     for public_key in low {
-        let enrolment = mayfly_tunnel::Enrolment {
+        let config = mayfly_tunnel::PeerConfig {
             public_key,
-            ..enrolment(2, false)
+            ..peer_config(2, false)
         };
         let mut node = Node::new();
-        assert_eq!(node.add(enrolment), Err(Refusal::LowOrderKey));
+        assert_eq!(node.add(config), Err(Refusal::LowOrderKey));
     }
 }
 
@@ -36,15 +36,15 @@ fn keys_of_low_order_are_refused() {
 fn a_key_or_an_address_is_one_peers() {
     let mut node = Node::new();
     node.enrol(2, true);
-    let mut other = enrolment(3, true);
+    let mut other = peer_config(3, true);
     other.ipv4 = ipv4(2);
     assert_eq!(node.tunnel.add_peer(other), Err(AddressTaken));
-    let mut other = enrolment(3, true);
+    let mut other = peer_config(3, true);
     other.ipv6 = Some(ipv6(2));
     assert_eq!(node.tunnel.add_peer(other), Err(AddressTaken));
     node.enrol(3, true);
-    let mut other = enrolment(4, true);
-    other.public_key = enrolment(2, true).public_key;
+    let mut other = peer_config(4, true);
+    other.public_key = peer_config(2, true).public_key;
     assert_eq!(node.add(other), Err(Refusal::KeyTaken));
     node.connect(2);
     assert_eq!(
@@ -57,13 +57,13 @@ fn a_key_or_an_address_is_one_peers() {
 #[test]
 fn the_nodes_own_key_and_addresses_are_taken() {
     let mut node = Node::new();
-    let mut own = enrolment(2, true);
+    let mut own = peer_config(2, true);
     own.ipv4 = NODE_IPV4;
     assert_eq!(node.tunnel.add_peer(own), Err(AddressTaken));
-    let mut own = enrolment(2, true);
+    let mut own = peer_config(2, true);
     own.ipv6 = Some(NODE_IPV6);
     assert_eq!(node.tunnel.add_peer(own), Err(AddressTaken));
-    let mut own = enrolment(2, true);
+    let mut own = peer_config(2, true);
     own.public_key = node.tunnel.public_key();
     assert_eq!(node.add(own), Err(Refusal::KeyTaken));
 }
@@ -124,7 +124,7 @@ fn a_key_that_is_not_enrolled_gets_no_answer() {
 #[test]
 fn a_peer_without_the_right_preshared_key_never_comes_up() {
     let mut node = Node::new();
-    let mut other = enrolment(2, false);
+    let mut other = peer_config(2, false);
     other.preshared_key[0] ^= 1;
     node.add(other).unwrap();
     let mut client = Client::new(2, node.tunnel.public_key());

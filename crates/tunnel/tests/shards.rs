@@ -32,7 +32,7 @@ impl Threads {
             ipv6: NODE_IPV6,
             pools: Prefix::new(NODE_IPV4.into(), 16).into_iter().collect(),
         };
-        let (tunnels, responder) = Tunnel::shards(&config, [1; 32], SHARDS);
+        let (tunnels, responder) = Tunnel::sharded(&config, [1; 32], SHARDS);
         Self {
             tunnels,
             responder,
@@ -43,7 +43,7 @@ impl Threads {
 
     fn enrol(&mut self, number: u8, owner: usize) -> PeerId {
         let peer = self.tunnels[owner]
-            .add_peer(enrolment(number, true))
+            .add_peer(peer_config(number, true))
             .unwrap();
         self.handle_jobs();
         peer

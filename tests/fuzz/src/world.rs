@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
-use mayfly_tunnel::{Config, Enrolment, Frame, Outbox, Prefix, Refusal, Tunnel};
+use mayfly_tunnel::{Config, Frame, Outbox, PeerConfig, Prefix, Refusal, Tunnel};
 use zeroize::Zeroizing;
 
-use crate::common::{Client, MTU, Node, enrolment};
+use crate::common::{Client, MTU, Node, peer_config};
 
 /// The inner addresses of the far peer.
 pub const FAR_IPV4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 3);
@@ -103,7 +103,7 @@ fn far_node() -> Node {
         ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
         pools: pools.into_iter().flatten().collect(),
     };
-    let (mut tunnels, responder) = Tunnel::shards(&config, [2; 32], 1);
+    let (mut tunnels, responder) = Tunnel::sharded(&config, [2; 32], 1);
     let mut node = Node {
         tunnel: tunnels.remove(0),
         responder,
@@ -111,10 +111,10 @@ fn far_node() -> Node {
         now: Instant::now(),
         enrolled: 0,
     };
-    let peer = Enrolment {
+    let peer = PeerConfig {
         ipv4: FAR_IPV4,
         ipv6: Some(FAR_IPV6),
-        ..enrolment(FAR, false)
+        ..peer_config(FAR, false)
     };
     assert!(node.add(peer).is_ok(), "nobody else is there");
     node

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use mayfly_tunnel::{
-    Config, Ecn, Endpoint, Enrolment, Event, FRAME_HEADER, Frame, Outbox, Prefix, Refusal,
+    Config, Ecn, Endpoint, Event, FRAME_HEADER, Frame, Outbox, PeerConfig, Prefix, Refusal,
     Responder, Tunnel,
 };
 use mock_instant::MockClock;
@@ -83,7 +83,7 @@ impl Sim {
                 .into_iter()
                 .collect(),
         };
-        let (mut tunnels, responder) = Tunnel::shards(&config, [1; 32], 1);
+        let (mut tunnels, responder) = Tunnel::sharded(&config, [1; 32], 1);
         Self {
             tunnel: tunnels.remove(0),
             responder,
@@ -128,7 +128,7 @@ impl Sim {
         let number = u8::try_from(self.clients.len() + 2).unwrap();
         let peer = self
             .tunnel
-            .add_peer(Enrolment {
+            .add_peer(PeerConfig {
                 number: number.into(),
                 public_key: PublicKey::from(&Client::private_key(number)).to_bytes(),
                 preshared_key: Zeroizing::new(Client::preshared_key(number)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
 
-use mayfly_tunnel::{Enrolment, Event, Tunnel};
+use mayfly_tunnel::{Event, PeerConfig, Tunnel};
 
 use super::messages::{Command, Notice};
 use crate::enrolment::{EnrolmentId, Peer};
@@ -110,7 +110,7 @@ impl Members {
 }
 
 fn add(id: EnrolmentId, peer: &Peer, tunnel: &mut Tunnel) {
-    let added = tunnel.add_peer(Enrolment {
+    let added = tunnel.add_peer(PeerConfig {
         number: id.number(),
         public_key: peer.public_key.0,
         preshared_key: Zeroizing::new(peer.preshared_key.0),

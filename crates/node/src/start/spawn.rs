@@ -168,7 +168,7 @@ fn tunnels(settings: &Settings, shards: u8) -> (Vec<Tunnel>, Responder) {
         },
         pools: prefixes.collect(),
     };
-    Tunnel::shards(&config, *seed(), shards)
+    Tunnel::sharded(&config, *seed(), shards)
 }
 
 /// Returns once the thread runs, on its processor if it has one: the seal forbids what a thread

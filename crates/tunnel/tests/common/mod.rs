@@ -10,7 +10,7 @@ use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _, digest::consts::U16};
 use boringtun::noise::{Tunn, TunnResult};
 use mayfly_tunnel::{
-    Config, Ecn, Endpoint, Enrolment, Event, FRAME_HEADER, Frame, Outbox, PeerId, Prefix, Refusal,
+    Config, Ecn, Endpoint, Event, FRAME_HEADER, Frame, Outbox, PeerConfig, PeerId, Prefix, Refusal,
     Responder, Tunnel,
 };
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -44,7 +44,7 @@ impl Node {
             ipv6: NODE_IPV6,
             pools: pools.to_vec(),
         };
-        let (mut tunnels, responder) = Tunnel::shards(&config, [1; 32], 1);
+        let (mut tunnels, responder) = Tunnel::sharded(&config, [1; 32], 1);
         Self {
             tunnel: tunnels.remove(0),
             responder,
@@ -56,14 +56,14 @@ impl Node {
 
     /// Enrols peer `number`; with IPv6 if `ipv6`.
     pub fn enrol(&mut self, number: u8, ipv6: bool) -> PeerId {
-        self.add(enrolment(number, ipv6)).unwrap()
+        self.add(peer_config(number, ipv6)).unwrap()
     }
 
     /// Enrols anybody.
-    pub fn add(&mut self, mut enrolment: Enrolment) -> Result<PeerId, Refusal> {
+    pub fn add(&mut self, mut config: PeerConfig) -> Result<PeerId, Refusal> {
         self.enrolled += 1;
-        enrolment.number = self.enrolled;
-        let peer = self.tunnel.add_peer(enrolment).unwrap();
+        config.number = self.enrolled;
+        let peer = self.tunnel.add_peer(config).unwrap();
         self.handle_jobs().map(|()| peer)
     }
 
@@ -170,8 +170,8 @@ pub fn endpoint(number: u8) -> Endpoint {
     }
 }
 
-pub fn enrolment(number: u8, with_ipv6: bool) -> Enrolment {
-    Enrolment {
+pub fn peer_config(number: u8, with_ipv6: bool) -> PeerConfig {
+    PeerConfig {
         number: number.into(),
         public_key: PublicKey::from(&private_key(number)).to_bytes(),
         preshared_key: Zeroizing::new(preshared_key(number)),
