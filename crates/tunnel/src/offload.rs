@@ -21,7 +21,7 @@ use checksum::Sum;
 pub(crate) use cut::cut;
 pub use frame::Frame;
 pub use header::FRAME_HEADER;
-pub(crate) use header::{Header, Kind};
+pub(crate) use header::{GsoType, Header};
 pub(crate) use join::{Joiner, LONGEST_TRAIN};
 
 /// RFC 791 section 3.1, RFC 9293 section 3.1, RFC 768: where fields are, in bytes.

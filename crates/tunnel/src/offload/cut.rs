@@ -4,7 +4,7 @@
 //! payload, over the end of the share before it, which has been sealed by then.
 
 use super::checksum::{Sum, pseudo_header};
-use super::{IPV4, IPV6, Kind, PROTOCOL_TCP, PROTOCOL_UDP, TCP, UDP, field, flag, put, take};
+use super::{GsoType, IPV4, IPV6, PROTOCOL_TCP, PROTOCOL_UDP, TCP, UDP, field, flag, put, take};
 
 /// All headers of a packet together, in bytes, at most; the kernel sends none so long.
 const LONGEST_HEADERS: usize = 256;
@@ -15,7 +15,7 @@ const LONGEST_HEADERS: usize = 256;
 ///
 /// `None` if the headers are not those of a train of that kind; nothing was called then.
 pub fn cut(
-    kind: Kind,
+    kind: GsoType,
     transport: usize,
     segment: usize,
     buffer: &mut [u8],
@@ -41,23 +41,23 @@ struct Template {
     bytes: [u8; LONGEST_HEADERS],
     len: usize,
     transport: usize,
-    kind: Kind,
+    kind: GsoType,
     pseudo_header: Sum,
 }
 
 impl Template {
-    fn read(kind: Kind, transport: usize, packet: &[u8]) -> Option<Self> {
+    fn read(kind: GsoType, transport: usize, packet: &[u8]) -> Option<Self> {
         let (version, shortest) = match (kind, packet.first()? >> 4) {
-            (Kind::Tcp4 | Kind::Udp, 4) => (4, IPV4),
-            (Kind::Tcp6 | Kind::Udp, 6) => (6, IPV6),
+            (GsoType::Tcp4 | GsoType::Udp, 4) => (4, IPV4),
+            (GsoType::Tcp6 | GsoType::Udp, 6) => (6, IPV6),
             _ => return None,
         };
         if transport < shortest || (version == 4 && transport != ipv4_header_len(packet)?) {
             return None;
         }
         let (protocol, len) = match kind {
-            Kind::Udp => (PROTOCOL_UDP, transport + UDP),
-            Kind::Tcp4 | Kind::Tcp6 => {
+            GsoType::Udp => (PROTOCOL_UDP, transport + UDP),
+            GsoType::Tcp4 | GsoType::Tcp6 => {
                 let words = packet.get(transport + field::TCP_OFFSET)? >> 4;
                 let header = usize::from(words) * 4;
                 if header < TCP {
@@ -86,11 +86,11 @@ impl Template {
         let len = transport.len();
         self.write_ip(ip, index, len)?;
         let at = match self.kind {
-            Kind::Udp => {
+            GsoType::Udp => {
                 put(transport, field::UDP_LEN, len as u16)?;
                 field::UDP_CHECKSUM
             }
-            Kind::Tcp4 | Kind::Tcp6 => {
+            GsoType::Tcp4 | GsoType::Tcp6 => {
                 write_tcp(transport, index, segment, last)?;
                 field::TCP_CHECKSUM
             }
@@ -99,7 +99,7 @@ impl Template {
         let sum = self.pseudo_header.number(len as u16).bytes(transport);
         // RFC 768: zero would say that there is none.
         let checksum = match sum.finish() {
-            0 if self.kind == Kind::Udp => 0xffff,
+            0 if self.kind == GsoType::Udp => 0xffff,
             checksum => checksum,
         };
         put(transport, at, checksum)

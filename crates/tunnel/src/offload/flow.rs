@@ -1,7 +1,7 @@
 //! Which packets may be joined: what of a packet must be as in the one before it.
 
 use super::checksum::{Sum, pseudo_header};
-use super::{IPV4, IPV6, Kind, PROTOCOL_TCP, PROTOCOL_UDP, TCP, UDP, field, flag, take};
+use super::{GsoType, IPV4, IPV6, PROTOCOL_TCP, PROTOCOL_UDP, TCP, UDP, field, flag, take};
 
 /// IPv4: a later fragment, or more of them to come (RFC 791 section 3.1).
 const FRAGMENT: u16 = 0x3fff;
@@ -10,7 +10,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 /// A packet that could be part of a train.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate {
-    pub kind: Kind,
+    pub kind: GsoType,
     /// Where the transport header begins.
     pub transport: usize,
     /// Where the payload begins.
@@ -50,14 +50,17 @@ fn candidate(packet: &[u8]) -> Option<Candidate> {
     };
     let (kind, payload) = match (protocol, transport) {
         (PROTOCOL_TCP, IPV4) => (
-            Kind::Tcp4,
+            GsoType::Tcp4,
             transport + tcp_header(packet.get(transport..)?)?,
         ),
         (PROTOCOL_TCP, _) => (
-            Kind::Tcp6,
+            GsoType::Tcp6,
             transport + tcp_header(packet.get(transport..)?)?,
         ),
-        (PROTOCOL_UDP, _) => (Kind::Udp, transport + udp_header(packet.get(transport..)?)?),
+        (PROTOCOL_UDP, _) => (
+            GsoType::Udp,
+            transport + udp_header(packet.get(transport..)?)?,
+        ),
         _ => return None,
     };
     let rest = packet.get(transport..)?;
@@ -124,8 +127,8 @@ pub fn continues(
         a.get(..4)? == b.get(..4)? && a.get(6..8)? == b.get(6..8)?
     };
     let transport = match first.1.kind {
-        Kind::Udp => true,
-        Kind::Tcp4 | Kind::Tcp6 => {
+        GsoType::Udp => true,
+        GsoType::Tcp4 | GsoType::Tcp6 => {
             let a = a.get(first.1.transport..first.1.payload)?;
             let b = b.get(next.1.transport..next.1.payload)?;
             continues_tcp(a, b, index * segment)?
@@ -161,7 +164,7 @@ fn continues_tcp(a: &[u8], b: &[u8], advanced: usize) -> Option<bool> {
 
 /// Whether a packet of TCP ends a train: PSH asks that what came so far be handed on.
 pub fn pushes(packet: &[u8], candidate: Candidate) -> bool {
-    candidate.kind != Kind::Udp
+    candidate.kind != GsoType::Udp
         && packet
             .get(candidate.transport + field::TCP_FLAGS)
             .is_some_and(|flags| flags & flag::PSH != 0)

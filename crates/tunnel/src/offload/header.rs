@@ -12,9 +12,9 @@ const GSO_TCP4: u8 = 1;
 const GSO_TCP6: u8 = 4;
 const GSO_UDP: u8 = 5;
 
-/// What kind of train a frame holds.
+/// The kind of train in a frame: the header's `gso_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum GsoType {
     Tcp4,
     Tcp6,
     Udp,
@@ -31,7 +31,7 @@ pub enum Header {
     /// The headers of one packet and the payload of several, each of `segment` bytes but the
     /// last. The transport header begins at `transport`.
     Train {
-        kind: Kind,
+        kind: GsoType,
         transport: usize,
         segment: usize,
     },
@@ -47,9 +47,9 @@ impl Header {
         let kind = match kind {
             GSO_NONE if unfinished => return Some(Self::Unfinished { start, offset }),
             GSO_NONE => return Some(Self::Packet),
-            GSO_TCP4 => Kind::Tcp4,
-            GSO_TCP6 => Kind::Tcp6,
-            GSO_UDP => Kind::Udp,
+            GSO_TCP4 => GsoType::Tcp4,
+            GSO_TCP6 => GsoType::Tcp6,
+            GSO_UDP => GsoType::Udp,
             _ => return None,
         };
         (unfinished && segment > 0).then_some(Self::Train {
@@ -70,9 +70,9 @@ impl Header {
                 segment,
             } => {
                 let (kind, offset) = match kind {
-                    Kind::Tcp4 => (GSO_TCP4, super::field::TCP_CHECKSUM),
-                    Kind::Tcp6 => (GSO_TCP6, super::field::TCP_CHECKSUM),
-                    Kind::Udp => (GSO_UDP, super::field::UDP_CHECKSUM),
+                    GsoType::Tcp4 => (GSO_TCP4, super::field::TCP_CHECKSUM),
+                    GsoType::Tcp6 => (GSO_TCP6, super::field::TCP_CHECKSUM),
+                    GsoType::Udp => (GSO_UDP, super::field::UDP_CHECKSUM),
                 };
                 (kind, header_len, segment, transport, offset)
             }

@@ -3,7 +3,7 @@
 use super::checksum::{Sum, pseudo_header};
 use super::flow::{Candidate, Place, addresses, continues, pushes, same_flow};
 use super::header::{FRAME_HEADER, Header};
-use super::{IPV4, IPV6, Kind, PROTOCOL_TCP, PROTOCOL_UDP, field, flag, put};
+use super::{GsoType, IPV4, IPV6, PROTOCOL_TCP, PROTOCOL_UDP, field, flag, put};
 
 /// Packets in a train, at most: what the kernel lets a UDP train have (UDP_MAX_SEGMENTS).
 pub const LONGEST_TRAIN: usize = 64;
@@ -44,7 +44,7 @@ impl Joiner {
         let number = self.next.len() as u32;
         self.next.push(NONE);
         match Place::of(own) {
-            Place::InTrain(candidate) if udp || candidate.kind != Kind::Udp => {
+            Place::InTrain(candidate) if udp || candidate.kind != GsoType::Udp => {
                 self.place(number, (own, candidate), packet);
             }
             _ => {
@@ -169,8 +169,8 @@ impl Joined {
         let len = candidate.payload + self.payload;
         let transport_len = (len - candidate.transport) as u16;
         let protocol = match candidate.kind {
-            Kind::Udp => PROTOCOL_UDP,
-            Kind::Tcp4 | Kind::Tcp6 => PROTOCOL_TCP,
+            GsoType::Udp => PROTOCOL_UDP,
+            GsoType::Tcp4 | GsoType::Tcp6 => PROTOCOL_TCP,
         };
         // The kernel, or the card, adds the rest for each packet that it cuts.
         let unfinished = pseudo_header(first, protocol)?.number(transport_len).fold();
@@ -183,7 +183,7 @@ impl Joined {
         } else {
             put(ip, field::IPV6_PAYLOAD_LEN, (len - IPV6) as u16)?;
         }
-        if candidate.kind == Kind::Udp {
+        if candidate.kind == GsoType::Udp {
             put(transport, field::UDP_LEN, transport_len)?;
             return put(transport, field::UDP_CHECKSUM, unfinished);
         }

@@ -368,7 +368,7 @@ fn congestion_is_told_by_the_first_packet_and_the_end_by_the_last() {
         ..Made::default()
     };
     let header = Header::Train {
-        kind: Kind::Tcp4,
+        kind: GsoType::Tcp4,
         transport: IPV4,
         segment: 1000,
     };
