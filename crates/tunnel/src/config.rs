@@ -1,4 +1,4 @@
-//! What a node decides once, before its first peer.
+//! The settings of a node's tunnels, made once before the first peer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,23 +6,22 @@ use zeroize::Zeroizing;
 
 /// The node's own side of every tunnel.
 pub struct Config {
-    /// The node's X25519 private key, made in RAM at its boot. A key that outlives a boot
-    /// makes recorded initiations of the boot before answerable again.
+    /// The node's X25519 private key, made in RAM at its boot. With a key that outlived a boot,
+    /// initiations recorded before that boot would be answered again.
     pub private_key: Zeroizing<[u8; 32]>,
     /// Largest inner packet, in bytes: padding never grows a packet beyond it.
     pub mtu: u16,
-    /// The node's inner addresses. Peers may speak to them although they lie in a pool, and
-    /// the IPv6 one is the source of our ICMPv6 errors.
+    /// The node's inner IPv4 address. Peers may send to it although it is in a pool.
     pub ipv4: Ipv4Addr,
-    /// See `ipv4`.
+    /// The same for IPv6. It is also the source of our ICMPv6 errors.
     pub ipv6: Ipv6Addr,
-    /// The prefixes that peers' inner addresses come from. A peer's packet into one of them
-    /// is refused: peers do not reach each other.
+    /// The prefixes that peers' inner addresses come from. A packet of a peer into one of them is
+    /// refused: peers cannot reach each other.
     pub pools: Vec<Prefix>,
 }
 
-/// What stays of the settings: the inner side of the node.
-pub(crate) struct Inside {
+/// The part of the settings that a tunnel keeps.
+pub(crate) struct InnerNetwork {
     /// In bytes.
     pub mtu: usize,
     pub ipv4: Ipv4Addr,
@@ -30,13 +29,13 @@ pub(crate) struct Inside {
     pub pools: Vec<Prefix>,
 }
 
-impl Inside {
+impl InnerNetwork {
     /// Whether an inner address is the node's own.
     pub fn owns(&self, address: IpAddr) -> bool {
         address == IpAddr::from(self.ipv4) || address == IpAddr::from(self.ipv6)
     }
 
-    /// Whether an inner address is a peer's, or could be.
+    /// Whether an inner address is a peer's or could be.
     pub fn is_peers(&self, address: IpAddr) -> bool {
         !self.owns(address) && self.pools.iter().any(|pool| pool.contains(address))
     }
@@ -50,7 +49,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The prefix of `bits` around `address`, if the family has as many bits.
+    /// The prefix of length `bits` that has `address`; `None` if the address is shorter.
     pub fn new(address: IpAddr, bits: u8) -> Option<Self> {
         let most = if address.is_ipv4() { 32 } else { 128 };
         (bits <= most).then_some(Self { address, bits })

@@ -134,7 +134,7 @@ impl Tunnel {
         if !peer.owns(inner.source) {
             return Err(Refusal::InnerSource);
         }
-        if self.inside.is_peers(inner.destination) {
+        if self.inner_network.is_peers(inner.destination) {
             return Err(Refusal::InnerDestination);
         }
         let session = peer.session.as_mut().ok_or(Refusal::UnknownIndex)?;
@@ -152,13 +152,13 @@ impl Tunnel {
         };
         let mut room = [0; icmp6::LONGEST];
         let packet = out.packets.room(len);
-        let error = icmp6::prohibited(packet, inner, self.inside.ipv6, &mut room);
+        let error = icmp6::prohibited(packet, inner, self.inner_network.ipv6, &mut room);
         let Some(len) = error.map(<[u8]>::len) else {
             return;
         };
         if session.may_send_error(now) {
             // The session has just opened a packet; should it not send, the error is no loss.
-            let _ = seal(session, &mut room, len, self.inside.mtu, out, now);
+            let _ = seal(session, &mut room, len, self.inner_network.mtu, out, now);
         }
     }
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::config::Inside;
+use crate::config::InnerNetwork;
 use crate::inner;
 use crate::message::{self, Message};
 use crate::offload::{self, Header};
@@ -44,7 +44,7 @@ pub enum Event {
 /// `now` never goes back. A refused input changed nothing that a peer could notice. What is
 /// refused as [another shard's](Refusal::OfShard) is for that shard's tunnel.
 pub struct Tunnel {
-    pub(crate) inside: Inside,
+    pub(crate) inner_network: InnerNetwork,
     public_key: PublicKey,
     shard: Shard,
     pub(crate) peers: Peers,
@@ -54,7 +54,7 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Makes `shards` tunnels without peers (at least one, at most [`MAX_SHARDS`]), and the
+    /// Makes `shards` tunnels without peers (at least one, at most [`MOST_SHARDS`]), and the
     /// responder for all of them. All randomness of ours comes from `seed`.
     pub fn sharded(config: &Config, seed: [u8; 32], shards: u8) -> (Vec<Self>, Responder) {
         let count = shards.clamp(1, MOST_SHARDS);
@@ -72,7 +72,7 @@ impl Tunnel {
                 wheel: Wheel::default(),
                 events: VecDeque::new(),
                 jobs: VecDeque::new(),
-                inside: Inside {
+                inner_network: InnerNetwork {
                     mtu: config.mtu.into(),
                     ipv4: config.ipv4,
                     ipv6: config.ipv6,
@@ -105,8 +105,9 @@ impl Tunnel {
     /// [`AddressTaken`] if another peer or the node has one of its inner addresses. Nothing of the
     /// peer is kept then.
     pub fn add_peer(&mut self, config: PeerConfig) -> Result<PeerId, AddressTaken> {
+        let node = &self.inner_network;
         let ipv6 = config.ipv6.map(IpAddr::from);
-        if self.inside.owns(config.ipv4.into()) || ipv6.is_some_and(|own| self.inside.owns(own)) {
+        if node.owns(config.ipv4.into()) || ipv6.is_some_and(|address| node.owns(address)) {
             return Err(AddressTaken);
         }
         let peer = self.peers.add(&config)?;
@@ -195,7 +196,7 @@ impl Tunnel {
         };
         self.end_if_expired(slot, now);
         let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
-        let mtu = self.inside.mtu;
+        let mtu = self.inner_network.mtu;
         match header {
             Header::Packet => seal(session, buffer, len, mtu, out, now),
             Header::Unfinished { start, offset } => {
