@@ -63,5 +63,5 @@ pub use outbox::{Datagram, Endpoint, Outbox, Train};
 pub use peer::{AddressTaken, PeerConfig, PeerId};
 pub use refusal::Refusal;
 pub use responder::{EndedSession, HandshakeJob, HandshakeReply, Responder};
-pub use shard::{MOST_SHARDS, SHARD_BYTE, SHARDED_KIND};
+pub use shard::{MAX_SHARDS, SHARD_BYTE, SHARDED_KIND};
 pub use tunnel::{Event, Tunnel};

@@ -22,7 +22,7 @@ pub const SHARDED_KIND: u8 = TRANSPORT as u8;
 /// the lowest byte of the receiver index that is ours; the one below it is boringtun's.
 pub const SHARD_BYTE: usize = 5;
 /// The most shards that a node may have.
-pub const MOST_SHARDS: u8 = 64;
+pub const MAX_SHARDS: u8 = 64;
 
 /// Which shard a tunnel is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn an_index_belongs_to_the_shard_that_it_was_made_for() {
-        for count in 1..=MOST_SHARDS {
+        for count in 1..=MAX_SHARDS {
             for number in 0..count {
                 let shard = Shard { number, count };
                 for byte in 0..=0xff {
@@ -140,11 +140,11 @@ mod tests {
         let directory = AddressDirectory::default();
         let hash = 0x0123_4567_89ab_cdef;
         directory.insert(hash, 0);
-        directory.insert(hash, MOST_SHARDS - 1);
+        directory.insert(hash, MAX_SHARDS - 1);
         directory.remove(hash, 0);
-        assert_eq!(directory.find(hash), Some(MOST_SHARDS - 1));
+        assert_eq!(directory.find(hash), Some(MAX_SHARDS - 1));
         directory.remove(hash, 0);
-        directory.remove(hash, MOST_SHARDS - 1);
+        directory.remove(hash, MAX_SHARDS - 1);
         assert_eq!(directory.find(hash), None);
     }
 }

@@ -16,7 +16,7 @@ use crate::peer::{Peer, PeerName};
 use crate::peers::Peers;
 use crate::responder::{EndedSession, HandshakeJob, Responder};
 use crate::session::Session;
-use crate::shard::{AddressDirectory, MOST_SHARDS, Shard};
+use crate::shard::{AddressDirectory, MAX_SHARDS, Shard};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::wheel::Wheel;
 use crate::{AddressTaken, Config, Ecn, Endpoint, Frame, Outbox, PeerConfig, PeerId, Refusal};
@@ -54,10 +54,10 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Makes `shards` tunnels without peers (at least one, at most [`MOST_SHARDS`]), and the
+    /// Makes `shards` tunnels without peers (at least one, at most [`MAX_SHARDS`]), and the
     /// responder for all of them. All randomness of ours comes from `seed`.
     pub fn sharded(config: &Config, seed: [u8; 32], shards: u8) -> (Vec<Self>, Responder) {
-        let count = shards.clamp(1, MOST_SHARDS);
+        let count = shards.clamp(1, MAX_SHARDS);
         let private_key = StaticSecret::from(*config.private_key);
         let public_key = PublicKey::from(&private_key);
         let mut random = ChaCha20Rng::from_seed(seed);

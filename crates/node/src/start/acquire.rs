@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use mayfly_sys::tun::Tun;
 use mayfly_sys::udp::{Steering, Udp};
 use mayfly_sys::{link, nft, processors, sysctl};
-use mayfly_tunnel::{MOST_SHARDS, SHARD_BYTE, SHARDED_KIND};
+use mayfly_tunnel::{MAX_SHARDS, SHARD_BYTE, SHARDED_KIND};
 
 use super::{StartError, wanted};
 use crate::enrolment::own_address;
@@ -45,10 +45,7 @@ pub struct Acquired {
 impl Acquired {
     /// Opens everything. The firewall stands before the first packet can be forwarded.
     pub fn acquire(settings: Settings) -> Result<Self, StartError> {
-        let processors = wanted(
-            "the list of processors",
-            processors::own(MOST_SHARDS.into()),
-        )?;
+        let processors = wanted("the list of processors", processors::own(MAX_SHARDS.into()))?;
         let tun = Tun::create_queues(TUN, processors.len());
         let tun = wanted("the TUN device", tun)?;
         addresses(&settings)?;
