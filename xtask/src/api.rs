@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-
-use crate::run::operator;
+use mayfly_host::cargo;
 use mayfly_host::packages;
 use mayfly_host::process::{self, Job};
 use mayfly_host::progress::{say, step};
 use mayfly_host::tree;
+use mayfly_lab::operator;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const INSTALL: Duration = Duration::from_secs(600);
@@ -87,7 +87,7 @@ impl Service {
         fs::write(&config, text)?;
         let accounts = |words: &[&str]| {
             let mut command = process::command([]);
-            command.arg(operator::program("mayfly-accounts"));
+            command.arg(cargo::program("mayfly-accounts"));
             command.args(words).arg("--config").arg(&config);
             command
         };

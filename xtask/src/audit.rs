@@ -37,21 +37,20 @@ mod writes_report;
 use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
+use mayfly_host::packages;
+use mayfly_host::progress::{Strand, say, step};
+use mayfly_host::signals;
+use mayfly_host::teardown::{self, Guard, Tag};
+use mayfly_image::{Image, Profile};
+use mayfly_lab::network::Lab;
+use mayfly_lab::operator::{self, BundleKey, Operator};
 
 use self::death::Death;
 use self::findings::{Findings, Load};
 use self::machine::Disk;
 use self::report::Report;
 use self::scene::{Scene, USERS};
-use crate::run;
-use crate::run::lab::Lab;
-use crate::run::operator::{self, BundleKey, Operator};
 use crate::writes;
-use mayfly_host::packages;
-use mayfly_host::progress::{Strand, say, step};
-use mayfly_host::signals;
-use mayfly_host::teardown::{self, Guard, Tag};
-use mayfly_image::{Image, Profile};
 
 /// `cargo xtask audit`.
 #[derive(Debug, clap::Args)]
@@ -112,7 +111,7 @@ fn observe(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     let _guard = Guard::new(tag)?;
     step("build mayfly and mayfly-accounts", operator::build)?;
     let key = BundleKey::of_runs()?;
-    let sealed = run::build_image(Profile::Sealed, &key)?;
+    let sealed = mayfly_lab::image::build(Profile::Sealed, &key)?;
     if args.short {
         let short = Setup {
             tag,
@@ -123,7 +122,7 @@ fn observe(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
         report.add(short.quiet(true)?);
         return Ok(());
     }
-    let mortal = run::build_image(Profile::Mortal, &key)?;
+    let mortal = mayfly_lab::image::build(Profile::Mortal, &key)?;
     let sealed = Setup {
         tag,
         key: &key,
@@ -215,7 +214,7 @@ impl Setup<'_> {
     fn memtest(&self) -> Result<f64> {
         self.guest(Strand("memtest"), |strand, lab, operator| {
             let words = "memtest=0";
-            let without = run::build_image_with(Profile::Sealed, self.key, words)?;
+            let without = mayfly_lab::image::build_with(Profile::Sealed, self.key, words)?;
             let images = [("memtest=1", self.image), (words, &without)];
             memtest::seconds_per_gib(strand, lab, operator, images)
         })

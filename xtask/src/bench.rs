@@ -14,7 +14,6 @@
 mod accounts;
 mod chart;
 mod client;
-pub mod cpu;
 mod enrol;
 mod floor;
 mod handshakes;
@@ -35,6 +34,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use mayfly_host::packages;
+use mayfly_host::progress::{say, step};
+use mayfly_host::signals;
+use mayfly_host::teardown::{self, Guard, Tag};
 
 use self::client::Clients;
 use self::kinds::Kind;
@@ -42,10 +45,6 @@ use self::lab::Lab;
 use self::plan::{Plan, Setup, Test};
 use self::report::Report;
 use self::server::Server;
-use mayfly_host::packages;
-use mayfly_host::progress::{say, step};
-use mayfly_host::signals;
-use mayfly_host::teardown::{self, Guard, Tag};
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]

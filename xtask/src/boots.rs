@@ -27,6 +27,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum as _;
+use mayfly_host::process::{self, Job};
+use mayfly_host::progress::{say, seconds, step};
+use mayfly_host::teardown::{self, Guard, Tag};
+use mayfly_host::{packages, signals, tree};
+use mayfly_lab::customer::Customer;
+use mayfly_lab::network::{Lab, OPERATOR, PAGE_AT};
+use mayfly_lab::operator::{self, BundleKey, Operator};
+use mayfly_lab::web::{self, Web};
 use serde::{Deserialize, Serialize};
 
 use self::images::Images;
@@ -34,14 +42,6 @@ use self::machine::Machine;
 use self::services::Services;
 use self::tpm::Tpm;
 use self::way::{Outcome, Way};
-use crate::run::customer::Customer;
-use crate::run::lab::{Lab, OPERATOR, PAGE_AT};
-use crate::run::operator::{self, BundleKey, Operator};
-use crate::run::web::{self, Web};
-use mayfly_host::process::{self, Job};
-use mayfly_host::progress::{say, seconds, step};
-use mayfly_host::teardown::{self, Guard, Tag};
-use mayfly_host::{packages, signals, tree};
 
 /// `cargo xtask boots`.
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
-
 use mayfly_host::packages;
 use mayfly_host::progress::{say, step};
 use mayfly_host::tree;

@@ -22,7 +22,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-
 use mayfly_host::progress::{complain, say};
 use mayfly_host::signals::Interrupted;
 

@@ -15,31 +15,24 @@
 //! from the hub; the internet writes down whom it saw.
 
 mod capture;
-pub mod customer;
-pub mod guest;
-pub mod lab;
-pub mod operator;
-pub mod report;
-pub mod settings;
-pub mod web;
+mod report;
 
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
-
-use self::capture::Capture;
-use self::customer::Customer;
-use self::guest::Guest;
-use self::lab::{BUNDLE_AT, Lab, NODE, OPERATOR};
-use self::operator::{BundleKey, Operator};
-use self::report::{Phase, Report};
-use self::web::Web;
 use mayfly_host::packages;
-use mayfly_host::process;
-use mayfly_host::progress::{say, seconds, step};
+use mayfly_host::progress::{say, step};
 use mayfly_host::signals::{self, Interrupted};
 use mayfly_host::teardown::{self, Guard, Tag};
-use mayfly_image::{Image, Profile};
+use mayfly_image::Profile;
+use mayfly_lab::customer::Customer;
+use mayfly_lab::guest::Guest;
+use mayfly_lab::network::{self, Lab};
+use mayfly_lab::operator::{self, BundleKey, Operator};
+use mayfly_lab::web::{self, Web};
+
+use self::capture::Capture;
+use self::report::{Phase, Report};
 
 /// `cargo xtask run`.
 #[derive(Debug, clap::Args)]
@@ -109,7 +102,7 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     let key = BundleKey::of_runs()?;
     let lab = step("make namespaces", || Lab::make(tag))?;
     let operator = step("start the account service", || Operator::start(&lab, &key))?;
-    let image = build_image(args.profile(), &key)?;
+    let image = mayfly_lab::image::build(args.profile(), &key)?;
     report.image(&image);
 
     let mut guest = step("boot the image", || {
@@ -136,40 +129,6 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The image for nodes of a lab whose settings `key` signs.
-///
-/// # Errors
-/// It does not build.
-pub fn build_image(profile: Profile, key: &BundleKey) -> Result<Image> {
-    build_image_with(profile, key, "")
-}
-
-/// The same with more words for the kernel; what comes later counts.
-///
-/// # Errors
-/// As [`build_image`].
-pub fn build_image_with(profile: Profile, key: &BundleKey, words: &str) -> Result<Image> {
-    let started = Instant::now();
-    let options = mayfly_image::Options {
-        profile,
-        bundle_key: mayfly_image::parse_bundle_key(&key.public)?,
-        least_serial: 0,
-        kernel_words: words.to_owned(),
-        command_line: format!(
-            "mayfly.address={NODE}/24 mayfly.gateway={OPERATOR} \
-             mayfly.bundle=http://{BUNDLE_AT}/node.bundle"
-        ),
-        from_nothing: false,
-        out: teardown::runs().join(format!("image-{}{words}", profile.name())),
-    };
-    let image = process::interruptible(|| mayfly_image::build(&options))?;
-    say(&format!(
-        "the image is built, {}",
-        seconds(started.elapsed())
-    ));
-    Ok(image)
-}
-
 /// devices 0, 1, 0; and in between, everything that goes through the tunnel or beside it.
 fn connect_and_release(
     lab: &Lab,
@@ -180,7 +139,7 @@ fn connect_and_release(
     let page = web::random_page(PAGE)?;
     let internet = lab
         .internet
-        .inside(|| Web::serve(lab::PAGE_AT, page.clone()))?;
+        .inside(|| Web::serve(network::PAGE_AT, page.clone()))?;
     let capture = Capture::start(lab)?;
     expect(operator, report, Phase::Start, 0, || Ok(()))?;
     let mut up = SystemTime::now();

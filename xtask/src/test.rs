@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
-use serde::Deserialize;
-
-use crate::{api, fuzz};
 use mayfly_host::packages;
 use mayfly_host::progress::{say, seconds};
 use mayfly_host::tree;
+use serde::Deserialize;
+
+use crate::{api, fuzz};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]

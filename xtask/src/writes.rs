@@ -13,11 +13,11 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_host::progress::{say, step};
+use mayfly_host::{packages, process, tree};
 use serde::{Deserialize, Serialize};
 
 use self::guest::violation::Violation;
-use mayfly_host::progress::{say, step};
-use mayfly_host::{packages, process, tree};
 
 /// How long the attempts may take on this machine, which may be busy.
 const LIMIT: Duration = Duration::from_secs(300);

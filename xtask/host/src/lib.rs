@@ -5,6 +5,7 @@
 //! It knows nothing of Mayfly: neither how the image is built nor what runs in it.
 
 pub mod cargo;
+pub mod cpu;
 pub mod namespace;
 pub mod packages;
 pub mod process;

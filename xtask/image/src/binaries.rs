@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-
-use super::{Profile, silence};
 use mayfly_host::progress::step;
 use mayfly_host::tree;
+
+use super::{Profile, silence};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 

@@ -7,9 +7,9 @@ use std::fmt;
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
+use mayfly_host::tree;
 
 use super::Profile;
-use mayfly_host::tree;
 
 /// One line of a fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,11 +11,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use cpio::NewcBuilder;
 use cpio::newc::{ModeFileType, trailer};
+use mayfly_host::tree;
 use serde::{Deserialize, Serialize};
 
 use super::binaries::Programs;
 use super::manifest::{File, digest};
-use mayfly_host::tree;
 
 /// What the image knows beside its programs: `/etc/mayfly/image.toml`, read by init.
 #[derive(Debug, Serialize)]

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::{process, tree};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::kernel::Recipe;
 use super::lock::{hash, hex};
 use super::{Profile, config, iso};
-use mayfly_host::{process, tree};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const KERNEL_LICENCE: &str = "GPL-2.0-only WITH Linux-syscall-note";

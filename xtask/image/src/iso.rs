@@ -10,7 +10,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-
 use mayfly_host::process;
 
 /// What Debian's isolinux and syslinux-common bring.

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-
 use mayfly_host::progress::{say, step};
 use mayfly_host::{cargo, packages, process};
 

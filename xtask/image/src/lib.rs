@@ -34,7 +34,6 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
-
 use mayfly_host::progress::{say, step};
 use mayfly_host::{packages, tree};
 

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-
 use mayfly_host::progress::step;
 use mayfly_host::{packages, tree};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 const HEADER: &str = "\
 # The kernel's source: a package of Debian, and the SHA-256 of the tarball in it.

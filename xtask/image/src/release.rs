@@ -3,11 +3,11 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::progress::{say, step};
+use mayfly_host::tree;
 
 use super::manifest::{self, ARTIFACTS, Manifest};
 use super::{Image, Options, inputs, iso};
-use mayfly_host::progress::{say, step};
-use mayfly_host::tree;
 
 /// Builds everything into the directory that `options` name.
 ///

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_host::{process, tree};
 
 use super::{Image, iso, manifest};
-use mayfly_host::{process, tree};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

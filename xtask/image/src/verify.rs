@@ -13,11 +13,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_host::progress::say;
+use mayfly_host::{TREE, packages, process, tree};
 
 use super::manifest::{ARTIFACTS, Reproducible};
 use super::{Options, cache};
-use mayfly_host::progress::say;
-use mayfly_host::{TREE, packages, process, tree};
 
 /// How long a build may take: from nothing, alone, on two cores, an hour.
 const LIMIT: Duration = Duration::from_secs(3 * 3600);

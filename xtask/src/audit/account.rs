@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use mayfly_host::signals;
 
 use super::dump;
 use super::needle::{self, Kind, Needle};
 use super::scene::{Party, Scene};
 use super::store::Store;
-use mayfly_host::signals;
 
 /// How long a request may be there after its answer.
 const PATIENCE: Duration = Duration::from_secs(5);

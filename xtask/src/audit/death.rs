@@ -8,14 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use mayfly_host::signals;
+use mayfly_lab::guest::Guest;
 use serde_json::json;
 
 use super::findings::Moment;
 use super::needle::Needle;
 use super::qmp::Qmp;
 use super::scene::Scene;
-use crate::run::guest::Guest;
-use mayfly_host::signals;
 
 /// How long a death may take, and a boot after it.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -4,16 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_host::process;
+use mayfly_host::signals;
+use mayfly_lab::customer::Customer;
+use mayfly_lab::network::{LINK, Lab};
+use mayfly_lab::web;
 
 use super::enrolment::{Enrolment, Home, Ip};
 use super::https::Held;
 use super::needle::{self, Kind, Needle, Visit};
 use super::traffic::{Host, Traffic};
-use crate::run::customer::Customer;
-use crate::run::lab::{LINK, Lab};
-use crate::run::web;
-use mayfly_host::process;
-use mayfly_host::signals;
 
 /// Size of the page that comes through the tunnel, in bytes.
 const PAGE: usize = 128 * 1024;

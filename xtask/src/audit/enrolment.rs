@@ -8,6 +8,11 @@ use anyhow::{Context as _, Result, anyhow};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use boringtun::x25519::{PublicKey, StaticSecret};
+use mayfly_host::namespace::Namespace;
+use mayfly_lab::network::{ACCOUNTS, ENROLMENT_PORT, NODE, NODE_V6};
+use mayfly_lab::operator::Operator;
+use mayfly_lab::settings::{ACCOUNTS_NAME, NODE_NAME};
+use mayfly_lab::web::random_page;
 use ring::signature::Ed25519KeyPair;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -15,11 +20,6 @@ use serde_json::{Value, json};
 
 use super::https::{Held, Request, Server};
 use super::initiator::Parties;
-use crate::run::lab::{ACCOUNTS, ENROLMENT_PORT, NODE, NODE_V6};
-use crate::run::operator::Operator;
-use crate::run::settings::{ACCOUNTS_NAME, NODE_NAME};
-use crate::run::web::random_page;
-use mayfly_host::namespace::Namespace;
 
 const PEERS: &str = "/v1/peers";
 

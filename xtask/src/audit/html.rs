@@ -8,12 +8,12 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::tree;
 
 use super::findings::{Load, Moment, Picture};
 use super::map::colour;
 use super::needle::Kind;
 use super::report::Report;
-use mayfly_host::tree;
 
 const STYLE: &str = include_str!("page.css");
 

@@ -5,10 +5,13 @@
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_host::namespace::Namespace;
+use mayfly_lab::network::LINK;
 use nix::sys::socket::sockopt::BindToDevice;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket,
@@ -19,10 +22,6 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, KeyLog, RootCertStore, StreamOwned};
 use serde_json::Value;
-use std::os::fd::AsRawFd as _;
-
-use crate::run::lab::LINK;
-use mayfly_host::namespace::Namespace;
 
 const PATIENCE: Duration = Duration::from_secs(25);
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use mayfly_lab::web::random_page;
 use serde_json::json;
 
 use super::qmp::Qmp;
-use crate::run::web::random_page;
 
 /// Letters of the word.
 const LETTERS: usize = 24;

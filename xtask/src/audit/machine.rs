@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::process;
+use mayfly_host::progress::Strand;
+use mayfly_image::{Image, Profile};
+use mayfly_lab::guest::Guest;
+use mayfly_lab::network::{GUEST_MIB, Lab};
+use mayfly_lab::operator::Operator;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::dump::Dump;
 use super::qmp::Qmp;
-use crate::run::guest::Guest;
-use crate::run::lab::{GUEST_MIB, Lab};
-use crate::run::operator::Operator;
-use mayfly_host::process;
-use mayfly_host::progress::Strand;
-use mayfly_image::{Image, Profile};
 
 /// Size of the disk.
 const DISK: u64 = 16 << 20;

@@ -1,13 +1,12 @@
 //! What it costs that the kernel overwrites free RAM at boot.
 
 use anyhow::Result;
-
-use crate::bench::cpu;
-use crate::run::guest::Guest;
-use crate::run::lab::Lab;
-use crate::run::operator::Operator;
+use mayfly_host::cpu;
 use mayfly_host::progress::Strand;
 use mayfly_image::{Image, Profile};
+use mayfly_lab::guest::Guest;
+use mayfly_lab::network::Lab;
+use mayfly_lab::operator::Operator;
 
 /// Memory of a guest with much of it, in MiB.
 const MUCH: u32 = 2048;

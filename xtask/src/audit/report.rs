@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::progress::say;
+use mayfly_host::tree;
 use serde::Serialize;
 
 use super::findings::{Findings, Load, Moment, Picture, Seen};
 use super::needle::Kind;
 use super::promises::{self, Promise};
 use super::writes_report::Writes;
-use mayfly_host::progress::say;
-use mayfly_host::tree;
 
 /// The whole file.
 #[derive(Debug, Serialize)]

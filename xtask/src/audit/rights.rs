@@ -2,13 +2,13 @@
 //! rectifies and erases it at once.
 
 use anyhow::{Context as _, Result};
+use mayfly_lab::network::CUSTOMER;
 use serde_json::json;
 
 use super::dump;
 use super::enrolment::{Home, Ip};
 use super::scene::{Party, Scene, USERS};
 use super::store::Store;
-use crate::run::lab::CUSTOMER;
 
 const ACCOUNT: &str = "/v1/account";
 

@@ -16,6 +16,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use mayfly_host::namespace::Namespace;
+use mayfly_host::progress::Strand;
+use mayfly_host::signals;
+use mayfly_lab::network::{CUSTOMER, Lab};
+use mayfly_lab::operator::{Operator, USER};
 
 use super::device::{Address, Device};
 use super::dump::{Dump, Hits};
@@ -26,11 +31,6 @@ use super::keyboard;
 use super::machine::Disk;
 use super::needle::{self, Kind, Needle};
 use super::store::{Files, Store};
-use crate::run::lab::{CUSTOMER, Lab};
-use crate::run::operator::{Operator, USER};
-use mayfly_host::namespace::Namespace;
-use mayfly_host::progress::Strand;
-use mayfly_host::signals;
 
 /// Until everything that is forgotten at all is forgotten.
 const A_MINUTE: Duration = Duration::from_secs(60);

@@ -12,12 +12,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use sha2::{Digest as _, Sha256};
-
-use crate::run::lab::Lab;
-use crate::run::operator::{Operator, Setting, USER};
 use mayfly_host::process;
 use mayfly_host::signals;
+use mayfly_lab::network::Lab;
+use mayfly_lab::operator::{Operator, Setting, USER};
+use sha2::{Digest as _, Sha256};
 
 /// What is put before the service's own calls for the time.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";

@@ -9,7 +9,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-
 use mayfly_host::namespace::Namespace;
 use mayfly_host::signals;
 

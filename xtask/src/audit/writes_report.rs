@@ -5,9 +5,8 @@ use std::fs;
 use std::io::ErrorKind;
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
-
 use mayfly_host::tree;
+use serde::{Deserialize, Serialize};
 
 /// What came through, of how many attempts.
 #[derive(Debug, Serialize, Deserialize)]

@@ -8,10 +8,9 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Map, Value};
-
 use mayfly_host::progress::{say, step};
 use mayfly_host::{packages, process, signals, tree};
+use serde_json::{Map, Value};
 
 const BUILD: Duration = Duration::from_secs(3600);
 const LIMIT: Duration = Duration::from_secs(1800);

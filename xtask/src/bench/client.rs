@@ -7,12 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-
-use super::lab::{Lab, internet};
-use super::plan::Setup;
 use mayfly_host::namespace::Namespace;
 use mayfly_host::process::{self, Job};
 use mayfly_host::signals;
+
+use super::lab::{Lab, internet};
+use super::plan::Setup;
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may take to learn a hundred thousand peers.
@@ -68,7 +68,7 @@ impl Clients {
 
     /// CPU seconds of all so far.
     pub fn cpu(&self) -> f64 {
-        let cpu = |client: &Client| super::cpu::of_process(client.job.id());
+        let cpu = |client: &Client| mayfly_host::cpu::of_process(client.job.id());
         self.0.iter().map(cpu).sum()
     }
 

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::process;
+use mayfly_host::teardown::Tag;
+use mayfly_host::tree;
 use serde::{Deserialize, Serialize};
 
 use super::lab::Lab;
 use super::plan;
-use mayfly_host::process;
-use mayfly_host::teardown::Tag;
-use mayfly_host::tree;
 
 const BUILD: Duration = Duration::from_secs(3600);
 const LIMIT: Duration = Duration::from_secs(60);

@@ -8,6 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
+use mayfly_host::progress::say;
+use mayfly_host::signals;
+use mayfly_host::teardown::Tag;
 
 use super::initiator::{Initiator, key_pairs};
 use super::kinds::Kind;
@@ -16,9 +19,6 @@ use super::load::Cost;
 use super::plan::{self, HANDSHAKES};
 use super::report::Report;
 use super::server::Server;
-use mayfly_host::progress::say;
-use mayfly_host::signals;
-use mayfly_host::teardown::Tag;
 
 /// Initiators, and those of them that wait for an answer at a time: fewer than make
 /// wireguard-go say that it is under load.

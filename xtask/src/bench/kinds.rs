@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-
-use super::trixie;
 use mayfly_host::process;
 use mayfly_host::progress::step;
 use mayfly_host::teardown::Tag;
+
+use super::trixie;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const BUILD: Duration = Duration::from_secs(3600);
@@ -126,7 +126,7 @@ fn mayfly(tag: &Tag) -> Result<Kind> {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     step(
         "build mayfly and mayfly-accounts",
-        crate::run::operator::build,
+        mayfly_lab::operator::build,
     )?;
     Ok(Kind {
         name: MAYFLY.to_owned(),

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-
-use super::plan::Setup;
 use mayfly_host::namespace::Namespace;
 use mayfly_host::process;
 use mayfly_host::teardown::Tag;
+
+use super::plan::Setup;
 
 /// The server's interface.
 pub const UPLINK: &str = "eth0";

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
 use boringtun::x25519::StaticSecret;
+use mayfly_host::progress::{say, step};
+use mayfly_host::signals;
+use mayfly_host::teardown::Tag;
 
 use super::client::Access;
 use super::initiator::{Initiator, key_pairs};
@@ -16,9 +19,6 @@ use super::memory::SETTLE;
 use super::plan::{self, LIVE, LIVE_PEERS};
 use super::report::Report;
 use super::server::Server;
-use mayfly_host::progress::{say, step};
-use mayfly_host::signals;
-use mayfly_host::teardown::Tag;
 
 /// Handshakes at a time.
 const AT_ONCE: usize = 12;

@@ -4,15 +4,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use mayfly_host::cpu;
+use mayfly_host::process::{self, Job};
+use mayfly_host::signals;
 use serde_json::Value;
 
 use super::client::{Client, Clients};
-use super::cpu;
 use super::lab::{Lab, internet};
 use super::plan::{Load, Setup, Test};
 use super::server::Server;
-use mayfly_host::process::{self, Job};
-use mayfly_host::signals;
 
 const FIRST_PORT: usize = 5201;
 const LIMIT: Duration = Duration::from_secs(20);

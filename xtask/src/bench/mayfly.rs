@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_host::cargo::program;
+use mayfly_host::process::{self, Job};
+use mayfly_host::signals;
 
 use super::client::{Access, Client};
 use super::enrol::{Mint, Node};
 use super::lab::{CLIENT, Lab, SERVER, UPLINK};
 use super::plan::Setup;
-use crate::run::operator::program;
-use mayfly_host::process::{self, Job};
-use mayfly_host::signals;
 
 const ACCOUNTS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(CLIENT), 8443);
 const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(SERVER.0), 9180);

@@ -6,6 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mayfly_host::progress::{say, step};
+use mayfly_host::signals;
+use mayfly_host::teardown::Tag;
 
 use super::enrol::random;
 use super::kinds::Kind;
@@ -14,9 +17,6 @@ use super::load::Cost;
 use super::plan::{self, memory_id};
 use super::report::Report;
 use super::server::Server;
-use mayfly_host::progress::{say, step};
-use mayfly_host::signals;
-use mayfly_host::teardown::Tag;
 
 /// Until what was needed to learn of them is given back.
 pub const SETTLE: Duration = Duration::from_secs(2);

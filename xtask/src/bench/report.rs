@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::progress::say;
+use mayfly_host::tree;
 use serde::Serialize;
 
 use super::chart;
 use super::floor::Units;
 use super::kinds::Kind;
 use super::load::Cost;
-use mayfly_host::progress::say;
-use mayfly_host::tree;
 
 /// The whole file.
 #[derive(Debug, Serialize)]

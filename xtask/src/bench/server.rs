@@ -4,14 +4,14 @@ use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
+use mayfly_host::cpu;
+use mayfly_host::process::Job;
 
 use super::client::{Access, Clients, MTU, add_config, key_pair, set_config, start_userspace};
-use super::cpu;
 use super::kinds::Kind;
 use super::lab::{Lab, SERVER};
 use super::mayfly::Mayfly;
 use super::plan::Setup;
-use mayfly_host::process::Job;
 
 const PORT: u16 = 51820;
 /// The server's inner addresses; the first peer's are the next ones.

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-
 use mayfly_host::process;
 use mayfly_host::progress::step;
 use mayfly_image::cache;

@@ -4,15 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use sha2::{Digest as _, Sha256};
-
-use super::tampering::Tampering;
-use super::way::{Firmware, Outcome, Way};
-use crate::run::operator::BundleKey;
 use mayfly_host::progress::{say, step};
 use mayfly_host::{teardown, tree};
 use mayfly_image::keys;
 use mayfly_image::{Options, Profile};
+use mayfly_lab::operator::BundleKey;
+use sha2::{Digest as _, Sha256};
+
+use super::tampering::Tampering;
+use super::way::{Firmware, Outcome, Way};
 
 /// An iPXE for a BIOS that has none.
 const UNDIONLY: &str = "/usr/lib/ipxe/undionly.kpxe";

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::process::Job;
+use mayfly_lab::guest::Accelerator;
+use mayfly_lab::guest::Guest;
+use mayfly_lab::network::{Lab, TAP};
 
 use super::images::Images;
 use super::tpm::Tpm;
 use super::variables;
 use super::way::{Firmware, Source, Way};
-use crate::run::guest::Guest;
-use crate::run::lab::{Lab, TAP};
-use crate::run::report::Accelerator;
-use mayfly_host::process::Job;
 
 /// Of the machine that `image/dnsmasq.conf` knows.
 pub const MAC: &str = "52:54:00:12:34:56";

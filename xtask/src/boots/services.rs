@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-
-use super::way::{Source, Way};
-use crate::run::lab::{Lab, OPERATOR, TAP};
 use mayfly_host::process::Job;
 use mayfly_host::tree;
+use mayfly_lab::network::{Lab, OPERATOR, TAP};
+
+use super::way::{Source, Way};
 
 /// Of the web server, as in `image/dnsmasq.conf`.
 const FILES_PORT: u16 = 8081;

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_host::process;
+use mayfly_image::Options;
 
 use super::LIMIT;
 use super::way::Way;
-use mayfly_host::process;
-use mayfly_image::Options;
 
 /// Where he starts from.
 pub struct Tampering<'a> {

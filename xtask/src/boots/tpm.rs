@@ -9,9 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-
 use mayfly_host::process::{self, Job};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 /// Between two looks for its socket, and how long it may take.
 const LOOK: Duration = Duration::from_millis(20);

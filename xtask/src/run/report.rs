@@ -4,11 +4,11 @@ use std::fs;
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
-
-use super::lab;
 use mayfly_host::teardown;
 use mayfly_image::{Image, Profile};
+use mayfly_lab::guest::Accelerator;
+use mayfly_lab::network;
+use serde::Serialize;
 
 /// The whole file. A number that was not measured is null.
 #[derive(Debug, Serialize)]
@@ -36,16 +36,6 @@ pub struct Report {
     executables: Vec<String>,
     guest_mem_mib: u32,
     left_behind: Vec<String>,
-}
-
-/// What runs a guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accelerator {
-    /// The processor itself.
-    Kvm,
-    /// Emulation.
-    Tcg,
 }
 
 /// What the customer does while `devices` is watched.
@@ -110,12 +100,12 @@ impl Report {
             handshake_ms: None,
             tunnel_ok: false,
             internet_saw: None,
-            node_egress: lab::NODE.into(),
-            customer_address: lab::CUSTOMER.into(),
+            node_egress: network::NODE.into(),
+            customer_address: network::CUSTOMER.into(),
             devices: Vec::new(),
             image_bytes: ImageBytes::default(),
             executables: Vec::new(),
-            guest_mem_mib: lab::GUEST_MIB,
+            guest_mem_mib: network::GUEST_MIB,
             left_behind: Vec::new(),
         })
     }

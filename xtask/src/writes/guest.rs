@@ -10,15 +10,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use sha2::{Digest as _, Sha256};
-
-use self::violation::Violation;
-use super::{Findings, LIMIT};
-use crate::run::web::Web;
 use mayfly_host::process::{self, Job};
 use mayfly_host::progress::step;
 use mayfly_host::{signals, tree};
 use mayfly_image::{Image, Options, Profile};
+use mayfly_lab::web::Web;
+use sha2::{Digest as _, Sha256};
+
+use self::violation::Violation;
+use super::{Findings, LIMIT};
 
 /// Of this machine only.
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);

@@ -9,10 +9,10 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use mayfly_host::{process, tree};
 
 use crate::config::{self, Demand};
 use crate::lock::Source;
-use mayfly_host::{process, tree};
 
 /// All that `make` sees of the world, beside PATH: who builds, when and where must not
 /// show in the kernel.

@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use aho_corasick::AhoCorasick;
 use anyhow::{Context as _, Result};
+use mayfly_host::process::Job;
+use mayfly_host::signals;
+use mayfly_lab::web::Web;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{PATIENCE, PHRASE};
-use crate::run::web::Web;
-use mayfly_host::process::Job;
-use mayfly_host::signals;
 
 /// As in `tests/attack/src/main.rs`.
 const AS_SHIPPED: &str = "# attack: write under the shipped filter";

@@ -8,14 +8,24 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-
-use super::lab::{GUEST_MIB, HEALTHZ, Lab, TAP};
-use super::operator::Operator;
-use super::report::Accelerator;
 use mayfly_host::process::Job;
 use mayfly_host::signals;
 use mayfly_host::teardown;
 use mayfly_image::{Image, Profile};
+use serde::Serialize;
+
+use crate::network::{GUEST_MIB, HEALTHZ, Lab, TAP};
+use crate::operator::Operator;
+
+/// What runs a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// The processor itself.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
 
 /// How long a guest may take until it asks for its settings. KVM opens
 /// on some machines that cannot run a guest.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::lab::{
+use crate::network::{
     ACCOUNTS, ENROLMENT_PORT, HEALTHZ, NODE, NODE_V6, OPERATOR_V6, RESOLVER, WIREGUARD_PORT,
 };
 

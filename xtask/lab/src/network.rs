@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-
 use mayfly_host::namespace::Namespace;
 use mayfly_host::teardown::Tag;
 

@@ -1,6 +1,5 @@
 //! The operator: account service, settings for the node, and an eye on both.
 
-use std::env;
 use std::fs::{self, File};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -9,41 +8,30 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-
-use super::lab::{ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, Lab, NODE, OPERATOR};
-use super::settings::{self, ACCOUNTS_NAME, NODE_NAME};
-use super::web::Web;
+use mayfly_host::cargo;
 use mayfly_host::namespace::Namespace;
 use mayfly_host::process::{self, Job};
 use mayfly_host::signals;
 use mayfly_host::teardown::{Tag, runs};
-use mayfly_host::tree;
+
+use crate::network::{ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, Lab, NODE, OPERATOR};
+use crate::settings::{self, ACCOUNTS_NAME, NODE_NAME};
+use crate::web::Web;
 
 /// The customer's account.
 pub const USER: &str = "ann";
 
 const LIMIT: Duration = Duration::from_secs(60);
-const BUILD: Duration = Duration::from_secs(3600);
 /// How long after its start the account service grants nobody new, and a second.
 const GRACE: Duration = Duration::from_secs(31);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Builds the programs that a run uses, beside this one.
+/// Builds the programs that an operator and a customer start.
 ///
 /// # Errors
 /// They do not build.
 pub fn build() -> Result<()> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let words = "build --locked --package mayfly-client --package mayfly-accounts";
-    let mut command = process::command([cargo.as_str()].into_iter().chain(words.split(' ')));
-    command.current_dir(tree());
-    process::output(&mut command, "cargo build", BUILD).map(|_| ())
-}
-
-/// A program that [`build`] has built.
-pub fn program(name: &str) -> PathBuf {
-    let beside = env::current_exe().unwrap_or_default();
-    beside.parent().unwrap_or(Path::new("")).join(name)
+    cargo::build("--package mayfly-client --package mayfly-accounts")
 }
 
 /// The key that signs this run's settings.
@@ -87,7 +75,7 @@ impl BundleKey {
     fn make_at(file: PathBuf) -> Result<Self> {
         let mut command = process::command([]);
         command
-            .arg(program("mayfly"))
+            .arg(cargo::program("mayfly"))
             .args(["node", "keys", "--out"])
             .arg(&file);
         let public = process::output(&mut command, "mayfly node keys", LIMIT)?;
@@ -145,7 +133,7 @@ impl Operator {
         write(&config, &settings::accounts(&data))?;
         let accounts = |words: &[&str]| {
             let mut command = process::command([]);
-            command.arg(program("mayfly-accounts")).args(words);
+            command.arg(cargo::program("mayfly-accounts")).args(words);
             command.arg("--config").arg(&config);
             command
         };
@@ -170,7 +158,7 @@ impl Operator {
 
         let mut serve = lab.hub.command([]);
         serve
-            .arg(program("mayfly-accounts"))
+            .arg(cargo::program("mayfly-accounts"))
             .args(["serve", "--config"])
             .arg(&config)
             .envs(setting.environment);
@@ -330,11 +318,11 @@ impl Operator {
             format!("ip netns exec {customer} bash"),
             format!(
                 "{} enrol {} --out {conf}",
-                program("mayfly").display(),
+                cargo::program("mayfly").display(),
                 self.enrol_words().join(" ")
             ),
             format!("wg-quick up {conf}"),
-            format!("curl http://{}/", super::lab::PAGE_AT),
+            format!("curl http://{}/", crate::network::PAGE_AT),
         ]
     }
 }
@@ -352,7 +340,7 @@ fn sign(lab: &Lab, key: &BundleKey, settings: &Path) -> Result<Vec<u8>> {
     let bundle = lab.file("node.bundle");
     let mut command = process::command([]);
     command
-        .arg(program("mayfly"))
+        .arg(cargo::program("mayfly"))
         .args(["node", "bundle", "--key"]);
     command
         .arg(&key.file)

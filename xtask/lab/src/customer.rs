@@ -8,11 +8,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-
-use super::lab::{Lab, PAGE_AT};
-use super::operator::{self, Operator};
+use mayfly_host::cargo;
 use mayfly_host::namespace::Namespace;
 use mayfly_host::process;
+
+use crate::network::{Lab, PAGE_AT};
+use crate::operator::Operator;
 
 /// No command of the customer's takes longer.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -177,7 +178,7 @@ impl<'a> Customer<'a> {
     }
 
     fn mayfly(&self, verb: &str) -> Command {
-        let mayfly = operator::program("mayfly");
+        let mayfly = cargo::program("mayfly");
         let mut command = self.namespace.command([]);
         command.arg(mayfly).arg(verb);
         command
