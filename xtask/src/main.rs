@@ -10,13 +10,8 @@
 //! next run takes away what a killed one left.
 
 mod api;
-mod audit;
-mod bench;
-mod boots;
 mod fuzz;
-mod run;
 mod test;
-mod writes;
 
 use std::process::ExitCode;
 
@@ -37,19 +32,19 @@ enum Verb {
     /// Boot a node in QEMU, send a customer through it, and show the counter at work
     ///
     /// Needs root. Writes target/run/report.json.
-    Run(run::Args),
+    Run(mayfly_run::Args),
     /// Look for a customer in the memory of a node that should have forgotten
     ///
     /// Needs root. Writes target/audit.json and target/audit.html.
-    Audit(audit::Args),
+    Audit(mayfly_audit::Args),
     /// What a gigabyte costs, beside other servers
     ///
     /// Needs root. Writes target/bench.json and target/bench.svg.
-    Bench(bench::Args),
+    Bench(mayfly_bench::Args),
     /// Start the image in every way that an operator may: BIOS and UEFI, network and CD
     ///
     /// Needs root. Writes target/boots.json.
-    Boots(boots::Args),
+    Boots(mayfly_boots::Args),
     /// Look for an input that breaks the data plane
     Fuzz(fuzz::Args),
     /// Formatting, lints, licences, and all tests
@@ -91,15 +86,15 @@ fn main() -> ExitCode {
 
 fn dispatch(verb: Verb) -> Result<()> {
     match verb {
-        Verb::Run(args) => run::run(&args),
-        Verb::Audit(args) => audit::audit(&args),
-        Verb::Bench(args) => bench::bench(&args),
-        Verb::Boots(args) => boots::boots(&args),
+        Verb::Run(args) => mayfly_run::run(&args),
+        Verb::Audit(args) => mayfly_audit::audit(&args),
+        Verb::Bench(args) => mayfly_bench::bench(&args),
+        Verb::Boots(args) => mayfly_boots::boots(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Image(args) => mayfly_image::image(&args),
         Verb::Keys(args) => mayfly_image::keys::keys(&args),
-        Verb::Writes => writes::run(),
+        Verb::Writes => mayfly_audit::writes::run(),
         Verb::Lock { update } => show_lock(update),
     }
 }

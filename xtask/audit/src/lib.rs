@@ -32,6 +32,7 @@ mod rights;
 mod scene;
 mod store;
 mod traffic;
+pub mod writes;
 mod writes_report;
 
 use std::thread;
@@ -50,7 +51,6 @@ use self::findings::{Findings, Load};
 use self::machine::Disk;
 use self::report::Report;
 use self::scene::{Scene, USERS};
-use crate::writes;
 
 /// `cargo xtask audit`.
 #[derive(Debug, clap::Args)]
