@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use crate::initiation::Initiation;
-use crate::inner::{self, Inner};
-use crate::keys::Opened;
 use crate::peer::PeerName;
 use crate::responder::{EndedSession, HandshakeJob, HandshakeReply};
-use crate::session::{Role, Session};
 use crate::spec::INITIATION_LEN;
+use crate::transport::inner::{self, Inner};
+use crate::transport::{Opened, Role, Session, icmp6};
 use crate::tunnel::{Event, Tunnel, seal};
-use crate::{Ecn, Endpoint, Outbox, Refusal, icmp6};
+use crate::{Ecn, Endpoint, Outbox, Refusal};
 
 impl Tunnel {
     /// An initiation is for the responder.

@@ -36,11 +36,8 @@
 mod config;
 mod ecn;
 mod gate;
-mod icmp6;
 mod inbound;
 mod initiation;
-mod inner;
-mod keys;
 mod limiter;
 mod message;
 mod offload;
@@ -49,9 +46,9 @@ mod peer;
 mod peers;
 mod refusal;
 mod responder;
-mod session;
 mod shard;
 mod spec;
+mod transport;
 mod tunnel;
 mod wheel;
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::session::{Role, Session};
+use crate::transport::{Role, Session};
 
 /// Names an enrolled peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 use crate::peer::{AddressTaken, NameKind, Peer, PeerConfig, PeerId, PeerName};
-use crate::session::{Role, Session};
 use crate::shard::{AddressDirectory, Shard};
+use crate::transport::{Role, Session};
 
 pub(crate) struct Peers {
     slots: Vec<Option<Peer>>,

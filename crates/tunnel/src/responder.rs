@@ -12,9 +12,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::gate::{Admission, Denied};
 use crate::initiation::{Initiation, Reader, TimeStamp};
-use crate::keys::{Keypair, StaticKeys};
 use crate::shard::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
+use crate::transport::{Keypair, StaticKeys};
 use crate::{Ecn, Outbox, PeerId, Refusal};
 
 /// What a [`Tunnel`](crate::Tunnel) gives its [`Responder`] to do.

@@ -9,15 +9,15 @@ use rand_core::{RngCore as _, SeedableRng as _};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::config::InnerNetwork;
-use crate::inner;
 use crate::message::{self, Message};
 use crate::offload::{self, Header};
 use crate::peer::{Peer, PeerName};
 use crate::peers::Peers;
 use crate::responder::{EndedSession, HandshakeJob, Responder};
-use crate::session::Session;
 use crate::shard::{AddressDirectory, MAX_SHARDS, Shard};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
+use crate::transport::Session;
+use crate::transport::inner;
 use crate::wheel::Wheel;
 use crate::{AddressTaken, Config, Ecn, Endpoint, Frame, Outbox, PeerConfig, PeerId, Refusal};
 

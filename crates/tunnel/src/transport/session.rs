@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::keys::{Keypair, Opened};
+use super::keypair::{Keypair, Opened};
 use crate::spec::{KEEPALIVE_TIMEOUT, REJECT_AFTER_TIME, TRANSPORT_OVERHEAD};
 use crate::{Ecn, Endpoint};
 

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::inner::{IPV6_HEADER, Inner};
+use super::inner::{IPV6_HEADER, Inner};
 
 /// RFC 4443 section 3.1: no error is longer than the least MTU of IPv6.
 pub(crate) const LONGEST: usize = 1_280;
@@ -117,8 +117,8 @@ fn checksum(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use crate::transport::inner::parse;
     use super::*;
-    use crate::inner::parse;
 
     const NODE: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
     const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
