@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::initiation::Initiation;
-use crate::peer::PeerName;
+use crate::peers::PeerName;
 use crate::responder::{EndedSession, HandshakeJob, HandshakeReply};
 use crate::spec::INITIATION_LEN;
 use crate::transport::inner::{self, Inner};

@@ -12,7 +12,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::gate::{Admission, Denied};
 use crate::initiation::{Initiation, Reader, TimeStamp};
-use crate::shard::Shard;
+use crate::peers::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
 use crate::transport::{Keypair, StaticKeys};
 use crate::{Ecn, Outbox, PeerId, Refusal};

@@ -11,14 +11,11 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use crate::config::InnerNetwork;
 use crate::message::{self, Message};
 use crate::offload::{self, Header};
-use crate::peer::{Peer, PeerName};
-use crate::peers::Peers;
+use crate::peers::{AddressDirectory, MAX_SHARDS, Peer, PeerName, Peers, Shard, Wheel};
 use crate::responder::{EndedSession, HandshakeJob, Responder};
-use crate::shard::{AddressDirectory, MAX_SHARDS, Shard};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::transport::Session;
 use crate::transport::inner;
-use crate::wheel::Wheel;
 use crate::{AddressTaken, Config, Ecn, Endpoint, Frame, Outbox, PeerConfig, PeerId, Refusal};
 
 /// What the counter must hear of. No key, address or other value of a peer crosses here.

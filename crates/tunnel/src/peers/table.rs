@@ -1,0 +1,289 @@
+//! The table of enrolled peers.
+//!
+//! Peers are in slots, and one hash table leads from each name of a peer to its slot. The table
+//! holds slot numbers and no names: a peer's names are gone once its slot has been zeroed.
+
+use std::net::IpAddr;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+use super::peer::{AddressTaken, NameKind, Peer, PeerConfig, PeerId, PeerName};
+use super::shard::{AddressDirectory, Shard};
+use crate::transport::{Role, Session};
+
+pub(crate) struct Peers {
+    slots: Vec<Option<Peer>>,
+    free: Vec<u32>,
+    directory: HashTable<DirectoryEntry>,
+    hasher: SipHasher13,
+    shard: Shard,
+    /// Shared by all shards.
+    addresses: AddressDirectory,
+}
+
+/// Says that the peer in a slot can be found by its name of this kind. It is small, as every idle
+/// peer has three; a slot number has as many bits as boringtun leaves of a receiver index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct DirectoryEntry {
+    slot: [u8; 3],
+    kind: NameKind,
+}
+
+impl DirectoryEntry {
+    fn new(slot: u32, kind: NameKind) -> Self {
+        let [low, middle, high, _] = slot.to_le_bytes();
+        let slot = [low, middle, high];
+        Self { slot, kind }
+    }
+
+    fn slot(self) -> u32 {
+        let [low, middle, high] = self.slot;
+        u32::from_le_bytes([low, middle, high, 0])
+    }
+}
+
+impl Peers {
+    /// An empty table of a shard. `hash_key` keeps clients from choosing keys that collide; it and
+    /// `addresses` are the same for all shards.
+    pub fn new(hash_key: [u8; 16], shard: Shard, addresses: AddressDirectory) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            directory: HashTable::new(),
+            hasher: SipHasher13::new_with_key(&hash_key),
+            shard,
+            addresses,
+        }
+    }
+
+    /// Adds a peer.
+    ///
+    /// # Errors
+    /// [`AddressTaken`] if another peer of this shard has one of its addresses.
+    pub fn add(&mut self, config: &PeerConfig) -> Result<PeerId, AddressTaken> {
+        self.check_free(config)?;
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.slots[slot as usize] = Some(Peer::new(config));
+        self.insert_entry(DirectoryEntry::new(slot, NameKind::Number));
+        for kind in [NameKind::Ipv4, NameKind::Ipv6] {
+            self.insert_entry(DirectoryEntry::new(slot, kind));
+            if let Some(hash) = self.shared_hash(DirectoryEntry::new(slot, kind)) {
+                self.addresses.insert(hash, self.shard.number);
+            }
+        }
+        Ok(self.id_of(slot, config.number))
+    }
+
+    /// Forgets the peer in a slot, whose session must have ended.
+    pub fn remove(&mut self, slot: u32) {
+        self.remove_entry(DirectoryEntry::new(slot, NameKind::Number));
+        for kind in [NameKind::Ipv4, NameKind::Ipv6] {
+            self.remove_entry(DirectoryEntry::new(slot, kind));
+            if let Some(hash) = self.shared_hash(DirectoryEntry::new(slot, kind)) {
+                self.addresses.remove(hash, self.shard.number);
+            }
+        }
+        if let Some(peer) = self.slots.get_mut(slot as usize) {
+            *peer = None;
+            self.free.push(slot);
+        }
+    }
+
+    /// Changes the keypairs of the session of the peer in a slot, and updates the indices that the
+    /// peer is found by. A new index must be [free](Self::find).
+    pub fn change<R>(
+        &mut self,
+        slot: u32,
+        change: impl FnOnce(&mut Option<Box<Session>>) -> R,
+    ) -> Option<R> {
+        let entries = Role::ALL.map(|role| DirectoryEntry::new(slot, NameKind::Index(role)));
+        entries.iter().for_each(|&entry| self.remove_entry(entry));
+        let changed = self.peer_mut(slot).map(|peer| change(&mut peer.session));
+        entries.iter().for_each(|&entry| self.insert_entry(entry));
+        changed
+    }
+
+    /// The slot of the peer that has a name.
+    pub fn find(&self, name: PeerName) -> Option<u32> {
+        let is_it = |entry: &DirectoryEntry| {
+            self.peer(entry.slot())
+                .is_some_and(|peer| peer.name(entry.kind) == Some(name))
+        };
+        self.directory
+            .find(self.hash(&name), is_it)
+            .map(|entry| entry.slot())
+    }
+
+    /// The other shard that has an address.
+    pub fn find_shard(&self, address: PeerName) -> Option<u8> {
+        let shard = self.addresses.find(self.hash(&address));
+        shard.filter(|&shard| shard != self.shard.number)
+    }
+
+    /// The slot of a peer, if it is still enrolled.
+    pub fn slot(&self, id: PeerId) -> Option<u32> {
+        self.peer(id.slot)
+            .filter(|peer| peer.number == id.number)
+            .map(|_| id.slot)
+    }
+
+    /// The id of the peer in a slot.
+    pub fn id(&self, slot: u32) -> Option<PeerId> {
+        let number = self.peer(slot)?.number;
+        Some(self.id_of(slot, number))
+    }
+
+    pub fn peer(&self, slot: u32) -> Option<&Peer> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub fn peer_mut(&mut self, slot: u32) -> Option<&mut Peer> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        self.peer_mut(slot)?.session.as_deref_mut()
+    }
+
+    fn id_of(&self, slot: u32, number: u64) -> PeerId {
+        let shard = self.shard.number;
+        PeerId {
+            shard,
+            slot,
+            number,
+        }
+    }
+
+    /// The hash of an address, if there are other shards to find it.
+    fn shared_hash(&self, entry: DirectoryEntry) -> Option<u64> {
+        self.hash_of(entry).filter(|_| self.shard.count > 1)
+    }
+
+    fn check_free(&self, config: &PeerConfig) -> Result<(), AddressTaken> {
+        let ipv4 = IpAddr::from(config.ipv4);
+        let mut addresses = [Some(ipv4), config.ipv6.map(IpAddr::from)]
+            .into_iter()
+            .flatten();
+        if addresses.any(|address| self.find(address.into()).is_some()) {
+            return Err(AddressTaken);
+        }
+        Ok(())
+    }
+
+    fn insert_entry(&mut self, entry: DirectoryEntry) {
+        let Some(hash) = self.hash_of(entry) else {
+            return;
+        };
+        let Self {
+            slots,
+            directory,
+            hasher,
+            ..
+        } = self;
+        directory.insert_unique(hash, entry, |other| {
+            hash_entry(hasher, slots, *other).unwrap_or(0)
+        });
+    }
+
+    fn remove_entry(&mut self, entry: DirectoryEntry) {
+        let Some(hash) = self.hash_of(entry) else {
+            return;
+        };
+        if let Ok(found) = self.directory.find_entry(hash, |other| *other == entry) {
+            found.remove();
+        }
+    }
+
+    fn hash_of(&self, entry: DirectoryEntry) -> Option<u64> {
+        hash_entry(&self.hasher, &self.slots, entry)
+    }
+
+    fn hash(&self, name: &PeerName) -> u64 {
+        hash_name(&self.hasher, name)
+    }
+}
+
+fn hash_entry(hasher: &SipHasher13, slots: &[Option<Peer>], entry: DirectoryEntry) -> Option<u64> {
+    let peer = slots.get(entry.slot() as usize)?.as_ref()?;
+    Some(hash_name(hasher, &peer.name(entry.kind)?))
+}
+
+fn hash_name(hasher: &SipHasher13, name: &PeerName) -> u64 {
+    match name {
+        PeerName::Number(number) => hasher.hash(&number.to_le_bytes()),
+        PeerName::Ipv4(address) => hasher.hash(address),
+        PeerName::Ipv6(address) => hasher.hash(address),
+        PeerName::Index(index) => hasher.hash(&index.to_le_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn peers() -> Peers {
+        let shard = Shard {
+            number: 0,
+            count: 1,
+        };
+        Peers::new([1; 16], shard, AddressDirectory::default())
+    }
+
+    fn peer_config(number: u32) -> PeerConfig {
+        let mut public_key = [0; 32];
+        public_key[..4].copy_from_slice(&number.to_le_bytes());
+        PeerConfig {
+            number: number.into(),
+            public_key,
+            preshared_key: Zeroizing::new([7; 32]),
+            ipv4: Ipv4Addr::from(0x0a40_0000 + number),
+            ipv6: Some(Ipv6Addr::from(u128::from(number))),
+        }
+    }
+
+    #[test]
+    fn an_idle_peer_costs_at_most_512_bytes() {
+        for count in [1_000, 10_000, 40_000] {
+            let mut peers = peers();
+            for number in 0..count {
+                peers.add(&peer_config(number)).unwrap();
+            }
+            let bytes = peers.slots.capacity() * size_of::<Option<Peer>>()
+                + peers.directory.allocation_size();
+            assert!(bytes / count as usize <= 512, "{}", bytes / count as usize);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_found_by_none_of_its_names() {
+        let mut peers = peers();
+        let ids: Vec<_> = (0..100)
+            .map(|number| peers.add(&peer_config(number)).unwrap())
+            .collect();
+        let gone = peer_config(50);
+        peers.remove(peers.slot(ids[50]).unwrap());
+        assert_eq!(peers.slot(ids[50]), None);
+        assert_eq!(peers.find(PeerName::Number(gone.number)), None);
+        assert_eq!(peers.find(PeerName::Ipv4(gone.ipv4.octets())), None);
+        assert_eq!(
+            peers.find(PeerName::Ipv6(gone.ipv6.unwrap().octets())),
+            None
+        );
+        assert_eq!(peers.directory.len(), 99 * 3);
+        for number in (0..100).filter(|&number| number != 50) {
+            let slot = peers.find(PeerName::Ipv4(peer_config(number).ipv4.octets()));
+            assert_eq!(slot, peers.slot(ids[number as usize]));
+        }
+    }
+}
