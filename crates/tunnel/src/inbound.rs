@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use crate::initiation::Initiation;
+use crate::handshake::{EndedSession, HandshakeJob, HandshakeReply, Initiation};
 use crate::peers::PeerName;
-use crate::responder::{EndedSession, HandshakeJob, HandshakeReply};
 use crate::spec::INITIATION_LEN;
 use crate::transport::inner::{self, Inner};
 use crate::transport::{Opened, Role, Session, icmp6};

@@ -35,26 +35,22 @@
 
 mod config;
 mod ecn;
-mod gate;
+mod handshake;
 mod inbound;
-mod initiation;
-mod limiter;
 mod message;
 mod offload;
 mod outbox;
 mod peers;
 mod refusal;
-mod responder;
 mod spec;
 mod transport;
 mod tunnel;
 
 pub use config::{Config, Prefix};
 pub use ecn::Ecn;
-pub use initiation::Initiation;
+pub use handshake::{EndedSession, HandshakeJob, HandshakeReply, Initiation, Responder};
 pub use offload::{FRAME_HEADER, Frame};
 pub use outbox::{Datagram, Endpoint, Outbox, Train};
 pub use peers::{AddressTaken, MAX_SHARDS, PeerConfig, PeerId, SHARD_BYTE, SHARDED_KIND};
 pub use refusal::Refusal;
-pub use responder::{EndedSession, HandshakeJob, HandshakeReply, Responder};
 pub use tunnel::{Event, Tunnel};

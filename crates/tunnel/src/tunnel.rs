@@ -9,10 +9,10 @@ use rand_core::{RngCore as _, SeedableRng as _};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::config::InnerNetwork;
+use crate::handshake::{EndedSession, HandshakeJob, Responder};
 use crate::message::{self, Message};
 use crate::offload::{self, Header};
 use crate::peers::{AddressDirectory, MAX_SHARDS, Peer, PeerName, Peers, Shard, Wheel};
-use crate::responder::{EndedSession, HandshakeJob, Responder};
 use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::transport::Session;
 use crate::transport::inner;

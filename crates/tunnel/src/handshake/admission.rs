@@ -15,8 +15,8 @@ use boringtun::noise::rate_limiter::RateLimiter;
 use rand_chacha::ChaCha20Rng;
 use x25519_dalek::PublicKey;
 
+use super::limiter::Limiter;
 use crate::Refusal;
-use crate::limiter::Limiter;
 use crate::spec::INITIATION_LEN;
 
 pub(crate) struct Admission {

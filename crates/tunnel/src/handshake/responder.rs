@@ -10,8 +10,8 @@ use siphasher::sip::SipHasher13;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::gate::{Admission, Denied};
-use crate::initiation::{Initiation, Reader, TimeStamp};
+use super::admission::{Admission, Denied};
+use super::initiation::{Initiation, Reader, TimeStamp};
 use crate::peers::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
 use crate::transport::{Keypair, StaticKeys};

@@ -1,0 +1,10 @@
+//! The handshake side of a node: which initiations are admitted, who they are from, and the
+//! responder that answers them.
+
+mod admission;
+mod initiation;
+mod limiter;
+mod responder;
+
+pub use initiation::Initiation;
+pub use responder::{EndedSession, HandshakeJob, HandshakeReply, Responder};
