@@ -36,7 +36,6 @@
 mod config;
 mod ecn;
 mod handshake;
-mod inbound;
 mod message;
 mod offload;
 mod outbox;

@@ -1,5 +1,8 @@
 //! The tunnel of a node: all peers, one state machine.
 
+mod inbound;
+mod outbound;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -10,13 +13,9 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::config::InnerNetwork;
 use crate::handshake::{EndedSession, HandshakeJob, Responder};
-use crate::message::{self, Message};
-use crate::offload::{self, Header};
 use crate::peers::{AddressDirectory, MAX_SHARDS, Peer, PeerName, Peers, Shard, Wheel};
-use crate::spec::{PADDING, REJECT_AFTER_MESSAGES, TRANSPORT_OVERHEAD};
 use crate::transport::Session;
-use crate::transport::inner;
-use crate::{AddressTaken, Config, Ecn, Endpoint, Frame, Outbox, PeerConfig, PeerId, Refusal};
+use crate::{AddressTaken, Config, Ecn, Outbox, PeerConfig, PeerId};
 
 /// What the counter must hear of. No key, address or other value of a peer crosses here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +38,15 @@ pub enum Event {
 ///   [`Responder`], and ask `poll_timeout` again.
 ///
 /// `now` never goes back. A refused input changed nothing that a peer could notice. What is
-/// refused as [another shard's](Refusal::OfShard) is for that shard's tunnel.
+/// refused as [another shard's](crate::Refusal::OfShard) is for that shard's tunnel.
 pub struct Tunnel {
-    pub(crate) inner_network: InnerNetwork,
+    inner_network: InnerNetwork,
     public_key: PublicKey,
     shard: Shard,
-    pub(crate) peers: Peers,
-    pub(crate) wheel: Wheel,
+    peers: Peers,
+    wheel: Wheel,
     events: VecDeque<Event>,
-    pub(crate) jobs: VecDeque<HandshakeJob>,
+    jobs: VecDeque<HandshakeJob>,
 }
 
 impl Tunnel {
@@ -145,75 +144,6 @@ impl Tunnel {
         }
     }
 
-    /// Takes one datagram from the network, and what its header said of congestion. Whatever it
-    /// holds, this does not panic.
-    ///
-    /// # Errors
-    /// Why the datagram went no further.
-    pub fn handle_datagram(
-        &mut self,
-        endpoint: Endpoint,
-        ecn: Ecn,
-        datagram: &mut [u8],
-        out: &mut Outbox,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        match message::classify(datagram)? {
-            Message::Initiation => self.initiation(endpoint, datagram),
-            Message::Transport { counter, .. } if counter >= REJECT_AFTER_MESSAGES => {
-                Err(Refusal::CounterExhausted)
-            }
-            Message::Transport { receiver, .. } => {
-                let index = receiver >> 8;
-                self.shard.check(index)?;
-                self.transport((endpoint, ecn), index, datagram, out, now)
-            }
-        }
-    }
-
-    /// Takes one frame from the TUN device, for the peer that has its destination: one packet, or
-    /// a train of one flow, which is cut into its packets. The frame's bytes are spent, unless it
-    /// is another shard's.
-    ///
-    /// # Errors
-    /// Why the frame went no further. Nothing is kept for a peer that has no session.
-    pub fn handle_frame(
-        &mut self,
-        frame: &mut Frame,
-        out: &mut Outbox,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        let (header, buffer, len) = frame.split().ok_or(Refusal::FrameHeader)?;
-        let packet = buffer.get(..len).ok_or(Refusal::InnerHeader)?;
-        let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
-        let destination = PeerName::from(inner.destination);
-        let Some(slot) = self.peers.find(destination) else {
-            let shard = self.peers.find_shard(destination);
-            return Err(shard.map_or(Refusal::NoSuchAddress, Refusal::OfShard));
-        };
-        self.end_if_expired(slot, now);
-        let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
-        let mtu = self.inner_network.mtu;
-        match header {
-            Header::Packet => seal(session, buffer, len, mtu, out, now),
-            Header::Unfinished { start, offset } => {
-                offload::finish(buffer, len, start, offset).ok_or(Refusal::FrameHeader)?;
-                seal(session, buffer, len, mtu, out, now)
-            }
-            Header::Train {
-                kind,
-                transport,
-                segment,
-            } => {
-                let mut sealed = Ok(());
-                let cut = offload::cut(kind, transport, segment, buffer, len, |packet, len| {
-                    sealed = sealed.and(seal(session, packet, len, mtu, out, now));
-                });
-                cut.ok_or(Refusal::FrameHeader).and(sealed)
-            }
-        }
-    }
-
     /// Does what is due: expired sessions end, keepalives that are owed go out.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         while let Some(mut spoke) = self.wheel.take(now) {
@@ -244,7 +174,7 @@ impl Tunnel {
     }
 
     /// Ends a session whose peer has been silent for too long, if no tick has done so yet.
-    pub(crate) fn end_if_expired(&mut self, slot: u32, now: Instant) {
+    fn end_if_expired(&mut self, slot: u32, now: Instant) {
         let session = self.peers.peer(slot).and_then(|peer| peer.session.as_ref());
         if session.is_some_and(|session| session.is_expired(now)) {
             self.end(slot);
@@ -267,7 +197,7 @@ impl Tunnel {
         }
     }
 
-    pub(crate) fn announce(&mut self, slot: u32, event: fn(PeerId) -> Event) {
+    fn announce(&mut self, slot: u32, event: fn(PeerId) -> Event) {
         if let Some(peer) = self.peers.id(slot) {
             self.events.push_back(event(peer));
         }
@@ -292,31 +222,4 @@ impl Tunnel {
         }
         true
     }
-}
-
-/// Seals the packet at the start of a buffer into the outbox, padded with zeros so that lengths
-/// on the wire say less (paper, section 5.4.6): up to a multiple of 16 bytes, but not beyond the
-/// MTU. boringtun does not pad; the far end cuts it off by the inner packet's own length. What
-/// was behind the packet is there again afterwards.
-pub(crate) fn seal(
-    session: &mut Session,
-    buffer: &mut [u8],
-    len: usize,
-    mtu: usize,
-    out: &mut Outbox,
-    now: Instant,
-) -> Result<(), Refusal> {
-    let padded = len.next_multiple_of(PADDING).min(mtu.max(len));
-    let packet = buffer.get_mut(..padded).ok_or(Refusal::InnerHeader)?;
-    let padding = &mut packet[len..];
-    let mut behind = [0; PADDING];
-    behind[..padding.len()].copy_from_slice(padding);
-    padding.fill(0);
-    let ecn = session.outer_ecn(packet);
-    let room = out.datagrams.room(padded + TRANSPORT_OVERHEAD);
-    let sent = session.send(packet, room, now).ok_or(Refusal::NoSession);
-    packet[len..].copy_from_slice(&behind[..padded - len]);
-    let (endpoint, len) = sent?;
-    out.datagrams.keep((endpoint, ecn), len);
-    Ok(())
 }

@@ -2,21 +2,45 @@
 
 use std::time::Instant;
 
+use super::outbound::seal;
+use super::{Event, Tunnel};
 use crate::handshake::{EndedSession, HandshakeJob, HandshakeReply, Initiation};
+use crate::message::{self, Message};
 use crate::peers::PeerName;
-use crate::spec::INITIATION_LEN;
+use crate::spec::{INITIATION_LEN, REJECT_AFTER_MESSAGES};
 use crate::transport::inner::{self, Inner};
 use crate::transport::{Opened, Role, Session, icmp6};
-use crate::tunnel::{Event, Tunnel, seal};
 use crate::{Ecn, Endpoint, Outbox, Refusal};
 
 impl Tunnel {
-    /// An initiation is for the responder.
-    pub(crate) fn initiation(
+    /// Takes one datagram from the network, and what its header said of congestion. Whatever it
+    /// holds, this does not panic.
+    ///
+    /// # Errors
+    /// Why the datagram went no further.
+    pub fn handle_datagram(
         &mut self,
         endpoint: Endpoint,
-        datagram: &[u8],
+        ecn: Ecn,
+        datagram: &mut [u8],
+        out: &mut Outbox,
+        now: Instant,
     ) -> Result<(), Refusal> {
+        match message::classify(datagram)? {
+            Message::Initiation => self.initiation(endpoint, datagram),
+            Message::Transport { counter, .. } if counter >= REJECT_AFTER_MESSAGES => {
+                Err(Refusal::CounterExhausted)
+            }
+            Message::Transport { receiver, .. } => {
+                let index = receiver >> 8;
+                self.shard.check(index)?;
+                self.transport((endpoint, ecn), index, datagram, out, now)
+            }
+        }
+    }
+
+    /// An initiation is for the responder.
+    fn initiation(&mut self, endpoint: Endpoint, datagram: &[u8]) -> Result<(), Refusal> {
         let bytes: &[u8; INITIATION_LEN] =
             datagram.try_into().map_err(|_| Refusal::NotWireGuard)?;
         let bytes = *bytes;
@@ -75,7 +99,7 @@ impl Tunnel {
 
     /// A transport message, opened with the keypair of its receiver index. A message that
     /// authenticates, keepalive or not, is what moves the endpoint and the count.
-    pub(crate) fn transport(
+    fn transport(
         &mut self,
         (endpoint, ecn): (Endpoint, Ecn),
         index: u32,

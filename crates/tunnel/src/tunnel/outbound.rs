@@ -1,0 +1,82 @@
+//! A frame's way out.
+
+use std::time::Instant;
+
+use super::Tunnel;
+use crate::offload::{self, Header};
+use crate::peers::PeerName;
+use crate::spec::{PADDING, TRANSPORT_OVERHEAD};
+use crate::transport::{Session, inner};
+use crate::{Frame, Outbox, Refusal};
+
+impl Tunnel {
+    /// Takes one frame from the TUN device, for the peer that has its destination: one packet, or
+    /// a train of one flow, which is cut into its packets. The frame's bytes are spent, unless it
+    /// is another shard's.
+    ///
+    /// # Errors
+    /// Why the frame went no further. Nothing is kept for a peer that has no session.
+    pub fn handle_frame(
+        &mut self,
+        frame: &mut Frame,
+        out: &mut Outbox,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let (header, buffer, len) = frame.split().ok_or(Refusal::FrameHeader)?;
+        let packet = buffer.get(..len).ok_or(Refusal::InnerHeader)?;
+        let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
+        let destination = PeerName::from(inner.destination);
+        let Some(slot) = self.peers.find(destination) else {
+            let shard = self.peers.find_shard(destination);
+            return Err(shard.map_or(Refusal::NoSuchAddress, Refusal::OfShard));
+        };
+        self.end_if_expired(slot, now);
+        let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
+        let mtu = self.inner_network.mtu;
+        match header {
+            Header::Packet => seal(session, buffer, len, mtu, out, now),
+            Header::Unfinished { start, offset } => {
+                offload::finish(buffer, len, start, offset).ok_or(Refusal::FrameHeader)?;
+                seal(session, buffer, len, mtu, out, now)
+            }
+            Header::Train {
+                kind,
+                transport,
+                segment,
+            } => {
+                let mut sealed = Ok(());
+                let cut = offload::cut(kind, transport, segment, buffer, len, |packet, len| {
+                    sealed = sealed.and(seal(session, packet, len, mtu, out, now));
+                });
+                cut.ok_or(Refusal::FrameHeader).and(sealed)
+            }
+        }
+    }
+}
+
+/// Seals the packet at the start of a buffer into the outbox, padded with zeros so that lengths
+/// on the wire say less (paper, section 5.4.6): up to a multiple of 16 bytes, but not beyond the
+/// MTU. boringtun does not pad; the far end cuts it off by the inner packet's own length. What
+/// was behind the packet is there again afterwards.
+pub(super) fn seal(
+    session: &mut Session,
+    buffer: &mut [u8],
+    len: usize,
+    mtu: usize,
+    out: &mut Outbox,
+    now: Instant,
+) -> Result<(), Refusal> {
+    let padded = len.next_multiple_of(PADDING).min(mtu.max(len));
+    let packet = buffer.get_mut(..padded).ok_or(Refusal::InnerHeader)?;
+    let padding = &mut packet[len..];
+    let mut behind = [0; PADDING];
+    behind[..padding.len()].copy_from_slice(padding);
+    padding.fill(0);
+    let ecn = session.outer_ecn(packet);
+    let room = out.datagrams.room(padded + TRANSPORT_OVERHEAD);
+    let sent = session.send(packet, room, now).ok_or(Refusal::NoSession);
+    packet[len..].copy_from_slice(&behind[..padded - len]);
+    let (endpoint, len) = sent?;
+    out.datagrams.keep((endpoint, ecn), len);
+    Ok(())
+}
