@@ -5,9 +5,9 @@ mod shard;
 mod table;
 mod wheel;
 
+pub(crate) use peer::PeerName;
 pub use peer::{AddressTaken, PeerConfig, PeerId};
-pub(crate) use peer::{Peer, PeerName};
 pub(crate) use shard::{AddressDirectory, Shard};
 pub use shard::{MAX_SHARDS, SHARD_BYTE, SHARDED_KIND};
-pub(crate) use table::Peers;
+pub(crate) use table::{Live, Peers};
 pub(crate) use wheel::Wheel;

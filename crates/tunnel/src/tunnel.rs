@@ -13,7 +13,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::config::InnerNetwork;
 use crate::handshake::{EndedSession, HandshakeJob, Responder};
-use crate::peers::{AddressDirectory, MAX_SHARDS, Peer, PeerName, Peers, Shard, Wheel};
+use crate::peers::{AddressDirectory, Live, MAX_SHARDS, PeerName, Peers, Shard, Wheel};
 use crate::transport::Session;
 use crate::{AddressTaken, Config, Ecn, Outbox, PeerConfig, PeerId};
 
@@ -125,7 +125,7 @@ impl Tunnel {
     pub fn addresses(&self, peer: PeerId) -> impl Iterator<Item = IpAddr> {
         let slot = self.peers.slot(peer);
         let peer = slot.and_then(|slot| self.peers.peer(slot));
-        peer.into_iter().flat_map(Peer::addresses)
+        peer.into_iter().flat_map(|peer| peer.addresses.iter())
     }
 
     /// Ends the peer's session, if it has one; the peer stays enrolled and may come back.
@@ -187,26 +187,21 @@ impl Tunnel {
             return;
         };
         self.wheel.remove(slot);
-        if let Some(peer) = self.peers.id(slot) {
-            let index = session.newest_index;
-            self.jobs
-                .push_back(HandshakeJob::EndSession(EndedSession { peer, index }));
-        }
+        let Some(peer) = self.peers.id(slot) else {
+            return;
+        };
+        let index = session.newest_index;
+        self.jobs
+            .push_back(HandshakeJob::EndSession(EndedSession { peer, index }));
         if session.is_up() {
-            self.announce(slot, Event::SessionDown);
-        }
-    }
-
-    fn announce(&mut self, slot: u32, event: fn(PeerId) -> Event) {
-        if let Some(peer) = self.peers.id(slot) {
-            self.events.push_back(event(peer));
+            self.events.push_back(Event::SessionDown(peer));
         }
     }
 
     /// Ticks the session of the peer in a slot; whether there is still one.
     fn tick(&mut self, slot: u32, out: &mut Outbox, now: Instant) -> bool {
         self.end_if_expired(slot, now);
-        let Some(session) = self.peers.session_mut(slot) else {
+        let Some(Live { session, .. }) = self.peers.live(slot) else {
             return false;
         };
         if let Some(endpoint) = session.tick(out.datagrams.room(Session::TICK_ROOM), now) {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use common::*;
-use mayfly_tunnel::Refusal;
+use mayfly_tunnel::{Event, Refusal};
 
 const INTERNET_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
@@ -104,6 +104,21 @@ fn ipv6_of_a_peer_without_it_is_answered_prohibited_through_the_tunnel() {
     assert_eq!(error[8..24], NODE_IPV6.octets());
     assert_eq!(error[24..40], lan.octets());
     assert_eq!((error[6], error[40], error[41]), (58, 1, 1));
+    assert_eq!(error[48..], packet);
+}
+
+#[test]
+fn a_session_that_begins_with_ipv6_of_a_peer_without_it_is_answered_under_its_own_keys() {
+    let mut node = Node::new();
+    let peer = node.enrol(2, false);
+    let mut client = Client::new(2, node.tunnel.public_key());
+    node.take(2, &client.initiation()).unwrap();
+    let response = node.datagrams().remove(0);
+    client.take(&response).unwrap();
+    let packet = ipv6_packet(ipv6(2), INTERNET_IPV6, b"leak?");
+    assert_eq!(node.take(2, &client.seal(&packet)), Err(Refusal::NoIpv6));
+    assert_eq!(node.events(), [Event::SessionUp(peer)]);
+    let error = client.open(&node.datagrams()[0]);
     assert_eq!(error[48..], packet);
 }
 

@@ -55,9 +55,14 @@ impl std::error::Error for AddressTaken {}
 /// process's allocator zeroes.
 pub(crate) struct Peer {
     pub number: u64,
+    pub addresses: InnerAddresses,
+    pub session: Option<Box<Session>>,
+}
+
+/// The inner addresses of a peer.
+pub(crate) struct InnerAddresses {
     ipv4: [u8; 4],
     ipv6: Option<[u8; 16]>,
-    pub session: Option<Box<Session>>,
 }
 
 /// A name that a peer is found by.
@@ -86,8 +91,10 @@ impl Peer {
     pub fn new(config: &PeerConfig) -> Self {
         Self {
             number: config.number,
-            ipv4: config.ipv4.octets(),
-            ipv6: config.ipv6.map(|address| address.octets()),
+            addresses: InnerAddresses {
+                ipv4: config.ipv4.octets(),
+                ipv6: config.ipv6.map(|address| address.octets()),
+            },
             session: None,
         }
     }
@@ -95,14 +102,15 @@ impl Peer {
     pub fn name(&self, kind: NameKind) -> Option<PeerName> {
         match kind {
             NameKind::Number => Some(PeerName::Number(self.number)),
-            NameKind::Ipv4 => Some(PeerName::Ipv4(self.ipv4)),
-            NameKind::Ipv6 => self.ipv6.map(PeerName::Ipv6),
+            NameKind::Ipv4 => Some(PeerName::Ipv4(self.addresses.ipv4)),
+            NameKind::Ipv6 => self.addresses.ipv6.map(PeerName::Ipv6),
             NameKind::Index(role) => self.session.as_ref()?.index(role).map(PeerName::Index),
         }
     }
+}
 
-    /// The inner addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+impl InnerAddresses {
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> {
         let ipv6 = self.ipv6.map(IpAddr::from);
         iter::once(IpAddr::from(self.ipv4)).chain(ipv6)
     }
@@ -120,7 +128,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for InnerAddresses {
     fn drop(&mut self) {
         self.ipv4.zeroize();
         self.ipv6.zeroize();

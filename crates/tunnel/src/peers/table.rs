@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use super::peer::{AddressTaken, NameKind, Peer, PeerConfig, PeerId, PeerName};
+use super::peer::{AddressTaken, InnerAddresses, NameKind, Peer, PeerConfig, PeerId, PeerName};
 use super::shard::{AddressDirectory, Shard};
 use crate::transport::{Role, Session};
 
@@ -41,6 +41,13 @@ impl DirectoryEntry {
         let [low, middle, high] = self.slot;
         u32::from_le_bytes([low, middle, high, 0])
     }
+}
+
+/// A live peer, while one packet of it is handled. The peer is looked up once.
+pub(crate) struct Live<'a> {
+    pub id: PeerId,
+    pub addresses: &'a InnerAddresses,
+    pub session: &'a mut Session,
 }
 
 impl Peers {
@@ -144,12 +151,23 @@ impl Peers {
         self.slots.get(slot as usize)?.as_ref()
     }
 
-    pub fn peer_mut(&mut self, slot: u32) -> Option<&mut Peer> {
+    fn peer_mut(&mut self, slot: u32) -> Option<&mut Peer> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    pub fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
-        self.peer_mut(slot)?.session.as_deref_mut()
+    /// The peer in a slot, if it has a session.
+    pub fn live(&mut self, slot: u32) -> Option<Live<'_>> {
+        let shard = self.shard.number;
+        let peer = self.slots.get_mut(slot as usize)?.as_mut()?;
+        Some(Live {
+            id: PeerId {
+                shard,
+                slot,
+                number: peer.number,
+            },
+            addresses: &peer.addresses,
+            session: peer.session.as_deref_mut()?,
+        })
     }
 
     fn id_of(&self, slot: u32, number: u64) -> PeerId {

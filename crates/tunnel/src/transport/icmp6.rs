@@ -117,8 +117,8 @@ fn checksum(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use crate::transport::inner::parse;
     use super::*;
+    use crate::transport::inner::parse;
 
     const NODE: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
     const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);

@@ -24,6 +24,7 @@ pub(crate) struct Keypair {
 }
 
 /// The content of a transport packet that authenticated.
+#[derive(Clone, Copy)]
 pub(crate) enum Opened {
     Keepalive,
     /// An inner packet of this many bytes, at the start of the room.

@@ -82,24 +82,19 @@ impl Session {
         Some(keypair.index)
     }
 
-    /// The role of the keypair with an index.
-    pub fn role(&self, index: u32) -> Option<Role> {
-        Role::ALL
-            .into_iter()
-            .find(|&role| self.index(role) == Some(index))
-    }
-
-    /// Opens a transport message into a room of its own length; `None` unless it authenticates.
+    /// Opens a transport message with the keypair of its index, into a room of its own length.
+    /// Returns the keypair's role and the content; `None` unless it authenticates.
     pub fn receive(
         &mut self,
-        role: Role,
+        index: u32,
         message: &[u8],
         room: &mut [u8],
         now: Instant,
-    ) -> Option<Opened> {
-        self.keypairs[role as usize]
-            .as_mut()?
-            .open(message, room, now)
+    ) -> Option<(Role, Opened)> {
+        let mut roles = Role::ALL.into_iter();
+        let role = roles.find(|&role| self.index(role) == Some(index))?;
+        let keypair = self.keypairs[role as usize].as_mut()?;
+        Some((role, keypair.open(message, room, now)?))
     }
 
     /// Makes the next keypair the current one, as it has opened a packet.

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::outbound::seal;
 use super::{Event, Tunnel};
+use crate::config::InnerNetwork;
 use crate::handshake::{EndedSession, HandshakeJob, HandshakeReply, Initiation};
 use crate::message::{self, Message};
-use crate::peers::PeerName;
+use crate::peers::{Live, PeerName};
 use crate::spec::{INITIATION_LEN, REJECT_AFTER_MESSAGES};
-use crate::transport::inner::{self, Inner};
-use crate::transport::{Opened, Role, Session, icmp6};
+use crate::transport::{Opened, Role, Session, icmp6, inner};
 use crate::{Ecn, Endpoint, Outbox, Refusal};
 
 impl Tunnel {
@@ -107,80 +107,76 @@ impl Tunnel {
         out: &mut Outbox,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let slot = self
-            .peers
-            .find(PeerName::Index(index))
-            .ok_or(Refusal::UnknownIndex)?;
+        let found = self.peers.find(PeerName::Index(index));
+        let slot = found.ok_or(Refusal::UnknownIndex)?;
         self.end_if_expired(slot, now);
-        let session = self.peers.session_mut(slot).ok_or(Refusal::UnknownIndex)?;
-        let role = session.role(index).ok_or(Refusal::UnknownIndex)?;
+        let live = self.peers.live(slot).ok_or(Refusal::UnknownIndex)?;
         let room = out.packets.room(datagram.len());
-        let opened = session
-            .receive(role, datagram, room, now)
-            .ok_or(Refusal::NotAuthentic)?;
-        if session.note_received(endpoint, now) {
-            self.announce(slot, Event::SessionUp);
+        let received = live.session.receive(index, datagram, room, now);
+        let (role, opened) = received.ok_or(Refusal::NotAuthentic)?;
+        if live.session.note_received(endpoint, now) {
+            self.events.push_back(Event::SessionUp(live.id));
         }
+        let result = match opened {
+            Opened::Keepalive => Ok(()),
+            Opened::Malformed => Err(Refusal::InnerHeader),
+            Opened::Packet(len) => live.inner_packet(len, ecn, &self.inner_network, out),
+        };
         if role == Role::Next {
             let promote = |session: &mut Session| session.promote();
             self.peers
                 .change(slot, |session| session.as_deref_mut().map(promote));
         }
-        match opened {
-            Opened::Keepalive => Ok(()),
-            Opened::Malformed => Err(Refusal::InnerHeader),
-            Opened::Packet(len) => self.inner_packet(slot, len, ecn, out, now),
+        if let (Err(Refusal::NoIpv6), Opened::Packet(len)) = (result, opened) {
+            self.refuse_ipv6(slot, len, out, now);
         }
+        result
     }
 
-    /// An inner packet that lies at the start of the outbox's room, not kept yet.
-    fn inner_packet(
-        &mut self,
-        slot: u32,
-        len: usize,
-        outer: Ecn,
-        out: &mut Outbox,
-        now: Instant,
-    ) -> Result<(), Refusal> {
-        let peer = self.peers.peer_mut(slot).ok_or(Refusal::UnknownIndex)?;
-        peer.session
-            .as_mut()
-            .ok_or(Refusal::UnknownIndex)?
-            .note_data_received();
-        let packet = out.packets.room(len);
-        let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
-        if inner.source.is_ipv6() && !peer.has_ipv6() {
-            self.refuse_ipv6(slot, inner, len, out, now);
-            return Err(Refusal::NoIpv6);
-        }
-        if !peer.owns(inner.source) {
-            return Err(Refusal::InnerSource);
-        }
-        if self.inner_network.is_peers(inner.destination) {
-            return Err(Refusal::InnerDestination);
-        }
-        let session = peer.session.as_mut().ok_or(Refusal::UnknownIndex)?;
-        session
-            .apply_mark(packet, outer)
-            .ok_or(Refusal::Congestion)?;
-        out.packets.keep((), len);
-        Ok(())
-    }
-
-    /// Tells a peer without IPv6 so, within its allowance. See [`icmp6`].
-    fn refuse_ipv6(&mut self, slot: u32, inner: Inner, len: usize, out: &mut Outbox, now: Instant) {
-        let Some(session) = self.peers.session_mut(slot) else {
+    /// Tells a peer without IPv6 that it has none, within its allowance. See [`icmp6`]. The packet
+    /// is at the start of the outbox's room.
+    fn refuse_ipv6(&mut self, slot: u32, len: usize, out: &mut Outbox, now: Instant) {
+        let Some(Live { session, .. }) = self.peers.live(slot) else {
             return;
         };
         let mut room = [0; icmp6::LONGEST];
         let packet = out.packets.room(len);
-        let error = icmp6::prohibited(packet, inner, self.inner_network.ipv6, &mut room);
+        let error = inner::parse(packet)
+            .and_then(|inner| icmp6::prohibited(packet, inner, self.inner_network.ipv6, &mut room));
         let Some(len) = error.map(<[u8]>::len) else {
             return;
         };
         if session.may_send_error(now) {
-            // The session has just opened a packet; should it not send, the error is no loss.
+            // The session has just opened a packet. If it cannot send, the error is no loss.
             let _ = seal(session, &mut room, len, self.inner_network.mtu, out, now);
         }
+    }
+}
+
+impl Live<'_> {
+    /// Checks an inner packet at the start of the outbox's room, and keeps it.
+    fn inner_packet(
+        self,
+        len: usize,
+        outer: Ecn,
+        network: &InnerNetwork,
+        out: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        self.session.note_data_received();
+        let packet = out.packets.room(len);
+        let inner = inner::parse(packet).ok_or(Refusal::InnerHeader)?;
+        if inner.source.is_ipv6() && !self.addresses.has_ipv6() {
+            return Err(Refusal::NoIpv6);
+        }
+        if !self.addresses.owns(inner.source) {
+            return Err(Refusal::InnerSource);
+        }
+        if network.is_peers(inner.destination) {
+            return Err(Refusal::InnerDestination);
+        }
+        let marked = self.session.apply_mark(packet, outer);
+        marked.ok_or(Refusal::Congestion)?;
+        out.packets.keep((), len);
+        Ok(())
     }
 }

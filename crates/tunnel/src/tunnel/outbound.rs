@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Tunnel;
 use crate::offload::{self, Header};
-use crate::peers::PeerName;
+use crate::peers::{Live, PeerName};
 use crate::spec::{PADDING, TRANSPORT_OVERHEAD};
 use crate::transport::{Session, inner};
 use crate::{Frame, Outbox, Refusal};
@@ -31,7 +31,7 @@ impl Tunnel {
             return Err(shard.map_or(Refusal::NoSuchAddress, Refusal::OfShard));
         };
         self.end_if_expired(slot, now);
-        let session = self.peers.session_mut(slot).ok_or(Refusal::NoSession)?;
+        let Live { session, .. } = self.peers.live(slot).ok_or(Refusal::NoSession)?;
         let mtu = self.inner_network.mtu;
         match header {
             Header::Packet => seal(session, buffer, len, mtu, out, now),
