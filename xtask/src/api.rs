@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use mayfly_host::cargo;
-use mayfly_host::packages;
+use mayfly_host::packages::{self, Need};
 use mayfly_host::process::{self, Job};
 use mayfly_host::progress::{say, step};
 use mayfly_host::tree;
@@ -23,12 +23,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 const INSTALL: Duration = Duration::from_secs(600);
 const RUN: Duration = Duration::from_secs(900);
 
+/// What it starts.
+pub const NEEDS: &[&[Need]] = &[packages::API];
+
 /// Tries everything once, with the same requests every time.
 ///
 /// # Errors
 /// An answer is a fault, or not as described.
 pub fn test() -> Result<()> {
-    packages::provide(packages::API)?;
+    packages::provide(&NEEDS.concat())?;
     step("build mayfly and mayfly-accounts", operator::build)?;
     let schemathesis = step("install schemathesis", install)?;
     let directory = tempfile::tempdir().context("cannot make a directory")?;

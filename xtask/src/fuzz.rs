@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
-use mayfly_host::packages;
+use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, step};
 use mayfly_host::tree;
 
@@ -51,6 +51,9 @@ const INPUTS: u32 = 50_000;
 /// Longest input, in bytes: enough for some dozen packets.
 const LONGEST: u32 = 8_192;
 
+/// What it starts.
+pub const NEEDS: &[&[Need]] = &[packages::FUZZ];
+
 /// Tries the targets, each for its time.
 ///
 /// # Errors
@@ -72,7 +75,7 @@ pub fn test() -> Result<()> {
 }
 
 fn run(targets: &[Target], limit: &str) -> Result<()> {
-    packages::provide(packages::FUZZ)?;
+    packages::provide(&NEEDS.concat())?;
     step("build with the fuzzer's counters", build)?;
     for target in targets {
         target.run(limit)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
-use mayfly_host::packages;
+use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, seconds};
 use mayfly_host::tree;
 use serde::Deserialize;
@@ -48,6 +48,11 @@ enum Step {
     /// Two builds of the image are equal, with one kernel
     Image,
 }
+
+/// What the tests start that need no rights.
+const UNIT: &[&[Need]] = &[packages::UNIT, packages::DATABASE];
+/// What the tests between namespaces start.
+const NETNS: &[&[Need]] = &[packages::NETWORK, packages::NETNS];
 
 /// What runs if nothing is named.
 const DEFAULT: &[Step] = &[
@@ -134,7 +139,7 @@ impl Step {
             }
             Self::Licences => licences(),
             Self::Unit => {
-                packages::provide(&[packages::UNIT, packages::DATABASE].concat())?;
+                packages::provide(&UNIT.concat())?;
                 cargo_test("--workspace --exclude mayfly-netns --exclude mayfly-boot")
             }
             Self::Sim => cargo_test("--manifest-path tests/sim/Cargo.toml --target-dir target/sim"),
@@ -142,7 +147,7 @@ impl Step {
             Self::Api => api::test(),
             Self::Netns => {
                 packages::require_root()?;
-                packages::provide(&[packages::NETWORK, packages::NETNS].concat())?;
+                packages::provide(&NETNS.concat())?;
                 cargo_test("--package mayfly-netns")
             }
             Self::Image => cargo("run --quiet --locked --package xtask -- image --verify"),
@@ -235,6 +240,8 @@ impl Package {
     }
 }
 
+#[cfg(test)]
+mod provided;
 #[cfg(test)]
 mod tests {
     use super::*;

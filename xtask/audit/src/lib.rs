@@ -38,7 +38,7 @@ mod writes_report;
 use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
-use mayfly_host::packages;
+use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{Strand, say, step};
 use mayfly_host::signals;
 use mayfly_host::teardown::{self, Guard, Tag};
@@ -60,6 +60,14 @@ pub struct Args {
     short: bool,
 }
 
+/// What it starts.
+pub const NEEDS: &[&[Need]] = &[
+    packages::IMAGE,
+    packages::NETWORK,
+    packages::QEMU,
+    packages::AUDIT,
+];
+
 /// Makes the experiment, and writes `target/audit.json` and `target/audit.html`.
 ///
 /// # Errors
@@ -67,15 +75,7 @@ pub struct Args {
 pub fn audit(args: &Args) -> Result<()> {
     signals::watch()?;
     packages::require_root()?;
-    packages::provide(
-        &[
-            packages::IMAGE,
-            packages::NETWORK,
-            packages::QEMU,
-            packages::AUDIT,
-        ]
-        .concat(),
-    )?;
+    packages::provide(&NEEDS.concat())?;
     mayfly_image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));

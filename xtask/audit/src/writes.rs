@@ -13,8 +13,9 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, step};
-use mayfly_host::{packages, process, tree};
+use mayfly_host::{process, tree};
 use serde::{Deserialize, Serialize};
 
 use self::guest::violation::Violation;
@@ -75,14 +76,17 @@ struct Report {
     places: Vec<Findings>,
 }
 
+/// What it starts.
+pub const NEEDS: &[&[Need]] = &[packages::IMAGE, packages::QEMU];
+
 /// Tries everything, and says what came through.
 ///
 /// # Errors
 /// Something came through that is not needed, or the attempts could not be made.
 pub fn run() -> Result<()> {
     packages::require_root()?;
-    packages::provide(packages::IMAGE)?;
-    packages::provide(packages::QEMU)?;
+    packages::provide(&NEEDS.concat())?;
+    mayfly_image::provide_kernel_source()?;
     let host = step("attempts on this machine", on_host)?;
     let (image, violation) = guest::run()?;
     let report = Report::of(

@@ -8,8 +8,9 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, step};
-use mayfly_host::{packages, process, signals, tree};
+use mayfly_host::{process, signals, tree};
 use serde_json::{Map, Value};
 
 const BUILD: Duration = Duration::from_secs(3600);
@@ -30,13 +31,16 @@ pub struct Args {
     quick: bool,
 }
 
+/// What it starts.
+pub const NEEDS: &[&[Need]] = &[packages::DATABASE, packages::BENCH];
+
 /// Measures, and writes `target/bench-accounts.json`.
 ///
 /// # Errors
 /// The service does not start or does not carry the load.
 pub fn run(args: &Args) -> Result<()> {
     signals::watch()?;
-    packages::provide(&[packages::DATABASE, packages::BENCH].concat())?;
+    packages::provide(&NEEDS.concat())?;
     step("build the service and its load", build)?;
     let mut report = Map::new();
     report.insert("commit".to_owned(), mayfly_host::commit()?.into());

@@ -11,7 +11,7 @@
 //! What counts is the server process's own CPU time; servers take turns, so that whatever else
 //! the machine does falls on all of them.
 
-mod accounts;
+pub mod accounts;
 mod chart;
 mod client;
 mod enrol;
@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mayfly_host::packages;
+use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, step};
 use mayfly_host::signals;
 use mayfly_host::teardown::{self, Guard, Tag};
@@ -86,6 +86,9 @@ enum Other {
     Accounts(accounts::Args),
 }
 
+/// What it starts.
+pub const NEEDS: &[&[Need]] = &[packages::NETWORK, packages::BENCH];
+
 /// Measures, and writes `target/bench.json` and `target/bench.svg`.
 ///
 /// # Errors
@@ -96,7 +99,7 @@ pub fn bench(args: &Args) -> Result<()> {
     }
     signals::watch()?;
     packages::require_root()?;
-    packages::provide(&[packages::NETWORK, packages::BENCH].concat())?;
+    packages::provide(&NEEDS.concat())?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));
     }

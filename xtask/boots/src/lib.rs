@@ -27,10 +27,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum as _;
+use mayfly_host::packages::{self, Need};
 use mayfly_host::process::{self, Job};
 use mayfly_host::progress::{say, seconds, step};
 use mayfly_host::teardown::{self, Guard, Tag};
-use mayfly_host::{packages, signals, tree};
+use mayfly_host::{signals, tree};
 use mayfly_lab::customer::Customer;
 use mayfly_lab::network::{Lab, OPERATOR, PAGE_AT};
 use mayfly_lab::operator::{self, BundleKey, Operator};
@@ -96,6 +97,16 @@ struct Report {
     boots: Vec<Boot>,
 }
 
+/// What it starts.
+pub const NEEDS: &[&[Need]] = &[
+    packages::IMAGE,
+    packages::RELEASE,
+    packages::SIGN,
+    packages::NETWORK,
+    packages::QEMU,
+    packages::BOOTS,
+];
+
 /// Boots in every way, and writes `target/boots.json`.
 ///
 /// # Errors
@@ -106,15 +117,7 @@ pub fn boots(args: &Args) -> Result<()> {
     if let Some(way) = args.one {
         return one(way, args.memory);
     }
-    let needs = [
-        packages::IMAGE,
-        packages::RELEASE,
-        packages::SIGN,
-        packages::NETWORK,
-        packages::QEMU,
-        packages::BOOTS,
-    ];
-    packages::provide(&needs.concat())?;
+    packages::provide(&NEEDS.concat())?;
     mayfly_image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));

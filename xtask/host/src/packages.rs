@@ -81,6 +81,7 @@ pub const UNIT: &[Need] = &[("kill", "procps"), ("setpriv", "util-linux")];
 
 /// To compare servers.
 pub const BENCH: &[Need] = &[
+    ("git", "git"),
     ("ethtool", "ethtool"),
     ("ss", "iproute2"),
     ("taskset", "util-linux"),
@@ -115,6 +116,7 @@ pub const AUDIT: &[Need] = &[
 pub const BOOTS: &[Need] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("python3", "python3"),
+    ("sbattach", "sbsigntool"),
     ("swtpm", "swtpm"),
     ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "ovmf"),
     ("/usr/lib/ipxe/undionly.kpxe", "ipxe"),

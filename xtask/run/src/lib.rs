@@ -20,7 +20,7 @@ mod report;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
-use mayfly_host::packages;
+use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, step};
 use mayfly_host::signals::{self, Interrupted};
 use mayfly_host::teardown::{self, Guard, Tag};
@@ -65,6 +65,9 @@ const COUNTED: Duration = Duration::from_secs(15);
 /// Size of the page that comes through the tunnel, in bytes.
 const PAGE: usize = 256 * 1024;
 
+/// What it starts.
+pub const NEEDS: &[&[Need]] = &[packages::IMAGE, packages::NETWORK, packages::QEMU];
+
 /// Shows everything, takes everything away, and writes `target/run/report.json`.
 ///
 /// # Errors
@@ -72,7 +75,7 @@ const PAGE: usize = 256 * 1024;
 pub fn run(args: &Args) -> Result<()> {
     signals::watch()?;
     packages::require_root()?;
-    packages::provide(&[packages::IMAGE, packages::NETWORK, packages::QEMU].concat())?;
+    packages::provide(&NEEDS.concat())?;
     mayfly_image::provide_kernel_source()?;
     for name in teardown::sweep()? {
         say(&format!("took away what {name} had left"));
