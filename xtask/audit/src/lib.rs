@@ -21,6 +21,8 @@ mod html;
 mod https;
 mod initiator;
 mod keyboard;
+#[cfg(test)]
+mod lists;
 mod machine;
 mod map;
 mod memtest;

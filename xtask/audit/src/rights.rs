@@ -14,7 +14,7 @@ const ACCOUNT: &str = "/v1/account";
 
 /// The account record of the policy, in its order. Written out, and not taken from the program
 /// that is judged by it.
-const RECORD: [&str; 21] = [
+pub(super) const RECORD: [&str; 21] = [
     "username",
     "password",
     "email",
@@ -111,7 +111,7 @@ fn fields(copy: &str) -> Result<Vec<String>> {
 }
 
 /// The store's: an account has an id and its record but for `devices`, which is in RAM only.
-fn columns() -> Vec<String> {
+pub(super) fn columns() -> Vec<String> {
     let stored = RECORD.iter().filter(|&&field| field != "devices");
     let account = ["id"].iter().chain(stored);
     let account = account.map(|field| format!("account.{field}"));

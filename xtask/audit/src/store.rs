@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// What the daily write may change.
-const MARKS: [&str; 4] = [
+pub(super) const MARKS: [&str; 4] = [
     "has_authenticated",
     "has_connected",
     "client_version",
