@@ -6,6 +6,8 @@
 //! others): many clients throw the outer field away, and a mark in it would be lost instead of a
 //! packet. Nothing else of the service class crosses, in either direction.
 
+use crate::ip::field;
+
 /// The ECN field of an IP header (RFC 3168 section 5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ecn {
@@ -65,7 +67,7 @@ impl Ecn {
                 *service = *service & !3 | self.bits();
                 let after = u16::from_be_bytes([*first, *service]);
                 if let Some(checksum) = rest
-                    .get_mut(CHECKSUM - 2..)
+                    .get_mut(field::IPV4_CHECKSUM - 2..)
                     .and_then(<[u8]>::first_chunk_mut)
                 {
                     *checksum = updated(u16::from_be_bytes(*checksum), before, after).to_be_bytes();
@@ -76,9 +78,6 @@ impl Ecn {
         }
     }
 }
-
-/// Where the checksum of an IPv4 header is (RFC 791 section 3.1).
-const CHECKSUM: usize = 10;
 
 /// A checksum after one word of what it is over has changed (RFC 1624 section 3, equation 3).
 fn updated(checksum: u16, before: u16, after: u16) -> u16 {

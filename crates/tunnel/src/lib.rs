@@ -36,6 +36,7 @@
 mod config;
 mod ecn;
 mod handshake;
+mod ip;
 mod message;
 mod offload;
 mod outbox;

@@ -17,29 +17,13 @@ mod frame;
 mod header;
 mod join;
 
+use crate::ip::{IPV4_HEADER, IPV6_HEADER};
 use checksum::Sum;
 pub(crate) use cut::cut;
 pub use frame::Frame;
 pub use header::FRAME_HEADER;
 pub(crate) use header::{GsoType, Header};
 pub(crate) use join::{Joiner, LONGEST_TRAIN};
-
-/// RFC 791 section 3.1, RFC 9293 section 3.1, RFC 768: where fields are, in bytes.
-mod field {
-    pub const IPV4_TOTAL_LEN: usize = 2;
-    pub const IPV4_ID: usize = 4;
-    pub const IPV4_FLAGS: usize = 6;
-    pub const IPV4_CHECKSUM: usize = 10;
-    pub const IPV4_ADDRESSES: usize = 12;
-    pub const IPV6_PAYLOAD_LEN: usize = 4;
-    pub const IPV6_ADDRESSES: usize = 8;
-    pub const TCP_SEQUENCE: usize = 4;
-    pub const TCP_OFFSET: usize = 12;
-    pub const TCP_FLAGS: usize = 13;
-    pub const TCP_CHECKSUM: usize = 16;
-    pub const UDP_LEN: usize = 4;
-    pub const UDP_CHECKSUM: usize = 6;
-}
 
 /// RFC 9293 section 3.1: control bits.
 mod flag {
@@ -49,22 +33,12 @@ mod flag {
     pub const CWR: u8 = 0x80;
 }
 
-/// Shortest headers, in bytes.
-const IPV4: usize = 20;
-const IPV6: usize = 40;
-const TCP: usize = 20;
-const UDP: usize = 8;
-
-/// IANA, "Assigned Internet Protocol Numbers".
-const PROTOCOL_TCP: u8 = 6;
-const PROTOCOL_UDP: u8 = 17;
-
 /// Puts the checksum into a packet whose pseudo-header is summed already (see [`Header`]). `None`
 /// if it would be put into the network header, which has been read by now.
 pub(crate) fn finish(buffer: &mut [u8], len: usize, start: usize, offset: usize) -> Option<()> {
     let network = match buffer.first()? >> 4 {
-        4 => IPV4,
-        _ => IPV6,
+        4 => IPV4_HEADER,
+        _ => IPV6_HEADER,
     };
     if start < network {
         return None;

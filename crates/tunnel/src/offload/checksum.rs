@@ -1,6 +1,6 @@
 //! The Internet checksum (RFC 1071).
 
-use super::{IPV4, IPV6, field};
+use crate::ip::{IPV4_HEADER, IPV6_HEADER, field};
 
 /// A sum that is not folded yet. It is kept in the machine's byte order, which the checksum
 /// does not mind (RFC 1071 section 2 (B)).
@@ -49,8 +49,8 @@ impl Sum {
 /// The sum of a pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1), but for the length.
 pub fn pseudo_header(ip: &[u8], protocol: u8) -> Option<Sum> {
     let addresses = match ip.first()? >> 4 {
-        4 => ip.get(field::IPV4_ADDRESSES..IPV4)?,
-        _ => ip.get(field::IPV6_ADDRESSES..IPV6)?,
+        4 => ip.get(field::IPV4_ADDRESSES..IPV4_HEADER)?,
+        _ => ip.get(field::IPV6_ADDRESSES..IPV6_HEADER)?,
     };
     Some(Sum::default().bytes(addresses).number(protocol.into()))
 }

@@ -4,7 +4,8 @@
 //! payload, over the end of the share before it, which has been sealed by then.
 
 use super::checksum::{Sum, pseudo_header};
-use super::{GsoType, IPV4, IPV6, PROTOCOL_TCP, PROTOCOL_UDP, TCP, UDP, field, flag, put, take};
+use super::{GsoType, flag, put, take};
+use crate::ip::{IPV4_HEADER, IPV6_HEADER, TCP_HEADER, UDP_HEADER, field, protocol};
 
 /// All headers of a packet together, in bytes, at most; the kernel sends none so long.
 const LONGEST_HEADERS: usize = 256;
@@ -48,22 +49,22 @@ struct Template {
 impl Template {
     fn read(kind: GsoType, transport: usize, packet: &[u8]) -> Option<Self> {
         let (version, shortest) = match (kind, packet.first()? >> 4) {
-            (GsoType::Tcp4 | GsoType::Udp, 4) => (4, IPV4),
-            (GsoType::Tcp6 | GsoType::Udp, 6) => (6, IPV6),
+            (GsoType::Tcp4 | GsoType::Udp, 4) => (4, IPV4_HEADER),
+            (GsoType::Tcp6 | GsoType::Udp, 6) => (6, IPV6_HEADER),
             _ => return None,
         };
         if transport < shortest || (version == 4 && transport != ipv4_header_len(packet)?) {
             return None;
         }
-        let (protocol, len) = match kind {
-            GsoType::Udp => (PROTOCOL_UDP, transport + UDP),
+        let (number, len) = match kind {
+            GsoType::Udp => (protocol::UDP, transport + UDP_HEADER),
             GsoType::Tcp4 | GsoType::Tcp6 => {
                 let words = packet.get(transport + field::TCP_OFFSET)? >> 4;
                 let header = usize::from(words) * 4;
-                if header < TCP {
+                if header < TCP_HEADER {
                     return None;
                 }
-                (PROTOCOL_TCP, transport + header)
+                (protocol::TCP, transport + header)
             }
         };
         let mut bytes = [0; LONGEST_HEADERS];
@@ -73,7 +74,7 @@ impl Template {
             len,
             transport,
             kind,
-            pseudo_header: pseudo_header(packet, protocol)?,
+            pseudo_header: pseudo_header(packet, number)?,
         })
     }
 
@@ -108,7 +109,7 @@ impl Template {
     fn write_ip(&self, ip: &mut [u8], index: usize, transport_len: usize) -> Option<()> {
         let len = ip.len() + transport_len;
         if ip.first()? >> 4 == 6 {
-            return put(ip, field::IPV6_PAYLOAD_LEN, (len - IPV6) as u16);
+            return put(ip, field::IPV6_PAYLOAD_LEN, (len - IPV6_HEADER) as u16);
         }
         put(ip, field::IPV4_TOTAL_LEN, len as u16)?;
         let id = take(ip, field::IPV4_ID)?;

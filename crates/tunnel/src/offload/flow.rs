@@ -1,7 +1,10 @@
 //! Which packets may be joined: what of a packet must be as in the one before it.
 
+use std::ops::Range;
+
 use super::checksum::{Sum, pseudo_header};
-use super::{GsoType, IPV4, IPV6, PROTOCOL_TCP, PROTOCOL_UDP, TCP, UDP, field, flag, take};
+use super::{GsoType, flag, take};
+use crate::ip::{IPV4_HEADER, IPV6_HEADER, PORTS, TCP_HEADER, UDP_HEADER, field, protocol};
 
 /// IPv4: a later fragment, or more of them to come (RFC 791 section 3.1).
 const FRAGMENT: u16 = 0x3fff;
@@ -35,36 +38,36 @@ impl Place {
 /// Only what a train can stand for: no options of IPv4, no fragments, no extension headers; data
 /// without urgent pointer or any flag but ACK and PSH; and every checksum right.
 fn candidate(packet: &[u8]) -> Option<Candidate> {
-    let (transport, protocol) = match *packet.first()? {
+    let (transport, number) = match *packet.first()? {
         0x45 => {
-            let header = packet.get(..IPV4)?;
+            let header = packet.get(..IPV4_HEADER)?;
             if take(header, field::IPV4_FLAGS)? & FRAGMENT != 0
                 || !Sum::default().bytes(header).holds()
             {
                 return None;
             }
-            (IPV4, header[9])
+            (IPV4_HEADER, header[field::IPV4_PROTOCOL])
         }
-        first if first >> 4 == 6 => (IPV6, *packet.get(6)?),
+        first if first >> 4 == 6 => (IPV6_HEADER, *packet.get(field::IPV6_NEXT_HEADER)?),
         _ => return None,
     };
-    let (kind, payload) = match (protocol, transport) {
-        (PROTOCOL_TCP, IPV4) => (
+    let (kind, payload) = match (number, transport) {
+        (protocol::TCP, IPV4_HEADER) => (
             GsoType::Tcp4,
             transport + tcp_header(packet.get(transport..)?)?,
         ),
-        (PROTOCOL_TCP, _) => (
+        (protocol::TCP, _) => (
             GsoType::Tcp6,
             transport + tcp_header(packet.get(transport..)?)?,
         ),
-        (PROTOCOL_UDP, _) => (
+        (protocol::UDP, _) => (
             GsoType::Udp,
             transport + udp_header(packet.get(transport..)?)?,
         ),
         _ => return None,
     };
     let rest = packet.get(transport..)?;
-    let whole = pseudo_header(packet, protocol)?
+    let whole = pseudo_header(packet, number)?
         .number(rest.len() as u16)
         .bytes(rest);
     (payload < packet.len() && whole.holds()).then_some(Candidate {
@@ -81,20 +84,20 @@ fn tcp_header(tcp: &[u8]) -> Option<usize> {
         return None;
     }
     let len = usize::from(tcp.get(field::TCP_OFFSET)? >> 4) * 4;
-    (len >= TCP && len <= tcp.len()).then_some(len)
+    (len >= TCP_HEADER && len <= tcp.len()).then_some(len)
 }
 
 fn udp_header(udp: &[u8]) -> Option<usize> {
     let whole = usize::from(take(udp, field::UDP_LEN)?) == udp.len();
     let has_checksum = take(udp, field::UDP_CHECKSUM)? != 0;
-    (whole && has_checksum).then_some(UDP)
+    (whole && has_checksum).then_some(UDP_HEADER)
 }
 
 /// Both addresses of an IP packet, whatever it holds.
 pub fn addresses(packet: &[u8]) -> Option<&[u8]> {
     match packet.first()? >> 4 {
-        4 => packet.get(field::IPV4_ADDRESSES..IPV4),
-        _ => packet.get(field::IPV6_ADDRESSES..IPV6),
+        4 => packet.get(field::IPV4_ADDRESSES..IPV4_HEADER),
+        _ => packet.get(field::IPV6_ADDRESSES..IPV6_HEADER),
     }
 }
 
@@ -103,7 +106,7 @@ pub fn same_flow(a: (&[u8], Candidate), b: (&[u8], Candidate)) -> bool {
     let ports = |(packet, candidate): (&[u8], Candidate)| {
         packet
             .get(candidate.transport..)
-            .and_then(|transport| transport.first_chunk::<4>().copied())
+            .and_then(|transport| transport.first_chunk::<PORTS>().copied())
     };
     a.1.kind == b.1.kind && addresses(a.0) == addresses(b.0) && ports(a) == ports(b)
 }
@@ -120,11 +123,13 @@ pub fn continues(
     if (first.1.payload, first.1.transport) != (next.1.payload, next.1.transport) {
         return Some(false);
     }
-    let ip = if first.1.transport == IPV4 {
+    let ip = if first.1.transport == IPV4_HEADER {
         continues_ipv4(a, b, index)?
     } else {
-        // Traffic class and flow label; next header and hop limit.
-        a.get(..4)? == b.get(..4)? && a.get(6..8)? == b.get(6..8)?
+        // Traffic class and flow label, then next header and hop limit.
+        const FLOW: Range<usize> = 0..field::IPV6_PAYLOAD_LEN;
+        const HOPS: Range<usize> = field::IPV6_NEXT_HEADER..field::IPV6_ADDRESSES;
+        a.get(FLOW)? == b.get(FLOW)? && a.get(HOPS)? == b.get(HOPS)?
     };
     let transport = match first.1.kind {
         GsoType::Udp => true,
@@ -142,8 +147,9 @@ pub fn continues(
 fn continues_ipv4(a: &[u8], b: &[u8], index: usize) -> Option<bool> {
     let flags = take(a, field::IPV4_FLAGS)?;
     let id = take(a, field::IPV4_ID)?.wrapping_add(index as u16);
-    let alike =
-        a.get(1)? == b.get(1)? && a.get(8)? == b.get(8)? && flags == take(b, field::IPV4_FLAGS)?;
+    let alike = a.get(field::IPV4_SERVICE)? == b.get(field::IPV4_SERVICE)?
+        && a.get(field::IPV4_TTL)? == b.get(field::IPV4_TTL)?
+        && flags == take(b, field::IPV4_FLAGS)?;
     let counts = id == take(b, field::IPV4_ID)? || flags & DONT_FRAGMENT != 0;
     Some(alike && counts)
 }
@@ -156,9 +162,11 @@ fn continues_tcp(a: &[u8], b: &[u8], advanced: usize) -> Option<bool> {
             .map(|four| u32::from_be_bytes(*four))
     };
     let goes_on = sequence(a)?.wrapping_add(advanced as u32) == sequence(b)?;
-    let alike = a.get(8..field::TCP_FLAGS)? == b.get(8..field::TCP_FLAGS)?
-        && a.get(14..16)? == b.get(14..16)?
-        && a.get(18..)? == b.get(18..)?;
+    const ACKNOWLEDGMENT: Range<usize> = field::TCP_ACKNOWLEDGMENT..field::TCP_FLAGS;
+    const WINDOW: Range<usize> = field::TCP_WINDOW..field::TCP_CHECKSUM;
+    let alike = a.get(ACKNOWLEDGMENT)? == b.get(ACKNOWLEDGMENT)?
+        && a.get(WINDOW)? == b.get(WINDOW)?
+        && a.get(field::TCP_URGENT..)? == b.get(field::TCP_URGENT..)?;
     Some(goes_on && alike)
 }
 

@@ -2,6 +2,8 @@
 //! `struct virtio_net_hdr` (Virtio 1.2 section 5.1.6, linux/virtio_net.h), in the machine's
 //! byte order.
 
+use crate::ip::field;
+
 /// Length of the header before a frame's packet, in bytes.
 pub const FRAME_HEADER: usize = 10;
 
@@ -70,9 +72,9 @@ impl Header {
                 segment,
             } => {
                 let (kind, offset) = match kind {
-                    GsoType::Tcp4 => (GSO_TCP4, super::field::TCP_CHECKSUM),
-                    GsoType::Tcp6 => (GSO_TCP6, super::field::TCP_CHECKSUM),
-                    GsoType::Udp => (GSO_UDP, super::field::UDP_CHECKSUM),
+                    GsoType::Tcp4 => (GSO_TCP4, field::TCP_CHECKSUM),
+                    GsoType::Tcp6 => (GSO_TCP6, field::TCP_CHECKSUM),
+                    GsoType::Udp => (GSO_UDP, field::UDP_CHECKSUM),
                 };
                 (kind, header_len, segment, transport, offset)
             }

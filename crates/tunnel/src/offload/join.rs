@@ -3,7 +3,8 @@
 use super::checksum::{Sum, pseudo_header};
 use super::flow::{Candidate, Place, addresses, continues, pushes, same_flow};
 use super::header::{FRAME_HEADER, Header};
-use super::{GsoType, IPV4, IPV6, PROTOCOL_TCP, PROTOCOL_UDP, field, flag, put};
+use super::{GsoType, flag, put};
+use crate::ip::{IPV4_HEADER, IPV6_HEADER, field, protocol};
 
 /// Packets in a train, at most: what the kernel lets a UDP train have (UDP_MAX_SEGMENTS).
 pub const LONGEST_TRAIN: usize = 64;
@@ -168,20 +169,20 @@ impl Joined {
     fn write(&self, candidate: Candidate, first: &mut [u8], last_pushes: bool) -> Option<()> {
         let len = candidate.payload + self.payload;
         let transport_len = (len - candidate.transport) as u16;
-        let protocol = match candidate.kind {
-            GsoType::Udp => PROTOCOL_UDP,
-            GsoType::Tcp4 | GsoType::Tcp6 => PROTOCOL_TCP,
+        let number = match candidate.kind {
+            GsoType::Udp => protocol::UDP,
+            GsoType::Tcp4 | GsoType::Tcp6 => protocol::TCP,
         };
         // The kernel, or the card, adds the rest for each packet that it cuts.
-        let unfinished = pseudo_header(first, protocol)?.number(transport_len).fold();
+        let unfinished = pseudo_header(first, number)?.number(transport_len).fold();
         let (ip, transport) = first.split_at_mut_checked(candidate.transport)?;
-        if ip.len() == IPV4 {
+        if ip.len() == IPV4_HEADER {
             put(ip, field::IPV4_TOTAL_LEN, len as u16)?;
             put(ip, field::IPV4_CHECKSUM, 0)?;
             let checksum = Sum::default().bytes(ip).finish();
             put(ip, field::IPV4_CHECKSUM, checksum)?;
         } else {
-            put(ip, field::IPV6_PAYLOAD_LEN, (len - IPV6) as u16)?;
+            put(ip, field::IPV6_PAYLOAD_LEN, (len - IPV6_HEADER) as u16)?;
         }
         if candidate.kind == GsoType::Udp {
             put(transport, field::UDP_LEN, transport_len)?;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::checksum::{Sum, pseudo_header};
 use super::*;
+use crate::ip::{TCP_HEADER, UDP_HEADER, field, protocol};
 use crate::{Ecn, Endpoint, Outbox};
 
 /// What a packet of a test is made of.
@@ -43,7 +44,11 @@ impl Made {
     fn packet(&self) -> Vec<u8> {
         let transport = self.transport();
         let len = transport.len() as u16;
-        let protocol = if self.udp { PROTOCOL_UDP } else { PROTOCOL_TCP };
+        let number = if self.udp {
+            protocol::UDP
+        } else {
+            protocol::TCP
+        };
         let mut packet = if self.v6 {
             let [l0, l1] = len.to_be_bytes();
             let class = self.traffic_class;
@@ -54,33 +59,22 @@ impl Made {
                 9,
                 l0,
                 l1,
-                protocol,
+                number,
                 self.ttl,
             ];
             ip.extend([0xfd; 16]);
             ip.extend([0x20; 16]);
             ip
         } else {
-            let mut ip = vec![
-                0x45,
-                self.traffic_class,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                self.ttl,
-                protocol,
-            ];
+            let mut ip = vec![0x45, self.traffic_class, 0, 0, 0, 0, 0, 0, self.ttl, number];
             ip.extend([0, 0, 10, 64, 0, 2, 192, 0, 2, 1]);
-            put(&mut ip, field::IPV4_TOTAL_LEN, IPV4 as u16 + len).unwrap();
+            put(&mut ip, field::IPV4_TOTAL_LEN, IPV4_HEADER as u16 + len).unwrap();
             put(&mut ip, field::IPV4_ID, self.id).unwrap();
             let checksum = Sum::default().bytes(&ip).finish();
             put(&mut ip, field::IPV4_CHECKSUM, checksum).unwrap();
             ip
         };
-        let sum = pseudo_header(&packet, protocol).unwrap().number(len);
+        let sum = pseudo_header(&packet, number).unwrap().number(len);
         let at = packet.len();
         packet.extend(transport);
         let checksum = match sum.bytes(&packet[at..]).finish() {
@@ -99,14 +93,14 @@ impl Made {
     fn transport(&self) -> Vec<u8> {
         let mut bytes = vec![0x13, self.flow, 0, 80];
         if self.udp {
-            bytes.extend(((UDP + self.payload.len()) as u16).to_be_bytes());
+            bytes.extend(((UDP_HEADER + self.payload.len()) as u16).to_be_bytes());
             bytes.extend([0, 0]);
         } else {
             bytes.extend(self.sequence.to_be_bytes());
             bytes.extend([0, 0, 0, 5]);
             let words = if self.options { 8 } else { 5 };
             bytes.extend([words << 4, self.flags, 1, 0, 0, 0, 0, 0]);
-            bytes.extend(vec![1; usize::from(words) * 4 - TCP]);
+            bytes.extend(vec![1; usize::from(words) * 4 - TCP_HEADER]);
         }
         bytes.extend(&self.payload);
         bytes
@@ -261,7 +255,7 @@ fn fragments_options_and_extension_headers_go_alone_and_stay_as_they_are() {
         &|packet| fragment(packet, MORE_FRAGMENTS),
         &|packet| fragment(packet, 185),
         &|packet| {
-            packet.splice(IPV4..IPV4, [1; 4]);
+            packet.splice(IPV4_HEADER..IPV4_HEADER, [1; 4]);
             packet[0] = 0x46;
             let len = packet.len() as u16;
             put(packet, field::IPV4_TOTAL_LEN, len).unwrap();
@@ -270,11 +264,11 @@ fn fragments_options_and_extension_headers_go_alone_and_stay_as_they_are() {
         &|packet| {
             // A hop-by-hop header of padding before the same TCP (RFC 8200 section 4.3).
             let mut ip = vec![0x60, 0, 0, 0];
-            ip.extend(((packet.len() - IPV4 + 8) as u16).to_be_bytes());
+            ip.extend(((packet.len() - IPV4_HEADER + 8) as u16).to_be_bytes());
             ip.extend([0, 63]);
             ip.extend([0xfd; 32]);
-            ip.extend([PROTOCOL_TCP, 0, 1, 4, 0, 0, 0, 0]);
-            packet.splice(..IPV4, ip);
+            ip.extend([protocol::TCP, 0, 1, 4, 0, 0, 0, 0]);
+            packet.splice(..IPV4_HEADER, ip);
         },
     ];
     for (number, change) in changes.iter().enumerate() {
@@ -349,11 +343,11 @@ fn flows_that_alternate_are_joined_apart_and_keep_their_order() {
 fn a_lone_packets_checksum_is_finished() {
     let whole = Made::default().packet();
     let mut packet = whole.clone();
-    let len = (packet.len() - IPV4) as u16;
-    let sum = pseudo_header(&packet, PROTOCOL_TCP).unwrap().number(len);
-    put(&mut packet, IPV4 + field::TCP_CHECKSUM, sum.fold()).unwrap();
+    let len = (packet.len() - IPV4_HEADER) as u16;
+    let sum = pseudo_header(&packet, protocol::TCP).unwrap().number(len);
+    put(&mut packet, IPV4_HEADER + field::TCP_CHECKSUM, sum.fold()).unwrap();
     let header = Header::Unfinished {
-        start: IPV4,
+        start: IPV4_HEADER,
         offset: field::TCP_CHECKSUM,
     };
     let frame = [&header.encode(0)[..], &packet].concat();
@@ -369,14 +363,14 @@ fn congestion_is_told_by_the_first_packet_and_the_end_by_the_last() {
     };
     let header = Header::Train {
         kind: GsoType::Tcp4,
-        transport: IPV4,
+        transport: IPV4_HEADER,
         segment: 1000,
     };
     let frame = [&header.encode(52)[..], &sender.packet()].concat();
     let flags: Vec<u8> = split(&frame)
         .unwrap()
         .iter()
-        .map(|packet| packet[IPV4 + field::TCP_FLAGS])
+        .map(|packet| packet[IPV4_HEADER + field::TCP_FLAGS])
         .collect();
     let end = flag::ACK | flag::FIN | flag::PSH;
     assert_eq!(flags, [flag::ACK | flag::CWR, flag::ACK, end]);
@@ -477,9 +471,9 @@ proptest! {
 /// Version, protocol and ports.
 fn key(packet: &[u8]) -> Vec<u8> {
     let (protocol, ports) = if packet[0] >> 4 == 4 {
-        (9, IPV4)
+        (9, IPV4_HEADER)
     } else {
-        (6, IPV6)
+        (6, IPV6_HEADER)
     };
     [
         &packet[..1],

@@ -3,8 +3,11 @@
 //! IPv4 at once instead of waiting.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
 
-use super::inner::{IPV6_HEADER, Inner};
+use super::inner::Inner;
+use crate::ip::protocol::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMPV6, ROUTING};
+use crate::ip::{IPV6_HEADER, field};
 
 /// RFC 4443 section 3.1: no error is longer than the least MTU of IPv6.
 pub(crate) const LONGEST: usize = 1_280;
@@ -18,13 +21,6 @@ const FIRST_INFORMATIONAL: u8 = 128;
 const REDIRECT: u8 = 137;
 /// RFC 8200 section 8.2 and the default of most hosts.
 const HOP_LIMIT: u8 = 64;
-
-/// Protocol numbers (IANA, "Assigned Internet Protocol Numbers").
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const ICMPV6: u8 = 58;
-const DESTINATION_OPTIONS: u8 = 60;
 
 /// Writes the error for `packet` from `node` and gives it; `None` where RFC 4443 section 2.4 (e)
 /// forbids one. `packet` is a whole IPv6 packet, as its [`Inner`] says.
@@ -48,7 +44,7 @@ pub(crate) fn prohibited<'a>(
     message[..ICMP_HEADER].copy_from_slice(&[UNREACHABLE, PROHIBITED, 0, 0, 0, 0, 0, 0]);
     message[ICMP_HEADER..].copy_from_slice(&packet[..quoted]);
     let checksum = checksum(message, node, source);
-    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    message[field::ICMPV6_CHECKSUM..][..2].copy_from_slice(&checksum.to_be_bytes());
     Some(error)
 }
 
@@ -72,7 +68,7 @@ fn is_error(packet: &[u8]) -> bool {
 
 /// Protocol and bytes of what follows the extension headers (RFC 8200 section 4).
 fn upper_layer(packet: &[u8]) -> Option<(u8, &[u8])> {
-    let mut next = *packet.get(6)?;
+    let mut next = *packet.get(field::IPV6_NEXT_HEADER)?;
     let mut rest = packet.get(IPV6_HEADER..)?;
     while matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
         let header: &[u8; 8] = rest.first_chunk()?;
@@ -88,11 +84,15 @@ fn upper_layer(packet: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 fn write_header(header: &mut [u8], payload_len: usize, source: Ipv6Addr, destination: Ipv6Addr) {
-    header[..4].copy_from_slice(&[0x60, 0, 0, 0]);
-    header[4..6].copy_from_slice(&(payload_len as u16).to_be_bytes());
-    header[6..8].copy_from_slice(&[ICMPV6, HOP_LIMIT]);
-    header[8..24].copy_from_slice(&source.octets());
-    header[24..40].copy_from_slice(&destination.octets());
+    const PAYLOAD_LEN: Range<usize> = field::IPV6_PAYLOAD_LEN..field::IPV6_NEXT_HEADER;
+    const NEXT_HEADER: Range<usize> = field::IPV6_NEXT_HEADER..field::IPV6_ADDRESSES;
+    const SOURCE: Range<usize> = field::IPV6_ADDRESSES..field::IPV6_DESTINATION;
+    // Version, no traffic class and no flow label.
+    header[..field::IPV6_PAYLOAD_LEN].copy_from_slice(&[0x60, 0, 0, 0]);
+    header[PAYLOAD_LEN].copy_from_slice(&(payload_len as u16).to_be_bytes());
+    header[NEXT_HEADER].copy_from_slice(&[ICMPV6, HOP_LIMIT]);
+    header[SOURCE].copy_from_slice(&source.octets());
+    header[field::IPV6_DESTINATION..IPV6_HEADER].copy_from_slice(&destination.octets());
 }
 
 /// RFC 4443 section 2.3, with the pseudo-header of RFC 8200 section 8.1.

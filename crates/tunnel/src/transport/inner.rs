@@ -2,10 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// RFC 791 section 3.1: shortest header, in bytes.
-const IPV4_HEADER: usize = 20;
-/// RFC 8200 section 3: length of the header, in bytes.
-pub(crate) const IPV6_HEADER: usize = 40;
+use crate::ip::{IPV4_HEADER, IPV6_HEADER, field};
 
 /// Where an inner packet says that it comes from and goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +25,7 @@ pub(crate) fn parse(packet: &[u8]) -> Option<Inner> {
 fn parse_ipv4(packet: &[u8]) -> Option<Inner> {
     let header: &[u8; IPV4_HEADER] = packet.first_chunk()?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
-    let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let total_len = number(header, field::IPV4_TOTAL_LEN)?;
     if header_len < IPV4_HEADER || header_len > total_len || total_len != packet.len() {
         return None;
     }
@@ -41,17 +38,23 @@ fn parse_ipv4(packet: &[u8]) -> Option<Inner> {
 
 fn parse_ipv6(packet: &[u8]) -> Option<Inner> {
     let header: &[u8; IPV6_HEADER] = packet.first_chunk()?;
-    let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let payload_len = number(header, field::IPV6_PAYLOAD_LEN)?;
     if IPV6_HEADER + payload_len != packet.len() {
         return None;
     }
-    let (_, addresses) = header.split_first_chunk::<8>()?;
+    let (_, addresses) = header.split_first_chunk::<{ field::IPV6_ADDRESSES }>()?;
     let (source, rest) = addresses.split_first_chunk::<16>()?;
     let destination = rest.first_chunk::<16>()?;
     Some(Inner {
         source: Ipv6Addr::from(*source).into(),
         destination: Ipv6Addr::from(*destination).into(),
     })
+}
+
+/// The 16 bits at a place of a header.
+fn number(header: &[u8], at: usize) -> Option<usize> {
+    let bytes = header.get(at..)?.first_chunk()?;
+    Some(u16::from_be_bytes(*bytes).into())
 }
 
 #[cfg(test)]
