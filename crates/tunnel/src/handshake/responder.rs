@@ -3,10 +3,8 @@
 
 use std::time::Instant;
 
-use hashbrown::HashTable;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
-use siphasher::sip::SipHasher13;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -15,7 +13,7 @@ use super::initiation::{Initiation, Reader, TimeStamp};
 use crate::peers::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
 use crate::transport::{Keypair, StaticKeys};
-use crate::{Ecn, Outbox, PeerId, Refusal};
+use crate::{Ecn, Outbox, PeerId, Refusal, SecretIndex};
 
 /// What a [`Tunnel`](crate::Tunnel) gives its [`Responder`] to do.
 pub enum HandshakeJob {
@@ -80,8 +78,8 @@ pub struct Responder {
     shards: u8,
     /// For receiver indices.
     random: ChaCha20Rng,
-    directory: HashTable<u32>,
-    hasher: SipHasher13,
+    /// Places by public key.
+    directory: SecretIndex<u32>,
 }
 
 /// What the handshake side keeps of an enrolled peer. It is plain bytes, zeroed when dropped; what
@@ -118,8 +116,7 @@ impl Responder {
             peers: Vec::new(),
             shards,
             random,
-            directory: HashTable::new(),
-            hasher: SipHasher13::new_with_key(&hash_key),
+            directory: SecretIndex::new(hash_key),
         }
     }
 
@@ -254,14 +251,9 @@ impl Responder {
             static_shared: shared.to_bytes(),
             last_handshake: None,
         });
-        let Self {
-            peers,
-            directory,
-            hasher,
-            ..
-        } = self;
-        directory.insert_unique(hasher.hash(&public_key), place, |&place| {
-            keys_ref(peers, place).map_or(0, |keys| hasher.hash(&keys.public_key))
+        let peers = &self.peers;
+        self.directory.insert(&public_key, place, |place| {
+            keys_ref(peers, place).map(|keys| &keys.public_key)
         });
         Ok(())
     }
@@ -272,10 +264,7 @@ impl Responder {
         let Some(keys) = keys else {
             return;
         };
-        let hash = self.hasher.hash(&keys.public_key);
-        if let Ok(found) = self.directory.find_entry(hash, |&other| other == place) {
-            found.remove();
-        }
+        self.directory.remove(&keys.public_key, place);
         self.peers[place as usize] = None;
     }
 
@@ -294,12 +283,9 @@ impl Responder {
     }
 
     fn find(&self, public_key: &[u8; 32]) -> Option<u32> {
-        let is_it = |&place: &u32| {
+        self.directory.find(public_key, |place| {
             keys_ref(&self.peers, place).is_some_and(|keys| keys.public_key == *public_key)
-        };
-        self.directory
-            .find(self.hasher.hash(public_key), is_it)
-            .copied()
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Enrolled peers, one by one.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -76,6 +77,19 @@ pub(crate) enum PeerName {
     Ipv6([u8; 16]),
     /// The upper 24 bits of the receiver index of one of its keypairs.
     Index(u32),
+}
+
+impl Hash for PeerName {
+    /// Hashes the name alone: names of two kinds may collide, and are told apart when they are
+    /// compared.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Number(number) => state.write_u64(*number),
+            Self::Ipv4(address) => state.write(address),
+            Self::Ipv6(address) => state.write(address),
+            Self::Index(index) => state.write_u32(*index),
+        }
+    }
 }
 
 /// Which of a peer's [`PeerName`]s.

@@ -5,18 +5,15 @@
 
 use std::net::IpAddr;
 
-use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
-
 use super::peer::{AddressTaken, InnerAddresses, NameKind, Peer, PeerConfig, PeerId, PeerName};
 use super::shard::{AddressDirectory, Shard};
+use crate::SecretIndex;
 use crate::transport::{Role, Session};
 
 pub(crate) struct Peers {
     slots: Vec<Option<Peer>>,
     free: Vec<u32>,
-    directory: HashTable<DirectoryEntry>,
-    hasher: SipHasher13,
+    directory: SecretIndex<DirectoryEntry>,
     shard: Shard,
     /// Shared by all shards.
     addresses: AddressDirectory,
@@ -57,8 +54,7 @@ impl Peers {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            directory: HashTable::new(),
-            hasher: SipHasher13::new_with_key(&hash_key),
+            directory: SecretIndex::new(hash_key),
             shard,
             addresses,
         }
@@ -119,18 +115,15 @@ impl Peers {
 
     /// The slot of the peer that has a name.
     pub fn find(&self, name: PeerName) -> Option<u32> {
-        let is_it = |entry: &DirectoryEntry| {
-            self.peer(entry.slot())
-                .is_some_and(|peer| peer.name(entry.kind) == Some(name))
-        };
-        self.directory
-            .find(self.hash(&name), is_it)
-            .map(|entry| entry.slot())
+        let found = self
+            .directory
+            .find(&name, |entry| self.name(entry) == Some(name));
+        found.map(DirectoryEntry::slot)
     }
 
     /// The other shard that has an address.
     pub fn find_shard(&self, address: PeerName) -> Option<u8> {
-        let shard = self.addresses.find(self.hash(&address));
+        let shard = self.addresses.find(self.directory.hash(&address));
         shard.filter(|&shard| shard != self.shard.number)
     }
 
@@ -181,7 +174,8 @@ impl Peers {
 
     /// The hash of an address, if there are other shards to find it.
     fn shared_hash(&self, entry: DirectoryEntry) -> Option<u64> {
-        self.hash_of(entry).filter(|_| self.shard.count > 1)
+        let name = self.name(entry).filter(|_| self.shard.count > 1)?;
+        Some(self.directory.hash(&name))
     }
 
     fn check_free(&self, config: &PeerConfig) -> Result<(), AddressTaken> {
@@ -196,50 +190,28 @@ impl Peers {
     }
 
     fn insert_entry(&mut self, entry: DirectoryEntry) {
-        let Some(hash) = self.hash_of(entry) else {
-            return;
-        };
-        let Self {
-            slots,
-            directory,
-            hasher,
-            ..
-        } = self;
-        directory.insert_unique(hash, entry, |other| {
-            hash_entry(hasher, slots, *other).unwrap_or(0)
-        });
-    }
-
-    fn remove_entry(&mut self, entry: DirectoryEntry) {
-        let Some(hash) = self.hash_of(entry) else {
-            return;
-        };
-        if let Ok(found) = self.directory.find_entry(hash, |other| *other == entry) {
-            found.remove();
+        if let Some(name) = self.name(entry) {
+            let slots = &self.slots;
+            self.directory
+                .insert(name, entry, |other| name_in(slots, other));
         }
     }
 
-    fn hash_of(&self, entry: DirectoryEntry) -> Option<u64> {
-        hash_entry(&self.hasher, &self.slots, entry)
+    fn remove_entry(&mut self, entry: DirectoryEntry) {
+        if let Some(name) = self.name(entry) {
+            self.directory.remove(&name, entry);
+        }
     }
 
-    fn hash(&self, name: &PeerName) -> u64 {
-        hash_name(&self.hasher, name)
+    fn name(&self, entry: DirectoryEntry) -> Option<PeerName> {
+        name_in(&self.slots, entry)
     }
 }
 
-fn hash_entry(hasher: &SipHasher13, slots: &[Option<Peer>], entry: DirectoryEntry) -> Option<u64> {
+/// The name that an entry says a peer can be found by.
+fn name_in(slots: &[Option<Peer>], entry: DirectoryEntry) -> Option<PeerName> {
     let peer = slots.get(entry.slot() as usize)?.as_ref()?;
-    Some(hash_name(hasher, &peer.name(entry.kind)?))
-}
-
-fn hash_name(hasher: &SipHasher13, name: &PeerName) -> u64 {
-    match name {
-        PeerName::Number(number) => hasher.hash(&number.to_le_bytes()),
-        PeerName::Ipv4(address) => hasher.hash(address),
-        PeerName::Ipv6(address) => hasher.hash(address),
-        PeerName::Index(index) => hasher.hash(&index.to_le_bytes()),
-    }
+    peer.name(entry.kind)
 }
 
 #[cfg(test)]
