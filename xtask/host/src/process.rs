@@ -150,7 +150,7 @@ impl Drop for Job {
 /// has started are ended until it gives up.
 ///
 /// # Errors
-/// What the work returns, or [`Interrupted`].
+/// What the work returns, or [`Interrupted`](signals::Interrupted).
 pub fn interruptible<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let worker = scope.spawn(work);
