@@ -19,12 +19,13 @@ use mayfly_host::progress::{say, step};
 use mayfly_host::tree;
 use mayfly_lab::operator;
 
+use crate::pypi;
+
 const LIMIT: Duration = Duration::from_secs(60);
-const INSTALL: Duration = Duration::from_secs(600);
 const RUN: Duration = Duration::from_secs(900);
 
 /// What it starts.
-pub const NEEDS: &[&[Need]] = &[packages::API];
+pub const NEEDS: &[&[Need]] = &[packages::PYTHON, packages::API];
 
 /// Tries everything once, with the same requests every time.
 ///
@@ -46,27 +47,10 @@ pub fn test() -> Result<()> {
     Ok(())
 }
 
-/// Where schemathesis is. What has been installed for the same list is taken as it is.
 fn install() -> Result<PathBuf> {
-    let wanted = fs::read_to_string(tree().join("tests/api/requirements.txt"))?;
     let environment = tree().join("target/api/venv");
-    let (program, complete) = (
-        environment.join("bin/schemathesis"),
-        environment.join("complete"),
-    );
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == wanted) {
-        return Ok(program);
-    }
-    let mut make = process::command(["python3", "-m", "venv", "--clear"]);
-    process::output(make.arg(&environment), "python3 -m venv", LIMIT)?;
-    let mut pip = process::command([]);
-    pip.arg(environment.join("bin/pip"))
-        .args(["install", "--quiet", "--disable-pip-version-check"])
-        .arg("--requirement")
-        .arg(tree().join("tests/api/requirements.txt"));
-    process::output(&mut pip, "pip install", INSTALL)?;
-    fs::write(complete, wanted)?;
-    Ok(program)
+    pypi::install(&tree().join("tests/api/requirements.txt"), &environment)?;
+    Ok(environment.join("bin/schemathesis"))
 }
 
 /// The account service on loopback, with one account.

@@ -11,6 +11,7 @@
 
 mod api;
 mod fuzz;
+mod pypi;
 mod test;
 
 use std::process::ExitCode;

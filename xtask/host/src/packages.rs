@@ -90,14 +90,15 @@ pub const BENCH: &[Need] = &[
 /// To keep accounts in a server. The programs are in no search path of Debian's.
 pub const DATABASE: &[Need] = &[("/usr/lib/postgresql", "postgresql")];
 
-/// To make a virtual environment of Python's, and to talk to the API by hand.
-pub const API: &[Need] = &[
+/// To install programs from PyPI into a virtual environment.
+pub const PYTHON: &[Need] = &[
     ("python3", "python3"),
     ("/usr/share/doc/python3-venv", "python3-venv"),
     ("setpriv", "util-linux"),
-    ("curl", "curl"),
-    ("jq", "jq"),
 ];
+
+/// To talk to the API by hand.
+pub const API: &[Need] = &[("curl", "curl"), ("jq", "jq")];
 
 /// To build libFuzzer.
 pub const FUZZ: &[Need] = &[("g++", "g++")];

@@ -106,7 +106,7 @@ fn works() -> Vec<Work> {
         work("test fuzz", &[&["fuzz", "tests/fuzz/src"]], fuzz::NEEDS),
         work(
             "test api",
-            &[HOST, &["api", "crates/accounts/life.sh"]],
+            &[HOST, &["api", "pypi", "crates/accounts/life.sh"]],
             api::NEEDS,
         ),
         work(
@@ -334,6 +334,7 @@ fn installed() -> Vec<&'static str> {
         packages::NETNS,
         packages::UNIT,
         packages::BENCH,
+        packages::PYTHON,
         packages::API,
         packages::FUZZ,
         packages::AUDIT,
