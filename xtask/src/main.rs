@@ -10,6 +10,7 @@
 //! next run takes away what a killed one left.
 
 mod api;
+mod deny;
 mod fuzz;
 mod pypi;
 mod test;
@@ -48,7 +49,7 @@ enum Verb {
     Boots(mayfly_boots::Args),
     /// Look for an input that breaks the data plane
     Fuzz(fuzz::Args),
-    /// Formatting, lints, licences, and all tests
+    /// Formatting, lints, dependencies, and all tests
     ///
     /// Without words: every step. The tests `netns` and `boot` need root.
     Test(test::Args),

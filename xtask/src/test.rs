@@ -1,18 +1,16 @@
 //! `cargo xtask test`: everything that has to hold before a change lands.
 
 use std::env;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, seconds};
 use mayfly_host::tree;
-use serde::Deserialize;
 
-use crate::{api, fuzz};
+use crate::{api, deny, fuzz};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -29,8 +27,8 @@ enum Step {
     Fmt,
     /// clippy has nothing to say, tests included
     Clippy,
-    /// No dependency is under a licence that would bind us
-    Licences,
+    /// No dependency is under a licence that would bind us, from elsewhere, or known to be at fault
+    Deny,
     /// Tests that need no rights, some with a PostgreSQL server of their own
     Unit,
     /// WireGuard in simulated time
@@ -58,7 +56,7 @@ const NETNS: &[&[Need]] = &[packages::NETWORK, packages::NETNS];
 const DEFAULT: &[Step] = &[
     Step::Fmt,
     Step::Clippy,
-    Step::Licences,
+    Step::Deny,
     Step::Unit,
     Step::Sim,
     Step::Fuzz,
@@ -137,7 +135,7 @@ impl Step {
                     "clippy --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings",
                 )
             }
-            Self::Licences => licences(),
+            Self::Deny => deny::test(),
             Self::Unit => {
                 packages::provide(&UNIT.concat())?;
                 cargo_test("--workspace --exclude mayfly-netns --exclude mayfly-boot")
@@ -195,70 +193,5 @@ fn cargo_command(words: &str) -> Command {
     command
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    license: Option<String>,
-    license_file: Option<PathBuf>,
-}
-
-fn licences() -> Result<()> {
-    let output = cargo_command("metadata --locked --format-version 1")
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "cargo metadata failed");
-    let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).context("cargo metadata is not understood")?;
-    let refused: Vec<_> = metadata
-        .packages
-        .iter()
-        .filter(|package| !package.is_free_to_use())
-        .map(|package| package.name.as_str())
-        .collect();
-    if !refused.is_empty() {
-        bail!("licence refused: {}", refused.join(", "));
-    }
-    say(&format!("{} packages", metadata.packages.len()));
-    Ok(())
-}
-
-impl Package {
-    /// Some alternative of the licence is not of the GPL family.
-    fn is_free_to_use(&self) -> bool {
-        match &self.license {
-            Some(expression) => expression
-                .replace('/', " OR ")
-                .split(" OR ")
-                .any(|alternative| !alternative.contains("GPL")),
-            None => self.license_file.is_some(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod provided;
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn copyleft_without_an_alternative_is_refused() {
-        let free = |license: &str| {
-            Package {
-                name: String::new(),
-                license: Some(license.to_owned()),
-                license_file: None,
-            }
-            .is_free_to_use()
-        };
-        assert!(free("MIT OR Apache-2.0") && free("MIT/Apache-2.0"));
-        assert!(free("LGPL-2.1-or-later OR MIT"));
-        assert!(!free("GPL-3.0-only") && !free("AGPL-3.0-or-later"));
-        assert!(!free("MIT AND GPL-2.0-only"));
-    }
-}

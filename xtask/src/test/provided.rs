@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use mayfly_host::packages::{self, Need};
 use mayfly_host::tree;
 
-use crate::{api, fuzz};
+use crate::{api, deny, fuzz};
 
 /// What Debian has when nothing was installed (its essential packages and apt), and what comes
 /// with Rust.
@@ -109,6 +109,7 @@ fn works() -> Vec<Work> {
             &[HOST, &["api", "pypi", "crates/accounts/life.sh"]],
             api::NEEDS,
         ),
+        work("test deny", &[HOST, &["deny", "pypi"]], deny::NEEDS),
         work(
             "test netns",
             &[&["tests/netns", "tests/attack/src"]],
