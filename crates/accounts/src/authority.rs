@@ -19,7 +19,7 @@ use crate::clock::DAY;
 use crate::nodes::Registration;
 use crate::refusal::Refusal;
 use crate::replicas;
-use crate::start::StartError;
+use crate::error::StartError;
 use crate::{files, random};
 
 /// A node's certificate lasts this long, in seconds; it is made anew at each boot.

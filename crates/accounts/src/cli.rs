@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 use crate::files;
-use crate::start::StartError;
+use crate::error::StartError;
 
 /// Mayfly's account service.
 #[derive(Parser)]

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::marks::Marks;
 use crate::record::AccountId;
 use crate::refusal::Refusal;
-use crate::start::StartError;
+use crate::error::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
 use lookup::{Known, Lookup};

@@ -31,6 +31,7 @@ pub mod clock;
 pub mod config;
 mod counter;
 mod erasure;
+pub mod error;
 pub mod fields;
 mod files;
 mod hourly;

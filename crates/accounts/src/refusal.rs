@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use mayfly_wire::Problem;
 
 use crate::fields::Invalid;
-use crate::store::StoreError;
+use crate::error::StoreError;
 
 /// Why a request was refused. The document tells the rule, never what the request said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

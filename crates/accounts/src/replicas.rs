@@ -33,7 +33,7 @@ use crate::config::Config;
 use crate::counter::Counter;
 use crate::record::AccountId;
 use crate::refusal::Refusal;
-use crate::start::StartError;
+use crate::error::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
 use caller::Caller;

@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::replicas::Replicas;
 use crate::routes::Credentials;
 use crate::shop::ShopKeys;
-use crate::start::StartError;
+use crate::error::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
 use crate::token::Signer;

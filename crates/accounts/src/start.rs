@@ -1,77 +1,14 @@
 //! From a configuration to a service that runs, and to its end.
 
 use std::future::Future;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
+use crate::error::StartError;
 use crate::service::Service;
-use crate::store::StoreError;
 use crate::{clock, erasure, files, hourly, listener, routes, tls};
-
-/// Why the program cannot do what it was told.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A file or a directory.
-    #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The listener.
-    #[error("the listener: {0}")]
-    Listen(io::Error),
-    /// The TLS library refuses what it was given.
-    #[error("TLS: {0}")]
-    Tls(String),
-    /// A word of the command line.
-    #[error("{0}")]
-    Usage(&'static str),
-    /// Standard input or output.
-    #[error("standard input or output: {0}")]
-    Stdio(io::Error),
-    /// The system gives no randomness, or no thread.
-    #[error("the system gives no randomness or no thread")]
-    Randomness,
-}
-
-impl StartError {
-    pub(crate) fn file(path: PathBuf, source: io::Error) -> Self {
-        Self::File {
-            path: path.display().to_string(),
-            source,
-        }
-    }
-
-    /// The status to exit with (sysexits.h).
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(_)
-            | Self::Store(StoreError::UnknownVersion { .. } | StoreError::Traces(_)) => 78,
-            Self::Usage(_) | Self::Store(StoreError::NameTaken | StoreError::NoSuchAccount) => 1,
-            Self::File { source, .. }
-            | Self::Listen(source)
-            | Self::Store(StoreError::File(source))
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                77
-            }
-            Self::File { .. } | Self::Listen(_) | Self::Stdio(_) => 69,
-            Self::Store(_) | Self::Tls(_) | Self::Randomness => 70,
-        }
-    }
-}
 
 /// Binds the listener of a configuration.
 ///

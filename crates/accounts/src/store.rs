@@ -11,6 +11,7 @@ mod sqlite;
 use std::collections::HashMap;
 
 use crate::config::Config;
+use crate::error::StoreError;
 use crate::payments::Proof;
 use crate::record::{Account, AccountId, Moment};
 use postgres::Postgres;
@@ -23,40 +24,6 @@ pub enum Store {
     Sqlite(Sqlite),
     /// A database on a server.
     Postgres(Box<Postgres>),
-}
-
-/// Why the store did not do as told.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Written by a program that knows another schema.
-    #[error("the database has schema version {found}, and this program knows version {known}")]
-    UnknownVersion {
-        /// That of the database.
-        found: i64,
-        /// This program's.
-        known: i64,
-    },
-    /// The database would keep a history of rows; what to do about it.
-    #[error("the database would leave traces: {0}")]
-    Traces(String),
-    /// Another account has the user name.
-    #[error("the user name is taken")]
-    NameTaken,
-    /// There is no such account.
-    #[error("there is no such account")]
-    NoSuchAccount,
-    /// The file cannot be made or opened.
-    #[error("the database file: {0}")]
-    File(#[from] std::io::Error),
-    /// The thread that asked the database has failed.
-    #[error("the database was asked in vain")]
-    Fault,
-    /// Anything else of SQLite's. Its text may name a column, never a value.
-    #[error("the database: {0}")]
-    Sqlite(rusqlite::Error),
-    /// Anything else of PostgreSQL's, without the detail, which would quote a row.
-    #[error("PostgreSQL: {0}")]
-    Postgres(String),
 }
 
 /// What the service has learnt of an account since the last daily write.

@@ -12,7 +12,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::authority::{Authority, registration};
 use crate::nodes::Registration;
-use crate::start::StartError;
+use crate::error::StartError;
 
 /// An acceptor with a fresh certificate of the authority. Clients may show one, too.
 /// Sessions cannot be resumed, so that nothing of them is kept.

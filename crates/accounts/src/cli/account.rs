@@ -14,8 +14,8 @@ use crate::accounts::{extended, new_account, plain_sign_up};
 use crate::clock::{ceil_hour, floor_hour, parse_rfc3339, rfc3339, unix_now};
 use crate::config::Config;
 use crate::record::{Account, Flag, Moment, Record};
-use crate::start::StartError;
-use crate::store::{Store, StoreError};
+use crate::error::{StartError, StoreError};
+use crate::store::Store;
 use crate::{clock, fields, password, random};
 
 /// What can be done with an account.

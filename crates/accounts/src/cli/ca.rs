@@ -9,7 +9,7 @@ use super::print;
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::nodes::Registration;
-use crate::start::StartError;
+use crate::error::StartError;
 use crate::store::Store;
 use crate::{clock, nodes};
 

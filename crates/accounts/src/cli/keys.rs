@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::print;
 use crate::config::Config;
 use crate::shop::ShopKeys;
-use crate::start::StartError;
+use crate::error::StartError;
 use crate::token::{self, Signer};
 
 /// What can be done with keys.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::refusal::Refusal;
-use crate::start::StartError;
+use crate::error::StartError;
 use crate::store::Store;
 use crate::tls;
 

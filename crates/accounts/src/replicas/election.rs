@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::counter::Counter;
-use crate::store::{Seat, Store, StoreError};
+use crate::error::StoreError;
+use crate::store::{Seat, Store};
 
 /// How often a process that does not count tries to, and how often one that does asks.
 const TRY: Duration = Duration::from_millis(500);

@@ -22,7 +22,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{Mark, Node, NodeSecret, StoreError};
+use super::{Mark, Node, NodeSecret};
+use crate::error::StoreError;
 use crate::config::Database;
 use crate::payments::Proof;
 use crate::record::{Account, AccountId, Moment};

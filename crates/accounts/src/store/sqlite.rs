@@ -19,7 +19,8 @@ use rusqlite::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{Mark, Node, NodeSecret, StoreError};
+use super::{Mark, Node, NodeSecret};
+use crate::error::StoreError;
 use crate::payments::Proof;
 use crate::record::{Account, AccountId, Moment};
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::print;
 use crate::record::{Account, Record};
-use crate::start::StartError;
+use crate::error::StartError;
 use crate::store::Store;
 
 /// Accounts that are read at once.

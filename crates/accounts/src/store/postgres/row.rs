@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::record::{Account, AccountId, Flag, Moment, PasswordHash};
-use crate::store::StoreError;
+use crate::error::StoreError;
 
 /// A name that is taken is no error to the server, which would write errors down.
 const INSERT: &str = "

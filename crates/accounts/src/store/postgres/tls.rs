@@ -12,7 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::Database;
 use crate::files;
-use crate::store::StoreError;
+use crate::error::StoreError;
 
 /// The server's address with what it wants to see, and the TLS to reach it with.
 pub(super) fn settle(
