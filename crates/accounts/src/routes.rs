@@ -22,8 +22,6 @@ use crate::refusal::Refusal;
 use crate::replicas::{DEVICES, TICKET_KEYS};
 use crate::service::Service;
 
-pub(crate) use credentials::Credentials;
-
 type Shared = State<Arc<Service>>;
 
 /// A path, the methods it takes, and who answers.

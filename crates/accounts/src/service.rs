@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::Notify;
+use zeroize::Zeroizing;
 
 use crate::authority::Authority;
 use crate::config::Config;
@@ -15,12 +16,17 @@ use crate::payments::Payments;
 use crate::record::Account;
 use crate::refusal::Refusal;
 use crate::replicas::Replicas;
-use crate::routes::Credentials;
 use crate::shop::ShopKeys;
 use crate::error::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
 use crate::token::Signer;
+
+/// The user that a request says it comes from.
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: Zeroizing<String>,
+}
 
 /// Everything that outlives a request.
 pub struct Service {

@@ -7,7 +7,6 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use super::credentials::Credentials;
 use super::{Shared, body};
 use crate::accounts::new_account;
 use crate::clock;
@@ -15,7 +14,7 @@ use crate::listener::Peer;
 use crate::record::{Account, Record};
 use crate::rectify::{RECTIFY_SHAPE, Rectify};
 use crate::refusal::Refusal;
-use crate::service::Service;
+use crate::service::{Credentials, Service};
 use crate::sign_up::{SIGN_UP_SHAPE, SignUp};
 
 /// Makes an account. It has no subscription; a payment or the operator extends it.

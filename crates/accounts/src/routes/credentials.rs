@@ -8,12 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::refusal::Refusal;
-
-/// What the client says it is.
-pub(crate) struct Credentials {
-    pub(crate) username: String,
-    pub(crate) password: Zeroizing<String>,
-}
+use crate::service::Credentials;
 
 /// What the client shows to be the shop.
 pub(super) struct ShopKey(pub(super) Zeroizing<String>);

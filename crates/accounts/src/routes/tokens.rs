@@ -6,13 +6,12 @@ use axum::extract::{Request, State};
 use axum::{Extension, Json};
 use mayfly_wire::token::{Claims, TokenRequest, TokenResponse};
 
-use super::credentials::Credentials;
 use super::{Shared, body};
 use crate::fields::{check_optional, check_version};
 use crate::listener::Peer;
 use crate::record::Account;
 use crate::refusal::Refusal;
-use crate::service::Service;
+use crate::service::{Credentials, Service};
 use crate::{clock, random, token};
 
 /// Devices of an account that may be connected (design, "The counter", rule 3).
