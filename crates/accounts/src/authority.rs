@@ -18,7 +18,6 @@ use zeroize::Zeroizing;
 use crate::clock::DAY;
 use crate::nodes::Registration;
 use crate::refusal::Refusal;
-use crate::replicas;
 use crate::error::StartError;
 use crate::{files, random};
 
@@ -29,6 +28,10 @@ const NODE_VALIDITY: u64 = 30 * DAY;
 const SERVER_VALIDITY: u64 = 397 * DAY;
 
 const CA_VALIDITY: u64 = 20 * 365 * DAY;
+
+/// The name in the certificate of a process of this service. It cannot be a node's, whose name
+/// is a DNS name.
+pub(crate) const REPLICA: &str = "_replica";
 
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca.key";
@@ -134,7 +137,7 @@ impl Authority {
         now: u64,
     ) -> io::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
-        let name = replicas::NAME.to_owned().try_into();
+        let name = REPLICA.to_owned().try_into();
         let mut params = params("Mayfly accounts", now + SERVER_VALIDITY);
         params.subject_alt_names = vec![SanType::DnsName(name.map_err(io::Error::other)?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

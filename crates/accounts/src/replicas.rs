@@ -38,9 +38,6 @@ use crate::store::Store;
 use crate::tickets::TicketKeys;
 use caller::Caller;
 
-/// The name in the certificate of a process. It can be no node's, whose name is a DNS name.
-pub(crate) const NAME: &str = "_replica";
-
 /// Where a process that counts is asked for an account's devices: 16 bytes in, one out.
 pub(crate) const DEVICES: &str = "/v1/replicas/devices";
 

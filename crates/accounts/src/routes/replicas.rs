@@ -7,11 +7,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 
 use super::Shared;
+use crate::authority::REPLICA;
 use crate::clock;
 use crate::listener::Peer;
 use crate::record::AccountId;
 use crate::refusal::Refusal;
-use crate::replicas;
 
 /// How many devices an account has: its id in, one byte out.
 pub(super) async fn devices(
@@ -42,6 +42,6 @@ pub(super) async fn ticket_keys(
 /// For others than processes of this service there is nothing here.
 fn known<T>(peer: &Peer, asked: Option<T>) -> Result<T, Refusal> {
     let shown = peer.node.as_ref().map(|shown| shown.name.as_ref());
-    let is_ours = shown == Some(replicas::NAME);
+    let is_ours = shown == Some(REPLICA);
     asked.filter(|_| is_ours).ok_or(Refusal::NoSuchRoute)
 }
