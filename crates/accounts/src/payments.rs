@@ -11,19 +11,10 @@ use mayfly_wire::payment::Payment;
 use crate::accounts::extended;
 use crate::clock::{HOUR, ceil_hour, floor_hour};
 use crate::fields::Invalid;
-use crate::record::{Account, Moment};
+use crate::record::{Account, Moment, Proof};
 
 /// Days that one payment may give; ten years.
 const MOST_DAYS: u32 = 3660;
-
-/// What is kept of a payment.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Proof {
-    /// HMAC-SHA256 of the payment's number under the salt.
-    pub hash: [u8; 32],
-    /// When it is forgotten; a whole hour.
-    pub ends: Moment,
-}
 
 /// Makes proofs.
 pub struct Payments {

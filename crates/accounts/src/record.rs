@@ -188,6 +188,15 @@ impl Record {
     }
 }
 
+/// What is kept of a payment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// HMAC-SHA256 of the payment's number under the salt.
+    pub hash: [u8; 32],
+    /// When it is forgotten; a whole hour.
+    pub ends: Moment,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

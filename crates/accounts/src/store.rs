@@ -12,8 +12,7 @@ use std::collections::HashMap;
 
 use crate::config::Config;
 use crate::error::StoreError;
-use crate::payments::Proof;
-use crate::record::{Account, AccountId, Moment};
+use crate::record::{Account, AccountId, Moment, Proof};
 use postgres::Postgres;
 pub use postgres::Seat;
 use sqlite::Sqlite;

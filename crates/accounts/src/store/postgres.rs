@@ -25,8 +25,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{Mark, Node, NodeSecret};
 use crate::error::StoreError;
 use crate::config::Database;
-use crate::payments::Proof;
-use crate::record::{Account, AccountId, Moment};
+use crate::record::{Account, AccountId, Moment, Proof};
 use forget::Remnants;
 pub use seat::Seat;
 

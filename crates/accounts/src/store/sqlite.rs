@@ -21,8 +21,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Mark, Node, NodeSecret};
 use crate::error::StoreError;
-use crate::payments::Proof;
-use crate::record::{Account, AccountId, Moment};
+use crate::record::{Account, AccountId, Moment, Proof};
 
 /// How long a write waits for another process's.
 const PATIENCE: Duration = Duration::from_secs(5);
