@@ -3,9 +3,8 @@
 use zeroize::Zeroizing;
 
 use crate::clock;
-use crate::random;
+use crate::random::{self, NoRandomness};
 use crate::record::{Account, AccountId, Flag, Moment, PasswordHash};
-use crate::refusal::Refusal;
 use crate::sign_up::SignUp;
 
 /// A sign-up that says nothing but user name and password.
@@ -20,8 +19,12 @@ pub fn plain_sign_up(username: String, password: String) -> SignUp {
 /// The account of a checked sign-up, without a subscription.
 ///
 /// # Errors
-/// [`Refusal::Internal`]: there is no randomness.
-pub fn new_account(sign_up: SignUp, password: PasswordHash, now: u64) -> Result<Account, Refusal> {
+/// [`NoRandomness`].
+pub fn new_account(
+    sign_up: SignUp,
+    password: PasswordHash,
+    now: u64,
+) -> Result<Account, NoRandomness> {
     // Floored both: `updated_at` would tell what `created_at` hides.
     let hour = Moment(clock::floor_hour(now));
     Ok(Account {

@@ -2,14 +2,17 @@
 
 use aws_lc_rs::rand;
 
-use crate::refusal::Refusal;
+/// The system gives no randomness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no randomness")]
+pub struct NoRandomness;
 
 /// `N` random bytes.
 ///
 /// # Errors
-/// [`Refusal::Internal`].
-pub fn bytes<const N: usize>() -> Result<[u8; N], Refusal> {
+/// [`NoRandomness`].
+pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| Refusal::Internal)?;
+    rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use mayfly_wire::Problem;
 
 use crate::fields::Invalid;
+use crate::random::NoRandomness;
 use crate::error::StoreError;
 
 /// Why a request was refused. The document tells the rule, never what the request said.
@@ -214,6 +215,12 @@ impl Refusal {
             Self::Busy | Self::NotCounting => Some((RETRY_AFTER, HeaderValue::from(5))),
             _ => None,
         }
+    }
+}
+
+impl From<NoRandomness> for Refusal {
+    fn from(_: NoRandomness) -> Self {
+        Self::Internal
     }
 }
 
