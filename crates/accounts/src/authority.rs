@@ -16,10 +16,10 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::clock::DAY;
-use crate::nodes::Registration;
-use crate::refusal::Refusal;
 use crate::error::StartError;
-use crate::{files, random};
+use crate::files;
+use crate::nodes::Registration;
+use crate::random::{self, NoRandomness};
 
 /// A node's certificate lasts this long, in seconds; it is made anew at each boot.
 const NODE_VALIDITY: u64 = 30 * DAY;
@@ -35,6 +35,20 @@ pub(crate) const REPLICA: &str = "_replica";
 
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca.key";
+
+/// Why a node's key was not certified.
+#[derive(Debug, thiserror::Error)]
+pub enum CertifyError {
+    /// The signing request does not parse, or its signature is wrong.
+    #[error("the certificate signing request is not valid")]
+    Request,
+    /// There is no randomness for the serial number.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The certificate cannot be made.
+    #[error("the certificate cannot be made: {0}")]
+    Certificate(#[from] rcgen::Error),
+}
 
 /// The authority: its certificate, and the key to sign others with.
 pub struct Authority {
@@ -153,18 +167,18 @@ impl Authority {
     /// the mark of its registration: what the request says of itself is not looked at.
     ///
     /// # Errors
-    /// [`Refusal::CsrMalformed`], [`Refusal::Internal`].
+    /// [`CertifyError`].
     pub fn certify(
         &self,
         node: &str,
         registration: Registration,
         csr: &str,
         now: u64,
-    ) -> Result<AdmissionResponse, Refusal> {
+    ) -> Result<AdmissionResponse, CertifyError> {
         // The parser checks that the requester holds the key (RFC 2986 section 3).
         let request =
-            CertificateSigningRequestParams::from_pem(csr).map_err(|_| Refusal::CsrMalformed)?;
-        let name = node.to_owned().try_into().map_err(|_| Refusal::Internal)?;
+            CertificateSigningRequestParams::from_pem(csr).map_err(|_| CertifyError::Request)?;
+        let name = node.to_owned().try_into()?;
         let expires = now + NODE_VALIDITY;
         let mut params = params(node, expires);
         params.serial_number = Some(serial(registration)?);
@@ -174,9 +188,7 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        let certificate = params
-            .signed_by(&request.public_key, &self.issuer)
-            .map_err(|_| Refusal::Internal)?;
+        let certificate = params.signed_by(&request.public_key, &self.issuer)?;
         Ok(AdmissionResponse {
             certificate: certificate.pem(),
             ca: self.pem.clone(),
@@ -186,7 +198,7 @@ impl Authority {
 }
 
 /// Positive, and unlike any other (RFC 5280 section 4.1.2.2): 1, the registration, 8 random bytes.
-fn serial(registration: Registration) -> Result<SerialNumber, Refusal> {
+fn serial(registration: Registration) -> Result<SerialNumber, NoRandomness> {
     let random: [u8; 8] = random::bytes()?;
     Ok([&[1], registration.0.as_slice(), &random].concat().into())
 }

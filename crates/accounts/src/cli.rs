@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use crate::files;
 use crate::error::StartError;
+use crate::files;
 
 /// Mayfly's account service.
 #[derive(Parser)]

@@ -11,6 +11,7 @@ mod granted;
 mod lookup;
 mod worker;
 
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use mayfly_counter::CloseReason;
@@ -22,8 +23,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::marks::Marks;
 use crate::record::AccountId;
-use crate::refusal::Refusal;
-use crate::error::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
 use lookup::{Known, Lookup};
@@ -40,6 +39,11 @@ pub(crate) struct Counter {
     tickets: Arc<TicketKeys>,
     marks: Arc<Marks>,
 }
+
+/// This process does not count, and no process that does is in reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no process that counts is in reach")]
+pub(crate) struct NotLeader;
 
 /// What the counter says on a stream.
 pub(crate) enum Said {
@@ -75,17 +79,15 @@ impl Counter {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn take_up(&self) -> Result<(), StartError> {
+    pub(crate) fn take_up(&self) -> io::Result<()> {
         let (commands, received) = mpsc::channel(WAITING);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
-            .build()
-            .map_err(|_| StartError::Randomness)?;
+            .build()?;
         let worker = Worker::new(self.marks.clone());
         std::thread::Builder::new()
             .name("counter".to_owned())
-            .spawn(move || runtime.block_on(worker.run(received)))
-            .map_err(|_| StartError::Randomness)?;
+            .spawn(move || runtime.block_on(worker.run(received)))?;
         *self
             .commands
             .write()
@@ -106,9 +108,9 @@ impl Counter {
         }
     }
 
-    fn commands(&self) -> Result<mpsc::Sender<Command>, Refusal> {
+    fn commands(&self) -> Result<mpsc::Sender<Command>, NotLeader> {
         let commands = self.commands.read().unwrap_or_else(PoisonError::into_inner);
-        commands.clone().ok_or(Refusal::NotCounting)
+        commands.clone().ok_or(NotLeader)
     }
 
     /// Whether this process counts.
@@ -119,8 +121,8 @@ impl Counter {
     /// Accepts a stream of the node.
     ///
     /// # Errors
-    /// [`Refusal::NotCounting`].
-    pub(crate) async fn accept(&self, node: Arc<str>) -> Result<Stream, Refusal> {
+    /// [`NotLeader`].
+    pub(crate) async fn accept(&self, node: Arc<str>) -> Result<Stream, NotLeader> {
         let commands = self.commands()?;
         // Without a bound, and yet bounded: the verdicts for what was read at once, which is
         // sent before more is read, and a ping in ten seconds until the stream counts as dead.
@@ -131,12 +133,9 @@ impl Counter {
             said: sender,
             reply,
         };
-        commands
-            .send(command)
-            .await
-            .map_err(|_| Refusal::NotCounting)?;
+        commands.send(command).await.map_err(|_| NotLeader)?;
         Ok(Stream {
-            id: accepted.await.map_err(|_| Refusal::NotCounting)?,
+            id: accepted.await.map_err(|_| NotLeader)?,
             commands,
             lookup: self.lookup.clone(),
             tickets: self.tickets.clone(),
@@ -147,33 +146,33 @@ impl Counter {
     /// Devices of an account that are connected now.
     ///
     /// # Errors
-    /// [`Refusal::NotCounting`].
-    pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, Refusal> {
+    /// [`NotLeader`].
+    pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, NotLeader> {
         let (reply, devices) = oneshot::channel();
         let command = Command::Devices { account, reply };
         let sent = self.commands()?.send(command).await;
-        sent.map_err(|_| Refusal::NotCounting)?;
-        devices.await.map_err(|_| Refusal::NotCounting)
+        sent.map_err(|_| NotLeader)?;
+        devices.await.map_err(|_| NotLeader)
     }
 
     /// The accounts that have devices now.
     ///
     /// # Errors
-    /// [`Refusal::NotCounting`].
-    pub(crate) async fn accounts(&self) -> Result<Vec<AccountId>, Refusal> {
+    /// [`NotLeader`].
+    pub(crate) async fn accounts(&self) -> Result<Vec<AccountId>, NotLeader> {
         let (reply, accounts) = oneshot::channel();
         let sent = self.commands()?.send(Command::Accounts { reply }).await;
-        sent.map_err(|_| Refusal::NotCounting)?;
-        accounts.await.map_err(|_| Refusal::NotCounting)
+        sent.map_err(|_| NotLeader)?;
+        accounts.await.map_err(|_| NotLeader)
     }
 
     /// Has the nodes that count devices of these accounts, which are no more, report anew.
     ///
     /// # Errors
-    /// [`Refusal::NotCounting`].
-    pub(crate) async fn erased(&self, accounts: Vec<AccountId>) -> Result<(), Refusal> {
+    /// [`NotLeader`].
+    pub(crate) async fn erased(&self, accounts: Vec<AccountId>) -> Result<(), NotLeader> {
         let sent = self.commands()?.send(Command::Erased { accounts }).await;
-        sent.map_err(|_| Refusal::NotCounting)
+        sent.map_err(|_| NotLeader)
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::refusal::Refusal;
 use crate::service::Service;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -23,23 +22,31 @@ pub(crate) async fn run(service: &Service) {
         // Either way, it is time to look.
         let _ = timeout(MINUTE, service.erasures.notified()).await;
         // What fails is tried again.
-        if look(service).await == Ok(true) {
+        if look(service).await == Some(true) {
             sleep(MINUTE).await;
         }
     }
 }
 
-/// Whether some streams had to be closed.
-async fn look(service: &Service) -> Result<bool, Refusal> {
+/// Whether some streams had to be closed. `None`: this process does not count, or the store does
+/// not answer.
+async fn look(service: &Service) -> Option<bool> {
     let mut erased = Vec::new();
-    for accounts in service.replicas.counter.accounts().await?.chunks(BATCH) {
-        let known = service.store.known(accounts.to_vec()).await?;
+    for accounts in service
+        .replicas
+        .counter
+        .accounts()
+        .await
+        .ok()?
+        .chunks(BATCH)
+    {
+        let known = service.store.known(accounts.to_vec()).await.ok()?;
         let unknown = accounts.iter().filter(|id| !known.contains_key(id));
         erased.extend(unknown.copied());
     }
     let found = !erased.is_empty();
     if found {
-        service.replicas.counter.erased(erased).await?;
+        service.replicas.counter.erased(erased).await.ok()?;
     }
-    Ok(found)
+    Some(found)
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
+use crate::password;
+use crate::random::NoRandomness;
 
 /// Why the program cannot do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,7 @@ pub enum StartError {
     /// The listener.
     #[error("the listener: {0}")]
     Listen(io::Error),
-    /// The TLS library refuses what it was given.
+    /// A certificate cannot be made, or the TLS library refuses what it was given.
     #[error("TLS: {0}")]
     Tls(String),
     /// A word of the command line.
@@ -34,9 +36,15 @@ pub enum StartError {
     /// Standard input or output.
     #[error("standard input or output: {0}")]
     Stdio(io::Error),
-    /// The system gives no randomness, or no thread.
-    #[error("the system gives no randomness or no thread")]
-    Randomness,
+    /// The system gives no randomness.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// A password cannot be hashed.
+    #[error(transparent)]
+    Password(#[from] password::Error),
+    /// The system gives no thread.
+    #[error("the system gives no thread: {0}")]
+    Thread(io::Error),
 }
 
 impl StartError {
@@ -61,7 +69,11 @@ impl StartError {
                 77
             }
             Self::File { .. } | Self::Listen(_) | Self::Stdio(_) => 69,
-            Self::Store(_) | Self::Tls(_) | Self::Randomness => 70,
+            Self::Store(_)
+            | Self::Tls(_)
+            | Self::Randomness(_)
+            | Self::Password(_)
+            | Self::Thread(_) => 70,
         }
     }
 }
@@ -89,9 +101,9 @@ pub enum StoreError {
     /// The file cannot be made or opened.
     #[error("the database file: {0}")]
     File(#[from] io::Error),
-    /// The thread that asked the database has failed.
-    #[error("the database was asked in vain")]
-    Fault,
+    /// The thread that asked SQLite has ended without an answer.
+    #[error("the database task failed")]
+    Task,
     /// Anything else of SQLite's. Its text may name a column, never a value.
     #[error("the database: {0}")]
     Sqlite(rusqlite::Error),

@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::record::{Account, AccountId};
 use crate::error::StoreError;
+use crate::record::{Account, AccountId};
 use crate::store::{Mark, Store};
 
 /// Hour of the day, in UTC, at which the marks are written.

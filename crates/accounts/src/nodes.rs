@@ -10,19 +10,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::random;
-use crate::refusal::Refusal;
+use crate::random::{self, NoRandomness};
 use crate::store::NodeSecret;
 
 /// A new secret of 32 random bytes, as the node's settings hold it, and what is kept of it.
 ///
 /// # Errors
-/// [`Refusal::Internal`].
-pub fn new_secret() -> Result<(Zeroizing<String>, NodeSecret), Refusal> {
+/// [`NoRandomness`].
+pub fn new_secret() -> Result<(Zeroizing<String>, NodeSecret), NoRandomness> {
     let bytes = Zeroizing::new(random::bytes::<32>()?);
     let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
     let salt = random::bytes()?;
-    let hash = hash(&salt, &secret)?;
+    let hash = hash(&salt, &secret);
     Ok((secret, NodeSecret { salt, hash }))
 }
 
@@ -42,23 +41,19 @@ impl Registration {
     }
 }
 
-/// Whether `shown` is the secret of a node. A name that is not in the register costs the same.
-///
-/// # Errors
-/// [`Refusal::NodeUnknown`], [`Refusal::Internal`].
-pub fn check_secret(known: Option<&NodeSecret>, shown: &str) -> Result<(), Refusal> {
-    let nobody = NodeSecret {
+/// The registration of a node, if `shown` is its secret. A name that is not in the register
+/// takes as long.
+pub fn registration(known: Option<&NodeSecret>, shown: &str) -> Option<Registration> {
+    let unknown = NodeSecret {
         salt: [0; 16],
         hash: [0; 32],
     };
     let NodeSecret {
         salt,
         hash: expected,
-    } = known.unwrap_or(&nobody);
-    let same = verify_slices_are_equal(&hash(salt, shown)?, expected).is_ok();
-    (same && known.is_some())
-        .then_some(())
-        .ok_or(Refusal::NodeUnknown)
+    } = known.unwrap_or(&unknown);
+    let same = verify_slices_are_equal(&hash(salt, shown), expected).is_ok();
+    known.filter(|_| same).map(Registration::of)
 }
 
 /// Whether `text` can be a node's name: a DNS name in lower case.
@@ -79,15 +74,13 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// One round is enough: the secret is as random as a key.
-fn hash(salt: &[u8; 16], secret: &str) -> Result<[u8; 32], Refusal> {
+fn hash(salt: &[u8; 16], secret: &str) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     context.update(salt);
     context.update(secret.as_bytes());
-    context
-        .finish()
-        .as_ref()
-        .try_into()
-        .map_err(|_| Refusal::Internal)
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
 }
 
 #[cfg(test)]
@@ -97,12 +90,9 @@ mod tests {
     #[test]
     fn only_the_secret_of_a_registered_node_is_taken() {
         let (secret, known) = new_secret().unwrap();
-        assert_eq!(check_secret(Some(&known), &secret), Ok(()));
-        assert_eq!(
-            check_secret(Some(&known), "another"),
-            Err(Refusal::NodeUnknown)
-        );
-        assert_eq!(check_secret(None, &secret), Err(Refusal::NodeUnknown));
+        assert!(registration(Some(&known), &secret) == Some(Registration::of(&known)));
+        assert!(registration(Some(&known), "another").is_none());
+        assert!(registration(None, &secret).is_none());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::password_hash::PasswordHasher as _;
 use argon2::password_hash::phc::{self, Output};
+use argon2::password_hash::{self, PasswordHasher as _};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
@@ -12,7 +12,6 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::record::PasswordHash;
-use crate::refusal::Refusal;
 
 /// OWASP's Password Storage Cheat Sheet: m = 19 MiB, t = 2, p = 1.
 const MEMORY_KIB: u32 = 19_456;
@@ -21,6 +20,23 @@ const LANES: u32 = 1;
 
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a password was not hashed, or not held against a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Too many passwords wait to be hashed.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// Argon2 refuses, or is given no memory or no salt.
+    #[error("the password cannot be hashed: {0}")]
+    Argon2(#[from] password_hash::Error),
+    /// The stored hash is not an Argon2 hash.
+    #[error("the stored hash is not an Argon2 hash")]
+    NotArgon2,
+    /// The thread that hashed the password has ended without a hash.
+    #[error("the thread that hashed the password failed")]
+    Task,
+}
 
 /// The hasher. Each hash takes a thread of its own for some 20 ms, so that neither the
 /// requests of others nor the counter wait for it.
@@ -34,15 +50,14 @@ pub struct Passwords {
 /// Hashes a password with a fresh salt. Slow on purpose.
 ///
 /// # Errors
-/// [`Refusal::Internal`].
-pub fn hash(password: &str) -> Result<PasswordHash, Refusal> {
-    let hash = argon2()?.hash_password(password.as_bytes());
-    hash.map(|hash| PasswordHash(hash.to_string()))
-        .map_err(|_| Refusal::Internal)
+/// [`Error::Argon2`].
+pub fn hash(password: &str) -> Result<PasswordHash, Error> {
+    let hash = argon2()?.hash_password(password.as_bytes())?;
+    Ok(PasswordHash(hash.to_string()))
 }
 
-fn argon2() -> Result<Argon2<'static>, Refusal> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| Refusal::Internal)?;
+fn argon2() -> Result<Argon2<'static>, password_hash::Error> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
@@ -50,8 +65,8 @@ impl Passwords {
     /// A hasher that works on `at_once` passwords at a time.
     ///
     /// # Errors
-    /// [`Refusal::Internal`].
-    pub fn new(at_once: usize) -> Result<Self, Refusal> {
+    /// [`Error::Argon2`].
+    pub fn new(at_once: usize) -> Result<Self, Error> {
         Ok(Self {
             turns: Arc::new(Semaphore::new(at_once)),
             memories: Arc::default(),
@@ -62,25 +77,25 @@ impl Passwords {
     /// Hashes a new password.
     ///
     /// # Errors
-    /// [`Refusal::Busy`], [`Refusal::Internal`].
-    pub async fn hash(&self, password: Zeroizing<String>) -> Result<PasswordHash, Refusal> {
+    /// [`Error::Busy`], [`Error::Argon2`], [`Error::Task`].
+    pub async fn hash(&self, password: Zeroizing<String>) -> Result<PasswordHash, Error> {
         let turn = self.turn().await?;
         let work = spawn_blocking(move || {
             let _turn = turn;
             hash(&password)
         });
-        work.await.map_err(|_| Refusal::Internal)?
+        work.await.map_err(|_| Error::Task)?
     }
 
     /// Whether `password` is the one under `hash`; without a hash it is as slow, and no.
     ///
     /// # Errors
-    /// [`Refusal::Busy`], [`Refusal::Internal`].
+    /// [`Error::Busy`], [`Error::NotArgon2`], [`Error::Task`].
     pub async fn verify(
         &self,
         password: Zeroizing<String>,
         hash: Option<PasswordHash>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, Error> {
         let turn = self.turn().await?;
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
@@ -89,14 +104,14 @@ impl Passwords {
             let _turn = turn;
             memories.with(|memory| is_under(&password, &hash, memory))
         });
-        let right = work.await.map_err(|_| Refusal::Internal)?;
-        Ok(right.ok_or(Refusal::Internal)? && known)
+        let right = work.await.map_err(|_| Error::Task)?;
+        Ok(right.ok_or(Error::NotArgon2)? && known)
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         let turn = timeout(PATIENCE, self.turns.clone().acquire_owned()).await;
-        turn.map_err(|_| Refusal::Busy)?
-            .map_err(|_| Refusal::Internal)
+        // The semaphore is never closed: what else is missing is a turn.
+        turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)
     }
 }
 
@@ -163,7 +178,7 @@ mod tests {
         }
         let broken = PasswordHash("$argon2id$v=19$m=19456".to_owned());
         let answer = passwords.verify("correct horse".to_owned().into(), Some(broken));
-        assert_eq!(answer.await, Err(Refusal::Internal));
+        assert_eq!(answer.await, Err(Error::NotArgon2));
     }
 
     #[test]

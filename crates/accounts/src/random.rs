@@ -1,11 +1,19 @@
 //! Randomness from the system.
 
+use std::io;
+
 use aws_lc_rs::rand;
 
 /// The system gives no randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system gives no randomness")]
 pub struct NoRandomness;
+
+impl From<NoRandomness> for io::Error {
+    fn from(error: NoRandomness) -> Self {
+        Self::other(error)
+    }
+}
 
 /// `N` random bytes.
 ///

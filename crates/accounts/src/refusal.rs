@@ -1,5 +1,6 @@
 //! Every way in which the service says no, as a problem document (RFC 9457).
 
+use std::io;
 use std::time::Duration;
 
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -7,9 +8,14 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use mayfly_wire::Problem;
 
-use crate::fields::Invalid;
-use crate::random::NoRandomness;
+use crate::authority::CertifyError;
+use crate::counter::NotLeader;
 use crate::error::StoreError;
+use crate::fields::Invalid;
+use crate::password;
+use crate::random::NoRandomness;
+use crate::service::{LoginError, TooManyFailures};
+use crate::tickets::TicketError;
 
 /// Why a request was refused. The document tells the rule, never what the request said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,9 +224,9 @@ impl Refusal {
     }
 }
 
-impl From<NoRandomness> for Refusal {
-    fn from(_: NoRandomness) -> Self {
-        Self::Internal
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
     }
 }
 
@@ -231,6 +237,72 @@ impl From<StoreError> for Refusal {
             StoreError::NoSuchAccount => Self::NoSuchAccount,
             _ => Self::Internal,
         }
+    }
+}
+
+impl From<LoginError> for Refusal {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Wrong => Self::CredentialsWrong,
+            LoginError::TooManyFailures(error) => error.into(),
+            LoginError::Password(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TooManyFailures> for Refusal {
+    fn from(TooManyFailures(wait): TooManyFailures) -> Self {
+        Self::TooManyFailures(wait)
+    }
+}
+
+impl From<password::Error> for Refusal {
+    fn from(error: password::Error) -> Self {
+        match error {
+            password::Error::Busy => Self::Busy,
+            _ => Self::Internal,
+        }
+    }
+}
+
+impl From<CertifyError> for Refusal {
+    fn from(error: CertifyError) -> Self {
+        match error {
+            CertifyError::Request => Self::CsrMalformed,
+            _ => Self::Internal,
+        }
+    }
+}
+
+impl From<NotLeader> for Refusal {
+    fn from(_: NotLeader) -> Self {
+        Self::NotCounting
+    }
+}
+
+impl From<NoRandomness> for Refusal {
+    fn from(_: NoRandomness) -> Self {
+        Self::Internal
+    }
+}
+
+impl From<TicketError> for Refusal {
+    fn from(_: TicketError) -> Self {
+        Self::Internal
+    }
+}
+
+impl From<jsonwebtoken::errors::Error> for Refusal {
+    fn from(_: jsonwebtoken::errors::Error) -> Self {
+        Self::Internal
+    }
+}
+
+/// A file of the service's cannot be read or written.
+impl From<io::Error> for Refusal {
+    fn from(_: io::Error) -> Self {
+        Self::Internal
     }
 }
 

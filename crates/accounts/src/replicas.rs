@@ -30,10 +30,9 @@ use zeroize::Zeroizing;
 use crate::authority::Authority;
 use crate::clock;
 use crate::config::Config;
-use crate::counter::Counter;
-use crate::record::AccountId;
-use crate::refusal::Refusal;
+use crate::counter::{Counter, NotLeader};
 use crate::error::StartError;
+use crate::record::AccountId;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
 use caller::Caller;
@@ -89,20 +88,20 @@ impl Replicas {
                 self.exchange(caller)
             );
         }
-        self.counter.take_up()?;
+        self.counter.take_up().map_err(StartError::Thread)?;
         std::future::pending().await
     }
 
     /// Devices of an account that are connected now.
     ///
     /// # Errors
-    /// [`Refusal::NotCounting`]: nobody counts, or who does is out of reach.
-    pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, Refusal> {
+    /// [`NotLeader`]: nobody counts, or who does is out of reach.
+    pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, NotLeader> {
         match (&self.caller, self.counter.counts()) {
             (Some(caller), false) => {
                 let body = Zeroizing::new(account.0.to_vec());
                 let answer = caller.ask(DEVICES, body).await?;
-                answer.first().copied().ok_or(Refusal::NotCounting)
+                answer.first().copied().ok_or(NotLeader)
             }
             _ => self.counter.devices(account).await,
         }

@@ -1,7 +1,7 @@
 //! The service's parts, as every request finds them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -9,15 +9,14 @@ use zeroize::Zeroizing;
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::counter::Counter;
+use crate::error::{StartError, StoreError};
 use crate::limits::{Limit, Salt, Subject};
 use crate::marks::Marks;
-use crate::password::Passwords;
+use crate::password::{self, Passwords};
 use crate::payments::Payments;
 use crate::record::Account;
-use crate::refusal::Refusal;
 use crate::replicas::Replicas;
 use crate::shop::ShopKeys;
-use crate::error::StartError;
 use crate::store::Store;
 use crate::tickets::TicketKeys;
 use crate::token::Signer;
@@ -26,6 +25,29 @@ use crate::token::Signer;
 pub(crate) struct Credentials {
     pub(crate) username: String,
     pub(crate) password: Zeroizing<String>,
+}
+
+/// The client's network has had its failures of this hour. Holds the time until it may fail
+/// again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many failures from this network")]
+pub(crate) struct TooManyFailures(pub(crate) Duration);
+
+/// Why a user was not authenticated.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoginError {
+    /// The user is unknown or the password is wrong; the answer does not say which.
+    #[error("the user name or the password is wrong")]
+    Wrong,
+    /// The network may not try.
+    #[error(transparent)]
+    TooManyFailures(#[from] TooManyFailures),
+    /// The password was not held against its hash.
+    #[error(transparent)]
+    Password(#[from] password::Error),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Everything that outlives a request.
@@ -66,8 +88,7 @@ impl Service {
         let replicas = Replicas::new(config, store.clone(), tickets.clone(), counter, &authority)?;
         Ok(Self {
             store,
-            passwords: Passwords::new(*config.limits.hashes.get_ref())
-                .map_err(|_| StartError::Randomness)?,
+            passwords: Passwords::new(*config.limits.hashes.get_ref())?,
             tickets,
             signer,
             authority,
@@ -86,24 +107,28 @@ impl Service {
     /// The account of a user who knows the password.
     ///
     /// # Errors
-    /// [`Refusal::CredentialsWrong`], the same for an unknown user; [`Refusal::TooManyFailures`].
+    /// [`LoginError`].
     pub(crate) async fn authenticate(
         &self,
         network: Subject,
         Credentials { username, password }: Credentials,
-    ) -> Result<Account, Refusal> {
+    ) -> Result<Account, LoginError> {
         // Taken before the answer is known, or many guesses at once would all find room.
         self.take_failure(network)?;
         let account = self.store.by_name(username).await?;
         let hash = account.as_ref().map(|account| account.password.clone());
         let right = self.passwords.verify(password, hash).await?;
-        let account = account.filter(|_| right).ok_or(Refusal::CredentialsWrong)?;
+        let account = account.filter(|_| right).ok_or(LoginError::Wrong)?;
         self.failures.give_back(network);
         Ok(account)
     }
 
-    pub(crate) fn take_failure(&self, network: Subject) -> Result<(), Refusal> {
+    /// Takes a failure before it is known whether there is one.
+    ///
+    /// # Errors
+    /// [`TooManyFailures`].
+    pub(crate) fn take_failure(&self, network: Subject) -> Result<(), TooManyFailures> {
         let taken = self.failures.take(network, Instant::now());
-        taken.map_err(Refusal::TooManyFailures)
+        taken.map_err(TooManyFailures)
     }
 }

@@ -14,7 +14,6 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
-use crate::refusal::Refusal;
 use crate::{files, random};
 
 /// The keys that are taken.
@@ -28,23 +27,20 @@ impl ShopKeys {
         Self { path }
     }
 
-    /// Whether the shop has shown one of its keys; each is compared in constant time.
+    /// Whether `shown` is one of the keys; each is compared in constant time.
     ///
     /// # Errors
-    /// [`Refusal::ShopKeyWrong`], [`Refusal::Internal`].
-    pub async fn check(&self, shown: &str) -> Result<(), Refusal> {
+    /// The file cannot be read, or holds something else than hashes of keys.
+    pub async fn accepts(&self, shown: &str) -> io::Result<bool> {
         let path = self.path.clone();
-        let known = spawn_blocking(move || read(&path)).await;
-        let known = known
-            .map_err(|_| Refusal::Internal)?
-            .map_err(|_| Refusal::Internal)?;
+        let known = spawn_blocking(move || read(&path)).await??;
         // One round is enough: the key is as random as the hash is long.
         let shown = digest(&SHA256, shown.as_bytes());
         let right = known
             .iter()
             .filter(|key| verify_slices_are_equal(key, shown.as_ref()).is_ok())
             .count();
-        (right > 0).then_some(()).ok_or(Refusal::ShopKeyWrong)
+        Ok(right > 0)
     }
 
     /// A new key of 32 random bytes, which is not kept. The newest before it stays good,
@@ -53,7 +49,7 @@ impl ShopKeys {
     /// # Errors
     /// The system's.
     pub fn make(&self, alone: bool) -> io::Result<Zeroizing<String>> {
-        let bytes = random::bytes::<32>().map_err(|_| io::Error::other("no randomness"))?;
+        let bytes = random::bytes::<32>()?;
         let key = Zeroizing::new(URL_SAFE_NO_PAD.encode(*Zeroizing::new(bytes)));
         let mut lines = vec![STANDARD.encode(digest(&SHA256, key.as_bytes()))];
         if !alone {
@@ -90,11 +86,11 @@ mod tests {
     async fn the_newest_key_and_the_one_before_are_taken() {
         let directory = TempDir::new().unwrap();
         let keys = ShopKeys::new(directory.path().join("shop.key"));
-        assert_eq!(keys.check("").await, Err(Refusal::ShopKeyWrong));
+        assert!(!keys.accepts("").await.unwrap());
         let made = [0, 1, 2].map(|_| keys.make(false).unwrap());
-        assert_eq!(keys.check(&made[0]).await, Err(Refusal::ShopKeyWrong));
-        assert_eq!(keys.check(&made[1]).await, Ok(()));
-        assert_eq!(keys.check(&made[2]).await, Ok(()));
+        assert!(!keys.accepts(&made[0]).await.unwrap());
+        assert!(keys.accepts(&made[1]).await.unwrap());
+        assert!(keys.accepts(&made[2]).await.unwrap());
     }
 
     #[tokio::test]
@@ -102,8 +98,8 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let keys = ShopKeys::new(directory.path().join("shop.key"));
         let (leaked, new) = (keys.make(false).unwrap(), keys.make(true).unwrap());
-        assert_eq!(keys.check(&leaked).await, Err(Refusal::ShopKeyWrong));
-        assert_eq!(keys.check(&new).await, Ok(()));
+        assert!(!keys.accepts(&leaked).await.unwrap());
+        assert!(keys.accepts(&new).await.unwrap());
     }
 
     #[test]

@@ -14,9 +14,9 @@ use mayfly_wire::{TICKET_LEN, Ticket};
 use zeroize::Zeroizing;
 
 use crate::clock::{DAY, HOUR};
+use crate::files;
+use crate::random::{self, NoRandomness};
 use crate::record::AccountId;
-use crate::refusal::Refusal;
-use crate::{files, random};
 
 /// A ticket lasts no longer than this, in seconds (design, "Token").
 pub const LONGEST: u64 = 36 * HOUR;
@@ -38,6 +38,20 @@ const MOST: usize = 256;
 pub struct TicketKeys {
     directory: PathBuf,
     keys: RwLock<Vec<TicketKey>>,
+}
+
+/// Why no ticket was sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum TicketError {
+    /// There is no randomness for the nonce.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The key of the day cannot be made.
+    #[error("the ticket key of the day cannot be made: {0}")]
+    Key(#[from] io::Error),
+    /// The cipher refuses.
+    #[error("the ticket cannot be sealed")]
+    Cipher,
 }
 
 /// What is in a ticket.
@@ -156,18 +170,23 @@ impl TicketKeys {
     /// Seals a ticket that ends at `expiry`, at most [`LONGEST`] from `now`.
     ///
     /// # Errors
-    /// [`Refusal::Internal`].
-    pub fn seal(&self, id: AccountId, expiry: u64, now: u64) -> Result<Ticket, Refusal> {
+    /// [`TicketError`].
+    pub fn seal(&self, id: AccountId, expiry: u64, now: u64) -> Result<Ticket, TicketError> {
         if let Some(ticket) = self.seal_today(id, expiry, now) {
             return ticket;
         }
         // The day has just begun.
-        self.turn(now).map_err(|_| Refusal::Internal)?;
+        self.turn(now)?;
         self.seal_today(id, expiry, now)
-            .unwrap_or(Err(Refusal::Internal))
+            .unwrap_or(Err(TicketError::Cipher))
     }
 
-    fn seal_today(&self, id: AccountId, expiry: u64, now: u64) -> Option<Result<Ticket, Refusal>> {
+    fn seal_today(
+        &self,
+        id: AccountId,
+        expiry: u64,
+        now: u64,
+    ) -> Option<Result<Ticket, TicketError>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let key = keys.iter().find(|key| key.day == now / DAY)?;
         Some(seal(key, id, expiry))
@@ -193,7 +212,7 @@ impl TicketKeys {
     }
 }
 
-fn seal(key: &TicketKey, id: AccountId, expiry: u64) -> Result<Ticket, Refusal> {
+fn seal(key: &TicketKey, id: AccountId, expiry: u64) -> Result<Ticket, TicketError> {
     let mut sealed = Zeroizing::new(Vec::with_capacity(TICKET_LEN));
     sealed.extend(id.0);
     sealed.extend(expiry.to_be_bytes());
@@ -206,9 +225,10 @@ fn seal(key: &TicketKey, id: AccountId, expiry: u64) -> Result<Ticket, Refusal> 
             Aad::from(key.number),
             &mut *sealed,
         )
-        .map_err(|_| Refusal::Internal)?;
+        .map_err(|_| TicketError::Cipher)?;
     let ticket = [&key.number[..], &nonce[..], &sealed[..]].concat();
-    ticket.try_into().map(Ticket).map_err(|_| Refusal::Internal)
+    let ticket = ticket.try_into().map_err(|_| TicketError::Cipher)?;
+    Ok(Ticket(ticket))
 }
 
 fn file_of(directory: &Path, number: [u8; NUMBER]) -> PathBuf {
@@ -216,10 +236,9 @@ fn file_of(directory: &Path, number: [u8; NUMBER]) -> PathBuf {
 }
 
 fn make(directory: &Path, day: u64) -> io::Result<TicketKey> {
-    let fault = |_| io::Error::other("no randomness");
-    let number = random::bytes().map_err(fault)?;
+    let number = random::bytes()?;
     let mut content = Zeroizing::new([0; FILE]);
-    let key = Zeroizing::new(random::bytes::<32>().map_err(fault)?);
+    let key = Zeroizing::new(random::bytes::<32>()?);
     let (head, tail) = content.split_at_mut(8);
     head.copy_from_slice(&day.to_be_bytes());
     tail.copy_from_slice(&*key);

@@ -11,8 +11,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::authority::{Authority, registration};
-use crate::nodes::Registration;
 use crate::error::StartError;
+use crate::nodes::Registration;
 
 /// An acceptor with a fresh certificate of the authority. Clients may show one, too.
 /// Sessions cannot be resumed, so that nothing of them is kept.

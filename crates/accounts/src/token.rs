@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 use crate::clock::{HOUR, ceil_hour, floor_hour};
 use crate::files;
 use crate::record::{Account, Moment};
-use crate::refusal::Refusal;
 use crate::tickets;
 
 /// A token lasts at least this long, in seconds, unless the subscription ends before
@@ -65,10 +64,10 @@ impl Signer {
     /// Signs a token, in JWS compact form.
     ///
     /// # Errors
-    /// [`Refusal::Internal`].
-    pub fn sign(&self, claims: &Claims) -> Result<String, Refusal> {
+    /// The library's: the claims or the key do not fit.
+    pub fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
         let pair = self.pair.read().unwrap_or_else(PoisonError::into_inner);
-        encode(&Header::new(Algorithm::EdDSA), claims, &pair.key).map_err(|_| Refusal::Internal)
+        encode(&Header::new(Algorithm::EdDSA), claims, &pair.key)
     }
 }
 

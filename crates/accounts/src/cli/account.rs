@@ -13,8 +13,8 @@ use super::print;
 use crate::accounts::{extended, new_account, plain_sign_up};
 use crate::clock::{ceil_hour, floor_hour, parse_rfc3339, rfc3339, unix_now};
 use crate::config::Config;
-use crate::record::{Account, Flag, Moment, Record};
 use crate::error::{StartError, StoreError};
+use crate::record::{Account, Flag, Moment, Record};
 use crate::store::Store;
 use crate::{clock, fields, password, random};
 
@@ -140,11 +140,11 @@ async fn make(create: &Create, store: &Store) -> Result<(), StartError> {
         read_password()?
     };
     fields::check_password(&password).map_err(|invalid| StartError::Usage(invalid.rule()))?;
-    let hash = password::hash(&password).map_err(|_| StartError::Randomness)?;
+    let hash = password::hash(&password)?;
     let mut wish = plain_sign_up(create.name.clone(), String::new());
     wish.has_ipv6 = Flag(create.ipv6);
     wish.streaming = Flag(create.streaming);
-    let mut account = new_account(wish, hash, now).map_err(|_| StartError::Randomness)?;
+    let mut account = new_account(wish, hash, now)?;
     account.subscription = subscription;
     store.create(account).await?;
     if made { print(&password) } else { Ok(()) }
@@ -158,7 +158,7 @@ fn moment(text: &str) -> Result<Moment, StartError> {
 }
 
 fn make_password() -> Result<Zeroizing<String>, StartError> {
-    let bytes = random::bytes::<18>().map_err(|_| StartError::Randomness)?;
+    let bytes = random::bytes::<18>()?;
     Ok(Zeroizing::new(
         URL_SAFE_NO_PAD.encode(*Zeroizing::new(bytes)),
     ))

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::print;
-use crate::authority::Authority;
+use crate::authority::{Authority, CertifyError};
 use crate::config::Config;
-use crate::nodes::Registration;
 use crate::error::StartError;
+use crate::nodes::Registration;
 use crate::store::Store;
 use crate::{clock, nodes};
 
@@ -85,7 +85,7 @@ async fn register(name: &str, config: &Config) -> Result<(), StartError> {
     {
         return Err(StartError::Usage("this is a name of the account service"));
     }
-    let (secret, kept) = nodes::new_secret().map_err(|_| StartError::Randomness)?;
+    let (secret, kept) = nodes::new_secret()?;
     let store = Store::open(config).await?;
     store.register_node(name.to_owned(), kept).await?;
     print(&secret)
@@ -109,8 +109,12 @@ async fn issue(name: &str, csr: &Path, config: &Config) -> Result<(), StartError
         &request,
         clock::unix_now(),
     );
-    let certified = certified.map_err(|_| {
-        StartError::Usage("the file holds no certificate signing request that is valid")
+    let certified = certified.map_err(|error| match error {
+        CertifyError::Request => {
+            StartError::Usage("the file holds no valid certificate signing request")
+        }
+        CertifyError::Randomness(error) => error.into(),
+        CertifyError::Certificate(error) => StartError::Tls(error.to_string()),
     })?;
     print(certified.certificate.trim_end())
 }

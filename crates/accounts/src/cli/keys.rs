@@ -7,8 +7,8 @@ use clap::Subcommand;
 
 use super::print;
 use crate::config::Config;
-use crate::shop::ShopKeys;
 use crate::error::StartError;
+use crate::shop::ShopKeys;
 use crate::token::{self, Signer};
 
 /// What can be done with keys.

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::authority::Authority;
 use crate::config::Config;
-use crate::refusal::Refusal;
+use crate::counter::NotLeader;
 use crate::error::StartError;
 use crate::store::Store;
 use crate::tls;
@@ -57,12 +57,12 @@ impl Caller {
     /// Posts `body` to `path`; what came back.
     ///
     /// # Errors
-    /// [`Refusal::NotCounting`]: nobody counts, or who does is out of reach.
+    /// [`NotLeader`]: nobody counts, or who does is out of reach.
     pub(super) async fn ask(
         &self,
         path: &'static str,
         body: Zeroizing<Vec<u8>>,
-    ) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    ) -> Result<Zeroizing<Vec<u8>>, NotLeader> {
         let mut open = self.open.lock().await;
         let kept = open.take();
         let asked = timeout(PATIENCE, async {
@@ -74,7 +74,7 @@ impl Caller {
             }
             ask(self.connect().await?, path, body).await
         });
-        let (connection, answer) = asked.await.ok().flatten().ok_or(Refusal::NotCounting)?;
+        let (connection, answer) = asked.await.ok().flatten().ok_or(NotLeader)?;
         *open = Some(connection);
         Ok(answer)
     }

@@ -5,13 +5,14 @@
 //! seconds, lays the counter down five seconds after the last answer at the latest; the server
 //! ends a connection, and frees its lock, that has not asked for ten.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
 use crate::counter::Counter;
-use crate::error::StoreError;
 use crate::store::{Seat, Store};
 
 /// How often a process that does not count tries to, and how often one that does asks.
@@ -20,6 +21,10 @@ const CHECK: Duration = Duration::from_secs(2);
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why a process counts no more, or never did: the connection, or its time, has ended, or the
+/// system gives no thread. Whatever it was, the process tries again.
+type Ended = Box<dyn Error + Send + Sync>;
 
 /// Takes part for ever.
 pub(super) async fn run(store: &Store, counter: &Counter, address: SocketAddr) {
@@ -36,21 +41,15 @@ pub(super) async fn run(store: &Store, counter: &Counter, address: SocketAddr) {
     }
 }
 
-async fn contend(seat: &mut Seat, counter: &Counter) -> Result<(), StoreError> {
-    while !in_time(seat.take()).await? {
+async fn contend(seat: &mut Seat, counter: &Counter) -> Result<Infallible, Ended> {
+    while !timeout(PATIENCE, seat.take()).await?? {
         seat.keep(TRY).await?;
     }
     // Whoever held the lock before lays the counter down meanwhile.
     seat.keep(TRY).await?;
-    counter.take_up().map_err(|_| StoreError::Fault)?;
+    counter.take_up()?;
     loop {
         seat.keep(CHECK).await?;
-        in_time(seat.check()).await?;
+        timeout(PATIENCE, seat.check()).await??;
     }
-}
-
-async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(PATIENCE, answer)
-        .await
-        .map_err(|_| StoreError::Fault)?
 }

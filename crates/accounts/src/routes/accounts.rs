@@ -24,7 +24,7 @@ pub(super) async fn sign_up(
     request: Request,
 ) -> Result<StatusCode, Refusal> {
     let mut sign_up: SignUp = body::read(request, SIGN_UP_SHAPE).await?;
-    sign_up.check().map_err(Refusal::Invalid)?;
+    sign_up.check()?;
     let taken = service.sign_ups.take(peer.network, Instant::now());
     taken.map_err(Refusal::TooManySignUps)?;
     let password = service
@@ -54,7 +54,7 @@ pub(super) async fn rectify(
     request: Request,
 ) -> Result<Json<Record>, Refusal> {
     let mut rectify: Rectify = body::read(request, RECTIFY_SHAPE).await?;
-    rectify.check().map_err(Refusal::Invalid)?;
+    rectify.check()?;
     let account = service.authenticate(peer.network, credentials).await?;
     let password = match rectify.password.take() {
         Some(password) => Some(service.passwords.hash(password).await?),

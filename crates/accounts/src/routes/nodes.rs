@@ -7,7 +7,7 @@ use mayfly_wire::admission::{AdmissionRequest, AdmissionResponse};
 use super::{Shared, body};
 use crate::clock;
 use crate::listener::Peer;
-use crate::nodes::{Registration, check_secret};
+use crate::nodes;
 use crate::refusal::Refusal;
 
 const SHAPE: &str = "POST takes {node, secret, csr}";
@@ -22,12 +22,12 @@ pub(super) async fn admit(
     service.take_failure(peer.network)?;
     let known = service.store.node(admission.node.clone()).await?;
     let known = known.map(|node| node.secret);
-    check_secret(known.as_ref(), &admission.secret)?;
+    let registration = nodes::registration(known.as_ref(), &admission.secret);
+    let registration = registration.ok_or(Refusal::NodeUnknown)?;
     service.failures.give_back(peer.network);
-    let known = known.ok_or(Refusal::NodeUnknown)?;
     let certified = service.authority.certify(
         &admission.node,
-        Registration::of(&known),
+        registration,
         &admission.csr,
         clock::unix_now(),
     )?;

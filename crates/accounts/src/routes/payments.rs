@@ -26,11 +26,13 @@ pub(super) async fn take(
     request: Request,
 ) -> Result<StatusCode, Refusal> {
     service.take_failure(peer.network)?;
-    service.shop.check(&key).await?;
+    if !service.shop.accepts(&key).await? {
+        return Err(Refusal::ShopKeyWrong);
+    }
     service.failures.give_back(peer.network);
     let payment: Payment = body::read(request, SHAPE).await?;
-    check_payment(&payment.payment).map_err(Refusal::Invalid)?;
-    check_days(&payment).map_err(Refusal::Invalid)?;
+    check_payment(&payment.payment)?;
+    check_days(&payment)?;
     let now = clock::unix_now();
     let proof = service.payments.proof(&payment.payment, now);
     let username = payment.username.clone();

@@ -9,6 +9,7 @@ use axum::extract::State;
 use super::Shared;
 use crate::authority::REPLICA;
 use crate::clock;
+use crate::counter::NotLeader;
 use crate::listener::Peer;
 use crate::record::AccountId;
 use crate::refusal::Refusal;
@@ -32,10 +33,9 @@ pub(super) async fn ticket_keys(
 ) -> Result<Vec<u8>, Refusal> {
     known(&peer, Some(()))?;
     if !service.replicas.counter.counts() {
-        return Err(Refusal::NotCounting);
+        return Err(NotLeader.into());
     }
-    let merged = service.tickets.merge(&body, clock::unix_now());
-    merged.map_err(|_| Refusal::Internal)?;
+    service.tickets.merge(&body, clock::unix_now())?;
     Ok(service.tickets.export().to_vec())
 }
 

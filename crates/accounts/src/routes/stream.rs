@@ -16,7 +16,7 @@ use mayfly_wire::counter::{NodeFrame, ServiceFrame};
 use tokio::time::{Instant, interval_at, timeout};
 
 use super::Shared;
-use crate::counter::{Said, Stream};
+use crate::counter::{NotLeader, Said, Stream};
 use crate::listener::Peer;
 use crate::nodes::Registration;
 use crate::refusal::Refusal;
@@ -45,7 +45,7 @@ pub(super) async fn upgrade(
     let node = peer.node.clone().ok_or(Refusal::CertificateMissing)?;
     let drains = check_registration(&service, &node).await?;
     if !service.replicas.counter.counts() {
-        return Err(Refusal::NotCounting);
+        return Err(NotLeader.into());
     }
     let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
     let upgrade = upgrade

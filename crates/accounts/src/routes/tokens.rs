@@ -29,8 +29,7 @@ pub(super) async fn issue(
 ) -> Result<Json<TokenResponse>, Refusal> {
     let wish: TokenRequest = body::read(request, SHAPE).await?;
     for version in [&wish.client_version, &wish.extension_version] {
-        let checked = check_optional(version.as_ref(), check_version);
-        checked.map_err(Refusal::Invalid)?;
+        check_optional(version.as_ref(), check_version)?;
     }
     let account = service.authenticate(peer.network, credentials).await?;
     let now = clock::unix_now();

@@ -23,8 +23,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Mark, Node, NodeSecret};
-use crate::error::StoreError;
 use crate::config::Database;
+use crate::error::StoreError;
 use crate::record::{Account, AccountId, Moment, Proof};
 use forget::Remnants;
 pub use seat::Seat;

@@ -46,7 +46,7 @@ impl Sqlite {
     /// Opens the file, or makes it with mode 0600.
     pub(super) async fn open(path: PathBuf) -> Result<Self, StoreError> {
         let opened = spawn_blocking(move || connect(&path)).await;
-        let connection = opened.map_err(|_| StoreError::Fault)??;
+        let connection = opened.map_err(|_| StoreError::Task)??;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
         })
@@ -61,7 +61,7 @@ impl Sqlite {
         let asked = spawn_blocking(move || {
             ask(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
         });
-        asked.await.map_err(|_| StoreError::Fault)?
+        asked.await.map_err(|_| StoreError::Task)?
     }
 
     pub(super) async fn create(&self, account: Account) -> Result<(), StoreError> {

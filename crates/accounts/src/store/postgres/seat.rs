@@ -75,7 +75,7 @@ impl Seat {
     /// The connection has ended; at once.
     pub async fn keep(&mut self, time: Duration) -> Result<(), StoreError> {
         match timeout(time, &mut self.connection).await {
-            Ok(_) => Err(StoreError::Fault),
+            Ok(_) => Err(StoreError::Postgres("the connection has ended".to_owned())),
             Err(_) => Ok(()),
         }
     }
