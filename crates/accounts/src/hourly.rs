@@ -52,10 +52,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::accounts::{new_account, plain_sign_up};
     use crate::authority::Authority;
     use crate::config::Config;
     use crate::record::PasswordHash;
+    use crate::sign_up::{new_account, plain_sign_up};
 
     const NOW: u64 = 20_000 * DAY + 1234;
 

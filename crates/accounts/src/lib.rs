@@ -24,7 +24,6 @@
 //! of tokens, the hash of the shop's key, and the ticket keys of the last days. How many devices
 //! an account has, and what was learnt of it since the last daily write, is in RAM.
 
-pub mod accounts;
 pub mod authority;
 pub mod cli;
 pub mod clock;
@@ -52,6 +51,7 @@ pub mod shop;
 pub mod sign_up;
 pub mod start;
 pub mod store;
+pub mod subscription;
 pub mod tickets;
 mod tls;
 pub mod token;

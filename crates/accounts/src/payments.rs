@@ -8,10 +8,10 @@
 use aws_lc_rs::hmac;
 use mayfly_wire::payment::Payment;
 
-use crate::accounts::extended;
 use crate::clock::{HOUR, ceil_hour, floor_hour};
 use crate::fields::Invalid;
 use crate::record::{Account, Moment, Proof};
+use crate::subscription::extended;
 
 /// Days that one payment may give; ten years.
 const MOST_DAYS: u32 = 3660;
@@ -113,9 +113,9 @@ mod tests {
 
     #[test]
     fn what_was_paid_for_moves_and_nothing_else() {
-        let sign_up = crate::accounts::plain_sign_up("ann".to_owned(), String::new());
+        let sign_up = crate::sign_up::plain_sign_up("ann".to_owned(), String::new());
         let hash = crate::record::PasswordHash(String::new());
-        let mut account = crate::accounts::new_account(sign_up, hash, 0).unwrap();
+        let mut account = crate::sign_up::new_account(sign_up, hash, 0).unwrap();
         extend(&mut account, &payment(0, 30), 5 * HOUR + 7);
         assert!(account.ipv4 == Some(Moment(30 * DAY + 6 * HOUR)));
         assert!(account.subscription.is_none() && account.multihop.is_none());

@@ -200,7 +200,7 @@ pub struct Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::{new_account, plain_sign_up};
+    use crate::sign_up::{new_account, plain_sign_up};
 
     #[test]
     fn the_names_of_the_fields_are_theirs() {

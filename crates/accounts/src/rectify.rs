@@ -93,7 +93,7 @@ fn change<T>(field: &mut T, to: Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::{new_account, plain_sign_up};
+    use crate::sign_up::{new_account, plain_sign_up};
 
     fn account() -> Account {
         let sign_up = plain_sign_up("ann".to_owned(), String::new());

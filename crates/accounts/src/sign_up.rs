@@ -1,10 +1,12 @@
-//! What a new account says of itself.
+//! How an account begins: what it says of itself, and the record made of it.
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::clock;
 use crate::fields::{self, Invalid, check_optional};
-use crate::record::Flag;
+use crate::random::{self, NoRandomness};
+use crate::record::{Account, AccountId, Flag, Moment, PasswordHash};
 
 /// Body of `POST /v1/accounts`; only the first two are needed. The rules are those of
 /// [`fields`].
@@ -62,6 +64,51 @@ impl SignUp {
         check_optional(self.country.as_ref(), fields::check_country)?;
         check_optional(self.campaign.as_ref(), fields::check_campaign)
     }
+}
+
+/// A sign-up that says nothing but user name and password.
+pub fn plain_sign_up(username: String, password: String) -> SignUp {
+    SignUp {
+        username,
+        password: Zeroizing::new(password),
+        ..SignUp::default()
+    }
+}
+
+/// The account of a checked sign-up, without a subscription.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn new_account(
+    sign_up: SignUp,
+    password: PasswordHash,
+    now: u64,
+) -> Result<Account, NoRandomness> {
+    // Floored both: `updated_at` would tell what `created_at` hides.
+    let hour = Moment(clock::floor_hour(now));
+    Ok(Account {
+        id: AccountId(random::bytes()?),
+        username: sign_up.username,
+        password,
+        email: sign_up.email,
+        created_at: hour,
+        updated_at: hour,
+        newsletter: sign_up.newsletter,
+        has_authenticated: Flag(false),
+        has_connected: Flag(false),
+        has_ipv6: sign_up.has_ipv6,
+        compression: sign_up.compression,
+        streaming: sign_up.streaming,
+        language: sign_up.language,
+        currency: sign_up.currency,
+        country: sign_up.country,
+        campaign: sign_up.campaign,
+        subscription: None,
+        ipv4: None,
+        multihop: None,
+        client_version: None,
+        extension_version: None,
+    })
 }
 
 #[cfg(test)]

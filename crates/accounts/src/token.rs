@@ -167,9 +167,9 @@ pub fn carries(add_on: Option<Moment>, exp: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::{new_account, plain_sign_up};
     use crate::clock::DAY;
     use crate::record::PasswordHash;
+    use crate::sign_up::{new_account, plain_sign_up};
 
     const NOW: u64 = 20_000 * DAY + 1234;
 

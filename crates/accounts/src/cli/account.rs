@@ -10,12 +10,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
 use super::print;
-use crate::accounts::{extended, new_account, plain_sign_up};
 use crate::clock::{ceil_hour, floor_hour, parse_rfc3339, rfc3339, unix_now};
 use crate::config::Config;
 use crate::error::{StartError, StoreError};
 use crate::record::{Account, Flag, Moment, Record};
+use crate::sign_up::{new_account, plain_sign_up};
 use crate::store::Store;
+use crate::subscription::extended;
 use crate::{clock, fields, password, random};
 
 /// What can be done with an account.

@@ -8,14 +8,13 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 
 use super::{Shared, body};
-use crate::accounts::new_account;
 use crate::clock;
 use crate::listener::Peer;
 use crate::record::{Account, Record};
 use crate::rectify::{RECTIFY_SHAPE, Rectify};
 use crate::refusal::Refusal;
 use crate::service::{Credentials, Service};
-use crate::sign_up::{SIGN_UP_SHAPE, SignUp};
+use crate::sign_up::{SIGN_UP_SHAPE, SignUp, new_account};
 
 /// Makes an account. It has no subscription; a payment or the operator extends it.
 pub(super) async fn sign_up(

@@ -6,9 +6,9 @@ pub(super) mod cluster;
 use tempfile::TempDir;
 
 use super::*;
-use crate::accounts::{new_account, plain_sign_up};
 use crate::config::Database;
 use crate::record::{Moment, PasswordHash};
+use crate::sign_up::{new_account, plain_sign_up};
 use cluster::Cluster;
 
 /// A store of each back end, empty.
