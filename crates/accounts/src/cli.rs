@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use crate::error::StartError;
-use crate::files;
+use crate::core::error::StartError;
+use crate::core::files;
 
 /// Mayfly's account service.
 #[derive(Parser)]

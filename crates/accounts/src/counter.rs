@@ -4,11 +4,12 @@
 //! stream's own task, for all that the node has said by then; the counter sees accounts, holds
 //! no ticket, and waits for nothing.
 //!
-//! Of several processes on one store one counts at a time ([`crate::replicas`]): the thread is
+//! Of several processes on one store one counts at a time ([`replicas`]): the thread is
 //! there while this one does.
 
 mod granted;
 mod lookup;
+pub(crate) mod replicas;
 mod worker;
 
 use std::io;
@@ -20,11 +21,11 @@ use mayfly_wire::Ticket;
 use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock;
-use crate::marks::Marks;
-use crate::record::AccountId;
+use crate::core::clock;
+use crate::core::record::AccountId;
+use crate::keys::tickets::TicketKeys;
 use crate::store::Store;
-use crate::tickets::TicketKeys;
+use crate::store::marks::Marks;
 use lookup::{Known, Lookup};
 use worker::{Command, Heard, Worker};
 

@@ -9,10 +9,24 @@
 //! node    GET  /v1/counter    certificate -> WebSocket -> ticket -> counter (RAM)
 //! ```
 //!
-//! The store is SQLite, for one process, or PostgreSQL, for several: then one of them counts, and
-//! the others ask it (`replicas`; `SCALE.md` beside this crate says why so).
+//! Floors, from the top to the bottom. A source file uses its own floor and those below it; the
+//! test `floors` fails when one uses a floor above.
 //!
-//! One listener, TLS 1.3. A request comes through [`listener`](start::serve), which turns the
+//! ```text
+//!     http      the listener, the routes, every refusal as a document; starts it all
+//!     service   what every request finds, what is done each hour, the end of an erased account
+//!     cli       what an operator does beside the service
+//!     counter   the live counter; which process counts
+//!     keys      tickets, tokens, certificates, TLS, the secrets of nodes and of the shop
+//!     store     accounts and nodes in SQLite or PostgreSQL, and the daily write
+//!     core      the record and its rules, passwords, limits, time, randomness, files, errors
+//!     config    the settings
+//! ```
+//!
+//! The store is SQLite, for one process, or PostgreSQL, for several: then one of them counts, and
+//! the others ask it (`counter::replicas`; `SCALE.md` beside this crate says why so).
+//!
+//! One listener, TLS 1.3. A request comes through `http::listener`, which turns the
 //! client's address into a salted hash for the limits and drops it, to one of the routes.
 //! Passwords are hashed on threads of their own, a few at a time; the counter has a thread,
 //! too, so that neither waits for the other.
@@ -24,34 +38,21 @@
 //! of tokens, the hash of the shop's key, and the ticket keys of the last days. How many devices
 //! an account has, and what was learnt of it since the last daily write, is in RAM.
 
-pub mod authority;
 pub mod cli;
-pub mod clock;
 pub mod config;
+mod core;
 mod counter;
-mod erasure;
-pub mod error;
-pub mod fields;
-mod files;
-mod hourly;
-pub mod limits;
-mod listener;
-pub mod marks;
-pub mod nodes;
-pub mod password;
-pub mod payments;
-mod random;
-pub mod record;
-pub mod rectify;
-pub mod refusal;
-mod replicas;
-mod routes;
-pub mod service;
-pub mod shop;
-pub mod sign_up;
-pub mod start;
-pub mod store;
-pub mod subscription;
-pub mod tickets;
-mod tls;
-pub mod token;
+mod http;
+mod keys;
+mod service;
+mod store;
+
+pub use crate::core::error::StartError;
+pub use crate::core::record::AccountId;
+pub use crate::core::{clock, password};
+pub use http::start;
+pub use keys::authority::Authority;
+pub use keys::nodes;
+pub use keys::tickets::TicketKeys;
+pub use keys::token::Signer;
+pub use store::Store;

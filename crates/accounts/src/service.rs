@@ -1,25 +1,28 @@
 //! The service's parts, as every request finds them.
 
+pub(crate) mod erasure;
+pub(crate) mod hourly;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-use crate::authority::Authority;
 use crate::config::Config;
+use crate::core::error::{StartError, StoreError};
+use crate::core::limits::{Limit, Salt, Subject};
+use crate::core::password::{self, Passwords};
+use crate::core::payments::Payments;
+use crate::core::record::Account;
 use crate::counter::Counter;
-use crate::error::{StartError, StoreError};
-use crate::limits::{Limit, Salt, Subject};
-use crate::marks::Marks;
-use crate::password::{self, Passwords};
-use crate::payments::Payments;
-use crate::record::Account;
-use crate::replicas::Replicas;
-use crate::shop::ShopKeys;
+use crate::counter::replicas::Replicas;
+use crate::keys::authority::Authority;
+use crate::keys::shop::ShopKeys;
+use crate::keys::tickets::TicketKeys;
+use crate::keys::token::Signer;
 use crate::store::Store;
-use crate::tickets::TicketKeys;
-use crate::token::Signer;
+use crate::store::marks::Marks;
 
 /// The user that a request says it comes from.
 pub(crate) struct Credentials {

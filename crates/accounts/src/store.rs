@@ -5,14 +5,15 @@
 //! a service of several processes. Both keep the same record under the same rules, and leave
 //! no old row behind.
 
+pub(crate) mod marks;
 mod postgres;
 mod sqlite;
 
 use std::collections::HashMap;
 
 use crate::config::Config;
-use crate::error::StoreError;
-use crate::record::{Account, AccountId, Moment, Proof};
+use crate::core::error::StoreError;
+use crate::core::record::{Account, AccountId, Moment, Proof};
 use postgres::Postgres;
 pub use postgres::Seat;
 use sqlite::Sqlite;

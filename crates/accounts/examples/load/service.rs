@@ -6,14 +6,9 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mayfly_accounts::authority::Authority;
 use mayfly_accounts::config::Config;
 use mayfly_accounts::nodes::{Registration, new_secret};
-use mayfly_accounts::record::AccountId;
-use mayfly_accounts::store::Store;
-use mayfly_accounts::tickets::TicketKeys;
-use mayfly_accounts::token::Signer;
-use mayfly_accounts::{clock, password};
+use mayfly_accounts::{AccountId, Authority, Signer, Store, TicketKeys, clock, password};
 use mayfly_wire::Ticket;
 use mayfly_wire::token::Claims;
 use rcgen::{CertificateParams, KeyPair};

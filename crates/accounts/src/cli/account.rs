@@ -10,14 +10,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
 use super::print;
-use crate::clock::{ceil_hour, floor_hour, parse_rfc3339, rfc3339, unix_now};
 use crate::config::Config;
-use crate::error::{StartError, StoreError};
-use crate::record::{Account, Flag, Moment, Record};
-use crate::sign_up::{new_account, plain_sign_up};
+use crate::core::clock::{ceil_hour, floor_hour, parse_rfc3339, rfc3339, unix_now};
+use crate::core::error::{StartError, StoreError};
+use crate::core::record::{Account, Flag, Moment, Record};
+use crate::core::sign_up::{new_account, plain_sign_up};
+use crate::core::subscription::extended;
+use crate::core::{clock, fields, password, random};
 use crate::store::Store;
-use crate::subscription::extended;
-use crate::{clock, fields, password, random};
 
 /// What can be done with an account.
 #[derive(Subcommand)]

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::print;
-use crate::authority::{Authority, CertifyError};
 use crate::config::Config;
-use crate::error::StartError;
-use crate::nodes::Registration;
+use crate::core::clock;
+use crate::core::error::StartError;
+use crate::keys::authority::{Authority, CertifyError};
+use crate::keys::nodes;
+use crate::keys::nodes::Registration;
 use crate::store::Store;
-use crate::{clock, nodes};
 
 /// What can be done with the authority.
 #[derive(Subcommand)]

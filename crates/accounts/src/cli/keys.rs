@@ -7,9 +7,9 @@ use clap::Subcommand;
 
 use super::print;
 use crate::config::Config;
-use crate::error::StartError;
-use crate::shop::ShopKeys;
-use crate::token::{self, Signer};
+use crate::core::error::StartError;
+use crate::keys::shop::ShopKeys;
+use crate::keys::token::{self, Signer};
 
 /// What can be done with keys.
 #[derive(Subcommand)]

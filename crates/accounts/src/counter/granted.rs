@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use mayfly_wire::Ticket;
 
-use crate::record::AccountId;
+use crate::core::record::AccountId;
 
 /// The granted tickets of one stream, with how many devices each stands for.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::record::AccountId;
+use crate::core::record::AccountId;
 use crate::store::Store;
 
 /// Questions that may wait, and that are put as one.

@@ -12,9 +12,9 @@ use tokio::time::timeout_at;
 
 use super::Said;
 use super::granted::Granted;
-use crate::clock;
-use crate::marks::Marks;
-use crate::record::AccountId;
+use crate::core::clock;
+use crate::core::record::AccountId;
+use crate::store::marks::Marks;
 
 /// What streams and requests ask of the counter.
 pub(super) enum Command {

@@ -24,8 +24,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Mark, Node, NodeSecret};
 use crate::config::Database;
-use crate::error::StoreError;
-use crate::record::{Account, AccountId, Moment, Proof};
+use crate::core::error::StoreError;
+use crate::core::record::{Account, AccountId, Moment, Proof};
 use forget::Remnants;
 pub use seat::Seat;
 

@@ -20,8 +20,8 @@ use rusqlite::{
 use tokio::task::spawn_blocking;
 
 use super::{Mark, Node, NodeSecret};
-use crate::error::StoreError;
-use crate::record::{Account, AccountId, Moment, Proof};
+use crate::core::error::StoreError;
+use crate::core::record::{Account, AccountId, Moment, Proof};
 
 /// How long a write waits for another process's.
 const PATIENCE: Duration = Duration::from_secs(5);

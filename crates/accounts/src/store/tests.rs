@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::Database;
-use crate::record::{Moment, PasswordHash};
-use crate::sign_up::{new_account, plain_sign_up};
+use crate::core::record::{Moment, PasswordHash};
+use crate::core::sign_up::{new_account, plain_sign_up};
 use cluster::Cluster;
 
 /// A store of each back end, empty.

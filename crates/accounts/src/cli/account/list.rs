@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::cli::print;
-use crate::error::StartError;
-use crate::record::{Account, Record};
+use crate::core::error::StartError;
+use crate::core::record::{Account, Record};
 use crate::store::Store;
 
 /// Accounts that are read at once.

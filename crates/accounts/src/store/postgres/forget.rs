@@ -15,7 +15,7 @@ use deadpool_postgres::Object;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::error::StoreError;
+use crate::core::error::StoreError;
 
 /// One after the other, for some of them refuse to stand in a transaction.
 ///

@@ -4,8 +4,8 @@ use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::error::StoreError;
-use crate::record::{Account, AccountId, Flag, Moment, PasswordHash};
+use crate::core::error::StoreError;
+use crate::core::record::{Account, AccountId, Flag, Moment, PasswordHash};
 
 /// A name that is taken is no error to the server, which would write errors down.
 const INSERT: &str = "

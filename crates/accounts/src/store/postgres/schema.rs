@@ -2,7 +2,7 @@
 
 use deadpool_postgres::Object;
 
-use crate::error::StoreError;
+use crate::core::error::StoreError;
 
 /// The schema that this program knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::StoreError;
+use crate::core::error::StoreError;
 
 /// A number of ours.
 const LOCK: i64 = 0x6d61_7966_6c79_0002;

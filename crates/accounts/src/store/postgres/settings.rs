@@ -4,7 +4,7 @@
 
 use deadpool_postgres::Object;
 
-use crate::error::StoreError;
+use crate::core::error::StoreError;
 
 /// Names of settings, and the values that leave nothing. A server that does not know a name
 /// is older or newer than it, and does not do what it is about.

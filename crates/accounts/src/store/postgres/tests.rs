@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::*;
-use crate::record::PasswordHash;
+use crate::core::record::PasswordHash;
 use crate::store::tests::cluster::{Cluster, QUIET, give};
 use crate::store::tests::{account, database};
 

@@ -11,8 +11,8 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::Database;
-use crate::error::StoreError;
-use crate::files;
+use crate::core::error::StoreError;
+use crate::core::files;
 
 /// The server's address with what it wants to see, and the TLS to reach it with.
 pub(super) fn settle(

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
-use crate::record::{Account, AccountId, Flag, Moment, PasswordHash};
+use crate::core::record::{Account, AccountId, Flag, Moment, PasswordHash};
 
 const INSERT: &str = "
 INSERT INTO account VALUES (

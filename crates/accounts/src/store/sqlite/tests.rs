@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::record::PasswordHash;
+use crate::core::record::PasswordHash;
 use crate::store::tests::account;
 
 async fn store() -> (TempDir, Sqlite) {

@@ -1,0 +1,124 @@
+//! Payments: what one is good for, and how one that comes again is known.
+//!
+//! A payment provider repeats what it is not sure was heard, for hours or days. So each
+//! payment's number is kept until then, as a salted hash: tied to no account, and of no use to
+//! whoever has the database but not the salt, which follows from the authority's key. Afterwards
+//! it is gone. The hour at which it goes is all that is kept of the payment's time.
+
+use aws_lc_rs::hmac;
+use mayfly_wire::payment::Payment;
+
+use crate::core::clock::{HOUR, ceil_hour, floor_hour};
+use crate::core::fields::Invalid;
+use crate::core::record::{Account, Moment, Proof};
+use crate::core::subscription::extended;
+
+/// Days that one payment may give; ten years.
+const MOST_DAYS: u32 = 3660;
+
+/// Makes proofs.
+pub struct Payments {
+    salt: hmac::Key,
+    retry_hours: u64,
+}
+
+impl Payments {
+    /// A payment may come again for `retry_hours`.
+    pub const fn new(salt: hmac::Key, retry_hours: u64) -> Self {
+        Self { salt, retry_hours }
+    }
+
+    /// What is kept of the payment with that number.
+    pub fn proof(&self, number: &str, now: u64) -> Proof {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(hmac::sign(&self.salt, number.as_bytes()).as_ref());
+        let ends = ceil_hour(now.saturating_add(self.retry_hours * HOUR));
+        Proof {
+            hash,
+            ends: Moment(ends),
+        }
+    }
+}
+
+/// # Errors
+/// [`Invalid::Days`]: it is good for nothing, or for too much.
+pub fn check_days(payment: &Payment) -> Result<(), Invalid> {
+    let parts = parts(payment);
+    let fits = parts.iter().all(|&days| days <= MOST_DAYS) && parts.iter().any(|&days| days > 0);
+    fits.then_some(()).ok_or(Invalid::Days)
+}
+
+fn parts(payment: &Payment) -> [u32; 3] {
+    [
+        payment.subscription_days,
+        payment.ipv4_days,
+        payment.multihop_days,
+    ]
+}
+
+/// Gives the account what was paid for.
+pub fn extend(account: &mut Account, payment: &Payment, now: u64) {
+    let ends = [
+        &mut account.subscription,
+        &mut account.ipv4,
+        &mut account.multihop,
+    ];
+    for (end, days) in ends.into_iter().zip(parts(payment)) {
+        if days > 0 {
+            *end = Some(extended(*end, days, now));
+        }
+    }
+    account.updated_at = Moment(floor_hour(now));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::clock::DAY;
+
+    fn payment(subscription_days: u32, ipv4_days: u32) -> Payment {
+        Payment {
+            payment: "payment-1".to_owned(),
+            username: "ann".to_owned(),
+            subscription_days,
+            ipv4_days,
+            multihop_days: 0,
+        }
+    }
+
+    #[test]
+    fn a_payment_is_for_something_and_not_for_a_lifetime() {
+        assert_eq!(check_days(&payment(0, 1)), Ok(()));
+        assert_eq!(check_days(&payment(0, 0)), Err(Invalid::Days));
+        assert_eq!(check_days(&payment(1, 3661)), Err(Invalid::Days));
+    }
+
+    fn payments(salt: &[u8]) -> Payments {
+        Payments::new(hmac::Key::new(hmac::HMAC_SHA256, salt), 72)
+    }
+
+    #[test]
+    fn a_payment_is_known_again_and_only_with_the_salt() {
+        let proof = payments(b"salt").proof("payment-1", 0);
+        assert!(proof == payments(b"salt").proof("payment-1", 0));
+        assert_ne!(proof.hash, payments(b"salt").proof("payment-2", 0).hash);
+        assert_ne!(proof.hash, payments(b"other").proof("payment-1", 0).hash);
+    }
+
+    #[test]
+    fn of_a_payments_time_the_hour_is_kept() {
+        let ends = payments(b"salt").proof("payment-1", 5).ends;
+        assert_eq!(ends.0, 3 * DAY + HOUR);
+    }
+
+    #[test]
+    fn what_was_paid_for_moves_and_nothing_else() {
+        let sign_up = crate::core::sign_up::plain_sign_up("ann".to_owned(), String::new());
+        let hash = crate::core::record::PasswordHash(String::new());
+        let mut account = crate::core::sign_up::new_account(sign_up, hash, 0).unwrap();
+        extend(&mut account, &payment(0, 30), 5 * HOUR + 7);
+        assert!(account.ipv4 == Some(Moment(30 * DAY + 6 * HOUR)));
+        assert!(account.subscription.is_none() && account.multihop.is_none());
+        assert_eq!(account.updated_at.0, 5 * HOUR);
+    }
+}

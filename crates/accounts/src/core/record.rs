@@ -1,0 +1,216 @@
+//! The account record: all that is known of an account, and so all that a court can get.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::core::clock;
+
+/// An account's name inside the service: 16 random bytes, erased with the record. Only a
+/// ticket carries it outside, sealed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AccountId(pub [u8; 16]);
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccountId")
+    }
+}
+
+/// A moment, in seconds since 1970; written in RFC 3339.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        clock::rfc3339(self.0).serialize(serializer)
+    }
+}
+
+/// Yes or no; written 1 and 0, and read as those or as true and false.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flag(pub bool);
+
+impl Serialize for Flag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.0.into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(bool),
+            Number(u64),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Word(yes) => Ok(Self(yes)),
+            Written::Number(number @ 0..=1) => Ok(Self(number == 1)),
+            Written::Number(_) => Err(de::Error::custom("a flag is 0 or 1")),
+        }
+    }
+}
+
+/// An account as the store holds it, with the design's fields in the design's order.
+#[derive(Clone)]
+pub struct Account {
+    /// The key of the row; no field of the record.
+    pub id: AccountId,
+    /// What the user logs in with.
+    pub username: String,
+    /// The password's hash, as a PHC string.
+    pub password: PasswordHash,
+    /// Where to write to, if the user said.
+    pub email: Option<String>,
+    /// The hour of the sign-up.
+    pub created_at: Moment,
+    /// The hour of the last edit or payment; a connect never moves it.
+    pub updated_at: Moment,
+    /// Wants the newsletter.
+    pub newsletter: Flag,
+    /// Has ever asked for a token.
+    pub has_authenticated: Flag,
+    /// Has ever been granted a device.
+    pub has_connected: Flag,
+    /// Wants an inner IPv6 address.
+    pub has_ipv6: Flag,
+    /// Kept for the clients that show it; WireGuard has none.
+    pub compression: Flag,
+    /// Wants the streaming egress address.
+    pub streaming: Flag,
+    /// Language as stated, a tag of BCP 47.
+    pub language: Option<String>,
+    /// Currency as stated, a code of ISO 4217.
+    pub currency: Option<String>,
+    /// Country as stated, a code of ISO 3166-1.
+    pub country: Option<String>,
+    /// The campaign that led to the sign-up.
+    pub campaign: Option<String>,
+    /// End of the subscription; nothing: there has been none.
+    pub subscription: Option<Moment>,
+    /// End of the add-on of a public IPv4 address.
+    pub ipv4: Option<Moment>,
+    /// End of the add-on of entering at one node and leaving at another.
+    pub multihop: Option<Moment>,
+    /// Version of the client that last asked for a token.
+    pub client_version: Option<String>,
+    /// Version of the browser extension.
+    pub extension_version: Option<String>,
+}
+
+/// A password's hash, as a PHC string.
+#[derive(Clone, Serialize, Zeroize, ZeroizeOnDrop)]
+#[serde(transparent)]
+pub struct PasswordHash(pub String);
+
+/// The record as its owner, or a court, reads it: these fields, in this order.
+#[derive(Serialize)]
+pub struct Record {
+    pub username: String,
+    pub password: PasswordHash,
+    pub email: Option<String>,
+    pub created_at: Moment,
+    pub updated_at: Moment,
+    pub newsletter: Flag,
+    pub has_authenticated: Flag,
+    pub has_connected: Flag,
+    pub has_ipv6: Flag,
+    pub compression: Flag,
+    pub streaming: Flag,
+    pub language: Option<String>,
+    pub currency: Option<String>,
+    pub country: Option<String>,
+    /// 0 to 4; nothing where the live counter is out of reach, as at the command line.
+    pub devices: Option<u8>,
+    pub campaign: Option<String>,
+    pub subscription: Option<Moment>,
+    pub ipv4: Option<Moment>,
+    pub multihop: Option<Moment>,
+    pub client_version: Option<String>,
+    pub extension_version: Option<String>,
+}
+
+impl Record {
+    /// The names of the fields, in their order.
+    pub const FIELDS: [&str; 21] = [
+        "username",
+        "password",
+        "email",
+        "created_at",
+        "updated_at",
+        "newsletter",
+        "has_authenticated",
+        "has_connected",
+        "has_ipv6",
+        "compression",
+        "streaming",
+        "language",
+        "currency",
+        "country",
+        "devices",
+        "campaign",
+        "subscription",
+        "ipv4",
+        "multihop",
+        "client_version",
+        "extension_version",
+    ];
+
+    /// The record of `account`, with what the live counter says of it now.
+    pub fn new(account: Account, devices: Option<u8>) -> Self {
+        Self {
+            username: account.username,
+            password: account.password,
+            email: account.email,
+            created_at: account.created_at,
+            updated_at: account.updated_at,
+            newsletter: account.newsletter,
+            has_authenticated: account.has_authenticated,
+            has_connected: account.has_connected,
+            has_ipv6: account.has_ipv6,
+            compression: account.compression,
+            streaming: account.streaming,
+            language: account.language,
+            currency: account.currency,
+            country: account.country,
+            devices,
+            campaign: account.campaign,
+            subscription: account.subscription,
+            ipv4: account.ipv4,
+            multihop: account.multihop,
+            client_version: account.client_version,
+            extension_version: account.extension_version,
+        }
+    }
+}
+
+/// What is kept of a payment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// HMAC-SHA256 of the payment's number under the salt.
+    pub hash: [u8; 32],
+    /// When it is forgotten; a whole hour.
+    pub ends: Moment,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::sign_up::{new_account, plain_sign_up};
+
+    #[test]
+    fn the_names_of_the_fields_are_theirs() {
+        let sign_up = plain_sign_up("ann".to_owned(), String::new());
+        let account = new_account(sign_up, PasswordHash(String::new()), 0).unwrap();
+        let text = serde_json::to_string(&Record::new(account, None)).unwrap();
+        let mut rest = text.as_str();
+        for field in Record::FIELDS {
+            rest = rest.split_once(&format!("\"{field}\":")).unwrap().1;
+        }
+        let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(record.as_object().unwrap().len(), Record::FIELDS.len());
+    }
+}

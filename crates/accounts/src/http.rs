@@ -1,0 +1,6 @@
+//! The API at its edge: the listener, the routes, and every refusal as a document.
+
+pub(crate) mod listener;
+pub(crate) mod refusal;
+pub(crate) mod routes;
+pub mod start;

@@ -1,0 +1,47 @@
+//! `POST /v1/replicas/..`: what other processes of this service ask the one that counts.
+//!
+//! Bytes, not documents: both ends are this program.
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+
+use super::Shared;
+use crate::core::clock;
+use crate::core::record::AccountId;
+use crate::counter::NotLeader;
+use crate::http::listener::Peer;
+use crate::http::refusal::Refusal;
+use crate::keys::authority::REPLICA;
+
+/// How many devices an account has: its id in, one byte out.
+pub(super) async fn devices(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Vec<u8>, Refusal> {
+    let account = known(&peer, body.as_ref().try_into().ok())?;
+    let devices = service.replicas.counter.devices(AccountId(account)).await?;
+    Ok(vec![devices])
+}
+
+/// Takes the ticket keys of the asker, and gives it all that are known now.
+pub(super) async fn ticket_keys(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Vec<u8>, Refusal> {
+    known(&peer, Some(()))?;
+    if !service.replicas.counter.counts() {
+        return Err(NotLeader.into());
+    }
+    service.tickets.merge(&body, clock::unix_now())?;
+    Ok(service.tickets.export().to_vec())
+}
+
+/// For others than processes of this service there is nothing here.
+fn known<T>(peer: &Peer, asked: Option<T>) -> Result<T, Refusal> {
+    let shown = peer.node.as_ref().map(|shown| shown.name.as_ref());
+    let is_ours = shown == Some(REPLICA);
+    asked.filter(|_| is_ours).ok_or(Refusal::NoSuchRoute)
+}

@@ -1,0 +1,222 @@
+//! `GET /v1/counter`: a node's stream, a WebSocket (RFC 6455) of JSON text messages.
+//!
+//! It only carries frames: every rule is the counter's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::Response;
+use futures_util::{FutureExt as _, SinkExt as _};
+use mayfly_counter::CloseReason;
+use mayfly_wire::counter::{NodeFrame, ServiceFrame};
+use tokio::time::{Instant, interval_at, timeout};
+
+use super::Shared;
+use crate::counter::{NotLeader, Said, Stream};
+use crate::http::listener::Peer;
+use crate::http::refusal::Refusal;
+use crate::keys::nodes::Registration;
+use crate::keys::tls::Shown;
+use crate::service::Service;
+use crate::store::Node;
+
+/// Messages that are taken at once, if they are there, either way.
+const MOST: usize = 256;
+
+/// How long a node may leave unread what it is told.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Bytes of a message; the longest frame, a report, has less than 200.
+const MAX_FRAME: usize = 1024;
+
+/// How often the register is asked again about an open stream's node.
+const CHECK: Duration = Duration::from_secs(60);
+
+/// Takes a stream of a node that showed a certificate of our authority, and is registered.
+pub(super) async fn upgrade(
+    State(service): Shared,
+    Extension(peer): Extension<Peer>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Refusal> {
+    let node = peer.node.clone().ok_or(Refusal::CertificateMissing)?;
+    let drains = check_registration(&service, &node).await?;
+    if !service.replicas.counter.counts() {
+        return Err(NotLeader.into());
+    }
+    let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
+    let upgrade = upgrade
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME);
+    Ok(upgrade.on_upgrade(move |socket| carry(socket, service, node, drains, peer)))
+}
+
+/// Whether the node is to drain. A certificate counts for as long as the registration under which
+/// it was issued.
+async fn check_registration(service: &Service, shown: &Shown) -> Result<bool, Refusal> {
+    let node = service.store.node(shown.name.to_string()).await?;
+    let same = |node: &Node| Some(Registration::of(&node.secret)) == shown.registration;
+    let node = node.filter(same).ok_or(Refusal::CertificateRevoked)?;
+    Ok(node.drains)
+}
+
+async fn carry(
+    mut socket: WebSocket,
+    service: Arc<Service>,
+    node: Shown,
+    drains: bool,
+    mut peer: Peer,
+) {
+    let Ok(mut stream) = service.replicas.counter.accept(node.name.clone()).await else {
+        return;
+    };
+    let mut standing = Standing {
+        service: &service,
+        node: &node,
+        told: false,
+    };
+    let mut check = interval_at(Instant::now() + CHECK, CHECK);
+    let mut said = Vec::with_capacity(MOST);
+    // Before the counter's `welcome`, which answers what the node says.
+    let mut alive = standing.tell(drains, &mut socket).await;
+    while alive {
+        alive = tokio::select! {
+            message = socket.recv() => hear(message, &stream, &mut socket).await,
+            () = stream.said(&mut said, MOST) => say(&mut said, &mut socket).await,
+            _ = check.tick() => standing.check(&mut socket).await,
+            () = peer.stopping() => {
+                close(&mut socket, close_code::AWAY, "the service stops").await;
+                false
+            }
+        };
+    }
+    stream.closed().await;
+}
+
+/// What the register says of an open stream's node.
+struct Standing<'a> {
+    service: &'a Service,
+    node: &'a Shown,
+    /// Whether the node was last told to drain; a new stream's was not.
+    told: bool,
+}
+
+impl Standing<'_> {
+    /// Looks again; `false`: the node has been revoked since, or takes nothing more. A store that
+    /// does not answer changes nothing.
+    async fn check(&mut self, socket: &mut WebSocket) -> bool {
+        match check_registration(self.service, self.node).await {
+            Ok(drains) => self.tell(drains, socket).await,
+            Err(Refusal::CertificateRevoked) => {
+                close(socket, close_code::POLICY, "the node has been revoked").await;
+                false
+            }
+            Err(_) => true,
+        }
+    }
+
+    async fn tell(&mut self, drains: bool, socket: &mut WebSocket) -> bool {
+        if self.told == drains {
+            return true;
+        }
+        self.told = drains;
+        let mut frame = vec![Said::Frame(ServiceFrame::Drain { on: drains })];
+        say(&mut frame, socket).await
+    }
+}
+
+/// Hands what the node has said by now to the counter; `false`: that was the end.
+async fn hear(
+    first: Option<Result<Message, axum::Error>>,
+    stream: &Stream,
+    socket: &mut WebSocket,
+) -> bool {
+    let mut frames = Vec::new();
+    let mut end = read(first, &mut frames);
+    while end.is_none() && frames.len() < MOST {
+        let Some(message) = socket.recv().now_or_never() else {
+            break;
+        };
+        end = read(message, &mut frames);
+    }
+    if !frames.is_empty() && !stream.frames(frames).await {
+        // The stream hears of it with the next that the counter says.
+        return end.is_none();
+    }
+    if end == Some(End::NoFrame) {
+        close(socket, CloseReason::Protocol.code(), "this is no frame").await;
+    }
+    end.is_none()
+}
+
+/// How a node ends its stream.
+#[derive(PartialEq, Eq)]
+enum End {
+    Gone,
+    NoFrame,
+}
+
+fn read(message: Option<Result<Message, axum::Error>>, frames: &mut Vec<NodeFrame>) -> Option<End> {
+    match message {
+        Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+            Ok(frame) => frames.push(frame),
+            Err(_) => return Some(End::NoFrame),
+        },
+        // WebSocket's own, which the library answers. The protocol has its own ping.
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+        Some(Ok(Message::Close(_))) | None => return Some(End::Gone),
+        Some(Ok(Message::Binary(_)) | Err(_)) => return Some(End::NoFrame),
+    }
+    None
+}
+
+/// Sends what the counter has said by now; `false`: that was the end.
+async fn say(said: &mut Vec<Said>, socket: &mut WebSocket) -> bool {
+    let sent = timeout(PATIENCE, send(said, socket)).await;
+    matches!(sent, Ok(Some(())))
+}
+
+async fn send(said: &mut Vec<Said>, socket: &mut WebSocket) -> Option<()> {
+    for said in said.drain(..) {
+        match said {
+            Said::Frame(frame) => socket.feed(text(&frame)?).await.ok()?,
+            Said::Close(reason) => {
+                close(socket, reason.code(), words(reason)).await;
+                return None;
+            }
+            Said::Gone => {
+                close(socket, close_code::AWAY, "another process counts").await;
+                return None;
+            }
+        }
+    }
+    socket.flush().await.ok()
+}
+
+fn text(frame: &ServiceFrame) -> Option<Message> {
+    let text = serde_json::to_string(frame).ok()?;
+    Some(Message::Text(text.into()))
+}
+
+const fn words(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Protocol => "this frame is not allowed here",
+        CloseReason::EpochReplaced => "another machine or a later boot has this identity",
+        CloseReason::Superseded => "a later stream has said hello",
+        CloseReason::Silent => "nothing was heard for 15 s",
+        CloseReason::NotSynced => "not synced within 30 s",
+        CloseReason::Recount => "report your sessions anew",
+    }
+}
+
+async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
+    let frame = CloseFrame {
+        code,
+        reason: reason.into(),
+    };
+    // A node that has gone needs no goodbye.
+    let _ = socket.send(Message::Close(Some(frame))).await;
+}

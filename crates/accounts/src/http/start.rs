@@ -1,0 +1,51 @@
+//! From a configuration to a service that runs, and to its end.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::core::error::StartError;
+use crate::core::{clock, files};
+use crate::http::{listener, routes};
+use crate::keys::tls;
+use crate::service::Service;
+use crate::service::{erasure, hourly};
+
+/// Binds the listener of a configuration.
+///
+/// # Errors
+/// The system's.
+pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
+    TcpListener::bind(config.listen)
+        .await
+        .map_err(StartError::Listen)
+}
+
+/// Serves until `stop` is ready; then requests under way get a few seconds to end.
+///
+/// # Errors
+/// Before the first connection is taken: what is missing, or does not fit.
+pub async fn serve(
+    config: &Config,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    files::make_private_directory(&config.data)
+        .map_err(|error| StartError::file(config.data.clone(), error))?;
+    let service = Arc::new(Service::open(config, clock::unix_now()).await?);
+    let tls = tls::acceptor(&service.authority, &config.names(), clock::unix_now())?;
+    let connections = *config.limits.connections.get_ref();
+    let router = routes::router(service.clone());
+    let address = listener.local_addr().map_err(StartError::Listen)?;
+    let address = config.address().unwrap_or(address);
+    tokio::select! {
+        // These never end of themselves.
+        () = hourly::run(&service) => {}
+        () = erasure::run(&service) => {}
+        ended = service.replicas.run(address) => return ended,
+        () = listener::run(listener, tls, router, &service, connections, stop) => {}
+    }
+    Ok(())
+}
