@@ -27,7 +27,7 @@ use crate::keys::tickets::TicketKeys;
 use crate::store::Store;
 use crate::store::marks::Marks;
 use lookup::{Known, Lookup};
-use worker::{Command, Heard, Worker};
+use worker::{Command, Incoming, Worker};
 
 /// Commands that may wait; beyond, streams are read no further.
 const WAITING: usize = 1024;
@@ -47,13 +47,13 @@ pub(crate) struct Counter {
 pub(crate) struct NotLeader;
 
 /// What the counter says on a stream.
-pub(crate) enum Said {
+pub(crate) enum Outgoing {
     /// Send this.
     Frame(ServiceFrame),
     /// End the stream.
     Close(CloseReason),
     /// This process counts no more.
-    Gone,
+    Stopped,
 }
 
 /// A stream that the counter has accepted.
@@ -62,7 +62,7 @@ pub(crate) struct Stream {
     commands: mpsc::Sender<Command>,
     lookup: Arc<Lookup>,
     tickets: Arc<TicketKeys>,
-    said: mpsc::UnboundedReceiver<Said>,
+    outgoing: mpsc::UnboundedReceiver<Outgoing>,
 }
 
 impl Counter {
@@ -80,7 +80,7 @@ impl Counter {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(crate) fn take_up(&self) -> io::Result<()> {
+    pub(crate) fn start(&self) -> io::Result<()> {
         let (commands, received) = mpsc::channel(WAITING);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -97,7 +97,7 @@ impl Counter {
     }
 
     /// Counts no more: ends all streams, and forgets what they counted.
-    pub(crate) async fn lay_down(&self) {
+    pub(crate) async fn stop(&self) {
         let commands = self
             .commands
             .write()
@@ -115,7 +115,7 @@ impl Counter {
     }
 
     /// Whether this process counts.
-    pub(crate) fn counts(&self) -> bool {
+    pub(crate) fn is_leader(&self) -> bool {
         self.commands().is_ok()
     }
 
@@ -127,11 +127,11 @@ impl Counter {
         let commands = self.commands()?;
         // Without a bound, and yet bounded: the verdicts for what was read at once, which is
         // sent before more is read, and a ping in ten seconds until the stream counts as dead.
-        let (sender, said) = mpsc::unbounded_channel();
+        let (sender, outgoing) = mpsc::unbounded_channel();
         let (reply, accepted) = oneshot::channel();
         let command = Command::Accept {
             node,
-            said: sender,
+            outgoing: sender,
             reply,
         };
         commands.send(command).await.map_err(|_| NotLeader)?;
@@ -140,7 +140,7 @@ impl Counter {
             commands,
             lookup: self.lookup.clone(),
             tickets: self.tickets.clone(),
-            said,
+            outgoing,
         })
     }
 
@@ -179,28 +179,31 @@ impl Counter {
 
 impl Stream {
     /// Hands over what the node said, in order; `false`: this process counts no more.
-    pub(crate) async fn frames(&self, frames: Vec<NodeFrame>) -> bool {
-        let mut heard: Vec<Heard> = frames.into_iter().map(|frame| self.open(frame)).collect();
-        let askers = heard.iter().filter(|heard| heard.asks());
-        let askers: Vec<AccountId> = askers.filter_map(|heard| heard.account).collect();
-        if !askers.is_empty() {
-            let known = self.lookup.known(askers).await;
-            heard.iter_mut().for_each(|heard| identify(heard, &known));
+    pub(crate) async fn submit(&self, frames: Vec<NodeFrame>) -> bool {
+        let mut incoming: Vec<Incoming> =
+            frames.into_iter().map(|frame| self.open(frame)).collect();
+        let asking = incoming.iter().filter(|incoming| incoming.asks());
+        let asking: Vec<AccountId> = asking.filter_map(|incoming| incoming.account).collect();
+        if !asking.is_empty() {
+            let known = self.lookup.known(asking).await;
+            incoming
+                .iter_mut()
+                .for_each(|incoming| identify(incoming, &known));
         }
         let command = Command::Frames {
             stream: self.id,
-            heard,
+            incoming,
         };
         self.commands.send(command).await.is_ok()
     }
 
     /// An expired ticket gives no device, and takes back the one that it gave.
-    fn open(&self, frame: NodeFrame) -> Heard {
+    fn open(&self, frame: NodeFrame) -> Incoming {
         let account = match &frame {
             NodeFrame::Report { ticket, delta, .. } => self.account_of(ticket, *delta),
             _ => None,
         };
-        Heard {
+        Incoming {
             frame,
             account,
             is_first: false,
@@ -214,9 +217,9 @@ impl Stream {
     }
 
     /// What the counter says next: at least one thing, into `said`.
-    pub(crate) async fn said(&mut self, said: &mut Vec<Said>, most: usize) {
-        if self.said.recv_many(said, most).await == 0 {
-            said.push(Said::Gone);
+    pub(crate) async fn recv(&mut self, outgoing: &mut Vec<Outgoing>, most: usize) {
+        if self.outgoing.recv_many(outgoing, most).await == 0 {
+            outgoing.push(Outgoing::Stopped);
         }
     }
 
@@ -232,13 +235,13 @@ impl Stream {
 
 /// Denies those that have been erased. A store that does not answer denies nobody: the account
 /// was there when it was given the ticket.
-fn identify(heard: &mut Heard, known: &Known) {
-    let (true, Some(account), Some(known)) = (heard.asks(), heard.account, known) else {
+fn identify(incoming: &mut Incoming, known: &Known) {
+    let (true, Some(account), Some(known)) = (incoming.asks(), incoming.account, known) else {
         return;
     };
     let connected = known.get(&account).copied();
-    heard.account = connected.map(|_| account);
-    heard.is_first = connected == Some(false);
+    incoming.account = connected.map(|_| account);
+    incoming.is_first = connected == Some(false);
 }
 
 #[cfg(test)]
@@ -249,13 +252,13 @@ mod tests {
 
     use super::*;
 
-    fn asker(account: AccountId) -> Heard {
+    fn ask(account: AccountId) -> Incoming {
         let frame = NodeFrame::Report {
             n: 0,
             ticket: Ticket([0; TICKET_LEN]),
             delta: Delta::Up,
         };
-        Heard {
+        Incoming {
             frame,
             account: Some(account),
             is_first: false,
@@ -272,9 +275,9 @@ mod tests {
             (cid, &known, (None, false)),
             (cid, &None, (Some(cid), false)),
         ] {
-            let mut heard = asker(account);
-            identify(&mut heard, known);
-            assert_eq!((heard.account, heard.is_first), expected);
+            let mut incoming = ask(account);
+            identify(&mut incoming, known);
+            assert_eq!((incoming.account, incoming.is_first), expected);
         }
     }
 }

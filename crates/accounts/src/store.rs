@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use crate::config::Config;
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Moment, Proof};
+pub use postgres::LeaderLease;
 use postgres::Postgres;
-pub use postgres::Seat;
 use sqlite::Sqlite;
 
 /// The accounts and the register of nodes.
@@ -205,10 +205,10 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn seat(&self, address: &str) -> Result<Option<Seat>, StoreError> {
+    pub async fn leader_lease(&self, address: &str) -> Result<Option<LeaderLease>, StoreError> {
         match self {
             Self::Sqlite(_) => Ok(None),
-            Self::Postgres(store) => store.seat(address).await.map(Some),
+            Self::Postgres(store) => store.leader_lease(address).await.map(Some),
         }
     }
 
@@ -217,10 +217,10 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn who_counts(&self) -> Result<Option<String>, StoreError> {
+    pub async fn leader_address(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Sqlite(_) => Ok(None),
-            Self::Postgres(store) => store.who_counts().await,
+            Self::Postgres(store) => store.leader_address().await,
         }
     }
 

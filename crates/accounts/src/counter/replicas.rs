@@ -38,10 +38,10 @@ use crate::store::Store;
 use caller::Caller;
 
 /// Where a process that counts is asked for an account's devices: 16 bytes in, one out.
-pub(crate) const DEVICES: &str = "/v1/replicas/devices";
+pub(crate) const DEVICES_PATH: &str = "/v1/replicas/devices";
 
 /// Where it exchanges ticket keys.
-pub(crate) const TICKET_KEYS: &str = "/v1/replicas/ticket-keys";
+pub(crate) const TICKET_KEYS_PATH: &str = "/v1/replicas/ticket-keys";
 
 /// How often ticket keys are exchanged. The process that counts makes the next day's an hour
 /// before.
@@ -88,7 +88,7 @@ impl Replicas {
                 self.exchange(caller)
             );
         }
-        self.counter.take_up().map_err(StartError::Thread)?;
+        self.counter.start().map_err(StartError::Thread)?;
         std::future::pending().await
     }
 
@@ -97,10 +97,10 @@ impl Replicas {
     /// # Errors
     /// [`NotLeader`]: nobody counts, or who does is out of reach.
     pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, NotLeader> {
-        match (&self.caller, self.counter.counts()) {
+        match (&self.caller, self.counter.is_leader()) {
             (Some(caller), false) => {
                 let body = Zeroizing::new(account.0.to_vec());
-                let answer = caller.ask(DEVICES, body).await?;
+                let answer = caller.ask(DEVICES_PATH, body).await?;
                 answer.first().copied().ok_or(NotLeader)
             }
             _ => self.counter.devices(account).await,
@@ -109,9 +109,9 @@ impl Replicas {
 
     async fn exchange(&self, caller: &Caller) {
         loop {
-            let theirs = match self.counter.counts() {
+            let theirs = match self.counter.is_leader() {
                 true => None,
-                false => Some(caller.ask(TICKET_KEYS, self.tickets.export()).await),
+                false => Some(caller.ask(TICKET_KEYS_PATH, self.tickets.export()).await),
             };
             if let Some(Ok(theirs)) = &theirs {
                 // What cannot be written now is offered again.

@@ -10,7 +10,7 @@ use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 
-use super::Said;
+use super::Outgoing;
 use super::granted::Granted;
 use crate::core::clock;
 use crate::core::record::AccountId;
@@ -20,12 +20,12 @@ use crate::store::marks::Marks;
 pub(super) enum Command {
     Accept {
         node: Arc<str>,
-        said: mpsc::UnboundedSender<Said>,
+        outgoing: mpsc::UnboundedSender<Outgoing>,
         reply: oneshot::Sender<StreamId>,
     },
     Frames {
         stream: StreamId,
-        heard: Vec<Heard>,
+        incoming: Vec<Incoming>,
     },
     Closed {
         stream: StreamId,
@@ -45,7 +45,7 @@ pub(super) enum Command {
 }
 
 /// What a node said.
-pub(super) struct Heard {
+pub(super) struct Incoming {
     pub(super) frame: NodeFrame,
     /// Whose ticket a report carries. Nobody's +1 is denied.
     pub(super) account: Option<AccountId>,
@@ -53,7 +53,7 @@ pub(super) struct Heard {
     pub(super) is_first: bool,
 }
 
-impl Heard {
+impl Incoming {
     /// Whether it is a +1.
     pub(super) const fn asks(&self) -> bool {
         let NodeFrame::Report { delta, .. } = self.frame else {
@@ -63,13 +63,13 @@ impl Heard {
     }
 
     /// What a grant has to note.
-    fn asker(&self) -> Option<Asker> {
+    fn ask(&self) -> Option<Ask> {
         match self.frame {
             NodeFrame::Report {
                 ticket,
                 delta: Delta::Up,
                 ..
-            } => self.account.map(|account| Asker {
+            } => self.account.map(|account| Ask {
                 ticket,
                 account,
                 is_first: self.is_first,
@@ -81,7 +81,7 @@ impl Heard {
 
 /// Who asks for a device.
 #[derive(Clone, Copy)]
-struct Asker {
+struct Ask {
     ticket: Ticket,
     account: AccountId,
     is_first: bool,
@@ -92,7 +92,7 @@ const BATCH: usize = 64;
 
 /// A stream that has not been closed.
 struct Open {
-    said: mpsc::UnboundedSender<Said>,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
     granted: Granted,
 }
 
@@ -129,35 +129,39 @@ impl Worker {
                 if matches!(command, Command::Stop) {
                     return;
                 }
-                self.obey(command);
+                self.apply(command);
             }
             // Also under load, when there is always another command.
             if due.is_some_and(|at| at <= Instant::now()) {
                 self.ledgers.handle_timeout(Instant::now());
-                self.speak(None);
+                self.drain_outputs(None);
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn apply(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Accept { node, said, reply } => {
+            Command::Accept {
+                node,
+                outgoing,
+                reply,
+            } => {
                 let stream = self.ledgers.accept(&node, now);
                 let granted = Granted::default();
-                self.streams.insert(stream, Open { said, granted });
+                self.streams.insert(stream, Open { outgoing, granted });
                 // A stream that has gone meanwhile is found dead by its silence.
                 let _ = reply.send(stream);
             }
-            Command::Frames { stream, heard } => {
-                for heard in heard {
-                    self.hear(stream, &heard, now);
+            Command::Frames { stream, incoming } => {
+                for incoming in incoming {
+                    self.handle(stream, &incoming, now);
                 }
             }
             Command::Closed { stream } => {
                 self.streams.remove(&stream);
                 self.ledgers.handle_close(stream, now);
-                self.speak(None);
+                self.drain_outputs(None);
             }
             Command::Devices { account, reply } => {
                 let _ = reply.send(self.ledgers.devices(&account));
@@ -167,23 +171,25 @@ impl Worker {
             }
             Command::Erased { accounts } => {
                 self.ledgers.handle_erased(&accounts, now);
-                self.speak(None);
+                self.drain_outputs(None);
             }
             // It has ended the work.
             Command::Stop => {}
         }
     }
 
-    fn hear(&mut self, stream: StreamId, heard: &Heard, now: Instant) {
-        let account = self.leaver(stream, &heard.frame).or(heard.account);
+    fn handle(&mut self, stream: StreamId, incoming: &Incoming, now: Instant) {
+        let account = self
+            .granted_to(stream, &incoming.frame)
+            .or(incoming.account);
         self.ledgers
-            .handle_frame(stream, heard.frame, account, clock::unix_now(), now);
-        self.speak(heard.asker());
+            .handle_frame(stream, incoming.frame, account, clock::unix_now(), now);
+        self.drain_outputs(incoming.ask());
     }
 
     /// Whose -1 this is, if a device was granted under its ticket here: also when the ticket
     /// opens no more.
-    fn leaver(&mut self, stream: StreamId, frame: &NodeFrame) -> Option<AccountId> {
+    fn granted_to(&mut self, stream: StreamId, frame: &NodeFrame) -> Option<AccountId> {
         let NodeFrame::Report {
             ticket,
             delta: Delta::Down,
@@ -195,38 +201,39 @@ impl Worker {
         self.streams.get_mut(&stream)?.granted.take(ticket)
     }
 
-    /// Passes on what the ledgers say; a grant among it is the asker's.
-    fn speak(&mut self, asker: Option<Asker>) {
+    /// Passes on what the ledgers say; a grant among it is the ask's.
+    fn drain_outputs(&mut self, ask: Option<Ask>) {
         while let Some(output) = self.ledgers.poll_output() {
             match output {
                 Output::Send(stream, frame) => {
-                    if let (ServiceFrame::Verdict { granted: true, .. }, Some(asker)) =
-                        (frame, asker)
-                    {
-                        self.grant(stream, asker);
+                    if let (ServiceFrame::Verdict { granted: true, .. }, Some(ask)) = (frame, ask) {
+                        self.grant(stream, ask);
                     }
-                    self.say(stream, Said::Frame(frame));
+                    self.send(stream, Outgoing::Frame(frame));
                 }
                 Output::Close(stream, reason) => {
-                    self.say(stream, Said::Close(reason));
+                    self.send(stream, Outgoing::Close(reason));
                     self.streams.remove(&stream);
                 }
             }
         }
     }
 
-    fn grant(&mut self, stream: StreamId, asker: Asker) {
-        if asker.is_first {
-            self.marks.connected(asker.account);
+    fn grant(&mut self, stream: StreamId, ask: Ask) {
+        if ask.is_first {
+            self.marks.connected(ask.account);
         }
         if let Some(open) = self.streams.get_mut(&stream) {
-            open.granted.put(&asker.ticket, asker.account);
+            open.granted.put(&ask.ticket, ask.account);
         }
     }
 
-    fn say(&self, stream: StreamId, said: Said) {
+    fn send(&self, stream: StreamId, outgoing: Outgoing) {
         // A stream that has gone says so itself.
-        let _ = self.streams.get(&stream).map(|open| open.said.send(said));
+        let _ = self
+            .streams
+            .get(&stream)
+            .map(|open| open.outgoing.send(outgoing));
     }
 }
 
@@ -243,16 +250,16 @@ mod tests {
     /// A worker, and a stream that has said hello.
     fn worker() -> (Worker, StreamId) {
         let mut worker = Worker::new(Arc::default());
-        let (said, _) = mpsc::unbounded_channel();
+        let (outgoing, _) = mpsc::unbounded_channel();
         let (reply, mut accepted) = oneshot::channel();
-        worker.obey(Command::Accept {
+        worker.apply(Command::Accept {
             node: "node-1".into(),
-            said,
+            outgoing,
             reply,
         });
         let stream = accepted.try_recv().unwrap();
         let epoch = Epoch([1; 16]);
-        hear(&mut worker, stream, NodeFrame::Hello { epoch }, None);
+        receive(&mut worker, stream, NodeFrame::Hello { epoch }, None);
         (worker, stream)
     }
 
@@ -268,16 +275,21 @@ mod tests {
             ticket: TICKET,
             delta,
         };
-        hear(worker, stream, frame, account);
+        receive(worker, stream, frame, account);
     }
 
-    fn hear(worker: &mut Worker, stream: StreamId, frame: NodeFrame, account: Option<AccountId>) {
-        let heard = vec![Heard {
+    fn receive(
+        worker: &mut Worker,
+        stream: StreamId,
+        frame: NodeFrame,
+        account: Option<AccountId>,
+    ) {
+        let incoming = vec![Incoming {
             frame,
             account,
             is_first: false,
         }];
-        worker.obey(Command::Frames { stream, heard });
+        worker.apply(Command::Frames { stream, incoming });
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::core::limits::{Salt, Subject};
-use crate::keys::tls::{self, Shown};
+use crate::keys::tls::{self, PeerCertificate};
 use crate::service::Service;
 
 /// How long a handshake may take.
@@ -44,7 +44,7 @@ pub(crate) struct Peer {
     /// Whom the limits count.
     pub(crate) network: Subject,
     /// What the certificate says that the client showed, if it showed one.
-    pub(crate) node: Option<Shown>,
+    pub(crate) certificate: Option<PeerCertificate>,
     /// Turns true when the service stops.
     stopping: watch::Receiver<bool>,
     /// The connection's place among all; a stream keeps it.
@@ -81,7 +81,7 @@ pub(crate) async fn run(
         };
         let peer = Peer {
             network,
-            node: None,
+            certificate: None,
             stopping: stopped.clone(),
             _place: Arc::new(place),
         };
@@ -149,7 +149,7 @@ async fn converse(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut pee
         .1
         .peer_certificates()
         .and_then(<[_]>::first);
-    peer.node = shown.and_then(tls::shown);
+    peer.certificate = shown.and_then(tls::read_certificate);
     let mut own = peer.clone();
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {

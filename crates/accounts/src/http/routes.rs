@@ -18,7 +18,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{MethodRouter, get, post};
 use mayfly_wire::MAX_BODY;
 
-use crate::counter::replicas::{DEVICES, TICKET_KEYS};
+use crate::counter::replicas::{DEVICES_PATH, TICKET_KEYS_PATH};
 use crate::http::refusal::Refusal;
 use crate::service::Service;
 
@@ -48,8 +48,8 @@ fn table() -> [Entry; 7] {
 /// What processes of one service say to each other; `openapi.json` is for others.
 fn between_processes() -> [Entry; 2] {
     [
-        (DEVICES, "POST", post(replicas::devices)),
-        (TICKET_KEYS, "POST", post(replicas::ticket_keys)),
+        (DEVICES_PATH, "POST", post(replicas::devices)),
+        (TICKET_KEYS_PATH, "POST", post(replicas::ticket_keys)),
     ]
 }
 

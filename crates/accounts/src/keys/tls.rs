@@ -69,7 +69,7 @@ fn refused(error: impl std::fmt::Display) -> StartError {
 
 /// What a node's certificate says of it.
 #[derive(Clone)]
-pub(crate) struct Shown {
+pub(crate) struct PeerCertificate {
     /// Its name.
     pub(crate) name: Arc<str>,
     /// Under which registration the certificate was issued; others of ours carry none.
@@ -77,9 +77,9 @@ pub(crate) struct Shown {
 }
 
 /// Reads a certificate that the handshake has verified.
-pub(crate) fn shown(certificate: &CertificateDer<'_>) -> Option<Shown> {
+pub(crate) fn read_certificate(certificate: &CertificateDer<'_>) -> Option<PeerCertificate> {
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
-    Some(Shown {
+    Some(PeerCertificate {
         name: certificate.valid_dns_names().next()?.into(),
         registration: registration(certificate.serial()),
     })

@@ -6,9 +6,9 @@
 //! made anew after an erasure ([`forget`]).
 
 mod forget;
+mod lease;
 mod row;
 mod schema;
-mod seat;
 mod settings;
 mod tls;
 
@@ -27,7 +27,7 @@ use crate::config::Database;
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Moment, Proof};
 use forget::Remnants;
-pub use seat::Seat;
+pub use lease::LeaderLease;
 
 /// Connections of this process; each is a process of the server's.
 const CONNECTIONS: usize = 8;
@@ -70,7 +70,7 @@ impl Postgres {
         let config = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let (server, tls) = tls::settle(database)?;
+        let (server, tls) = tls::configure(database)?;
         let manager = Manager::from_config(server.clone(), tls.clone(), config);
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
@@ -90,7 +90,7 @@ impl Postgres {
         };
         let mut client = store.client().await?;
         settings::check(&client).await?;
-        schema::settle(&mut client).await?;
+        schema::migrate(&mut client).await?;
         drop(client);
         Ok(store)
     }
@@ -121,7 +121,7 @@ impl Postgres {
         let changed = change(&mut account);
         row::update(&transaction, &account).await?;
         transaction.commit().await?;
-        self.remnants.are_there();
+        self.remnants.mark_dirty();
         Ok(changed)
     }
 
@@ -133,8 +133,8 @@ impl Postgres {
         if client.execute(&statement, &[&&id.0[..]]).await? == 0 {
             return Err(StoreError::NoSuchAccount);
         }
-        self.remnants.are_there();
-        self.remnants.take_away(&client).await
+        self.remnants.mark_dirty();
+        self.remnants.clean(&client).await
     }
 
     pub(super) async fn pay(
@@ -159,7 +159,7 @@ impl Postgres {
         give(&mut account);
         row::update(&transaction, &account).await?;
         transaction.commit().await?;
-        self.remnants.are_there();
+        self.remnants.mark_dirty();
         Ok(true)
     }
 
@@ -172,7 +172,7 @@ impl Postgres {
             )
             .await?;
         if forgotten > 0 {
-            self.remnants.are_there();
+            self.remnants.mark_dirty();
         }
         Ok(())
     }
@@ -183,12 +183,12 @@ impl Postgres {
 
     /// Takes away what this process's edits left.
     pub(super) async fn forget(&self) -> Result<(), StoreError> {
-        self.remnants.take_away(&self.client().await?).await
+        self.remnants.clean(&self.client().await?).await
     }
 
     /// Takes away what anybody's edits left.
     pub(super) async fn forget_all(&self) -> Result<(), StoreError> {
-        self.remnants.are_there();
+        self.remnants.mark_dirty();
         self.forget().await
     }
 
@@ -219,17 +219,17 @@ impl Postgres {
         let values: [&(dyn ToSql + Sync); 5] =
             [&ids, &authenticated, &connected, &clients, &extensions];
         client.execute(&statement, &values).await?;
-        self.remnants.are_there();
+        self.remnants.mark_dirty();
         Ok(())
     }
 
-    pub(super) async fn seat(&self, address: &str) -> Result<Seat, StoreError> {
-        Seat::connect(self.server.clone(), self.tls.clone(), address).await
+    pub(super) async fn leader_lease(&self, address: &str) -> Result<LeaderLease, StoreError> {
+        LeaderLease::connect(self.server.clone(), self.tls.clone(), address).await
     }
 
-    pub(super) async fn who_counts(&self) -> Result<Option<String>, StoreError> {
+    pub(super) async fn leader_address(&self) -> Result<Option<String>, StoreError> {
         let client = self.client().await?;
-        seat::holder(&client).await
+        lease::holder(&client).await
     }
 
     pub(super) async fn register_node(
@@ -253,7 +253,7 @@ impl Postgres {
         let revoked = client
             .execute("DELETE FROM node WHERE name = $1", &[&name])
             .await?;
-        self.remnants.are_there();
+        self.remnants.mark_dirty();
         Ok(revoked == 1)
     }
 
@@ -262,7 +262,7 @@ impl Postgres {
         let found = client
             .execute("UPDATE node SET drains = $2 WHERE name = $1", &[&name, &on])
             .await?;
-        self.remnants.are_there();
+        self.remnants.mark_dirty();
         Ok(found == 1)
     }
 

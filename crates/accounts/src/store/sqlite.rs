@@ -248,7 +248,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     schema::leave_no_traces(&connection)?;
-    schema::settle(&mut connection)?;
+    schema::migrate(&mut connection)?;
     Ok(connection)
 }
 

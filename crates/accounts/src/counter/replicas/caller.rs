@@ -80,7 +80,7 @@ impl Caller {
     }
 
     async fn connect(&self) -> Option<Connection> {
-        let address: SocketAddr = self.store.who_counts().await.ok()??.parse().ok()?;
+        let address: SocketAddr = self.store.leader_address().await.ok()??.parse().ok()?;
         let tcp = TcpStream::connect(address).await.ok()?;
         let _ = tcp.set_nodelay(true);
         let tls = self.tls.connect(self.name.clone(), tcp).await.ok()?;

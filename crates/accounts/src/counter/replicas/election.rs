@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::counter::Counter;
-use crate::store::{Seat, Store};
+use crate::store::{LeaderLease, Store};
 
 /// How often a process that does not count tries to, and how often one that does asks.
 const TRY: Duration = Duration::from_millis(500);
@@ -29,27 +29,27 @@ type Ended = Box<dyn Error + Send + Sync>;
 /// Takes part for ever.
 pub(super) async fn run(store: &Store, counter: &Counter, address: SocketAddr) {
     loop {
-        let mut seat = store.seat(&address.to_string()).await;
-        if let Ok(Some(seat)) = &mut seat {
+        let mut lease = store.leader_lease(&address.to_string()).await;
+        if let Ok(Some(lease)) = &mut lease {
             // Ends with an error, as a connection does.
-            let _ = contend(seat, counter).await;
+            let _ = lead(lease, counter).await;
         }
-        // Before the seat goes, and with it the lock.
-        counter.lay_down().await;
-        drop(seat);
+        // Before the lease goes, and with it the lock.
+        counter.stop().await;
+        drop(lease);
         sleep(TRY).await;
     }
 }
 
-async fn contend(seat: &mut Seat, counter: &Counter) -> Result<Infallible, Ended> {
-    while !timeout(PATIENCE, seat.take()).await?? {
-        seat.keep(TRY).await?;
+async fn lead(lease: &mut LeaderLease, counter: &Counter) -> Result<Infallible, Ended> {
+    while !timeout(PATIENCE, lease.try_acquire()).await?? {
+        lease.hold(TRY).await?;
     }
     // Whoever held the lock before lays the counter down meanwhile.
-    seat.keep(TRY).await?;
-    counter.take_up()?;
+    lease.hold(TRY).await?;
+    counter.start()?;
     loop {
-        seat.keep(CHECK).await?;
-        timeout(PATIENCE, seat.check()).await??;
+        lease.hold(CHECK).await?;
+        timeout(PATIENCE, lease.check()).await??;
     }
 }

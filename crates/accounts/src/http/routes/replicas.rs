@@ -32,7 +32,7 @@ pub(super) async fn ticket_keys(
     body: Bytes,
 ) -> Result<Vec<u8>, Refusal> {
     known(&peer, Some(()))?;
-    if !service.replicas.counter.counts() {
+    if !service.replicas.counter.is_leader() {
         return Err(NotLeader.into());
     }
     service.tickets.merge(&body, clock::unix_now())?;
@@ -41,7 +41,7 @@ pub(super) async fn ticket_keys(
 
 /// For others than processes of this service there is nothing here.
 fn known<T>(peer: &Peer, asked: Option<T>) -> Result<T, Refusal> {
-    let shown = peer.node.as_ref().map(|shown| shown.name.as_ref());
+    let shown = peer.certificate.as_ref().map(|shown| shown.name.as_ref());
     let is_ours = shown == Some(REPLICA);
     asked.filter(|_| is_ours).ok_or(Refusal::NoSuchRoute)
 }

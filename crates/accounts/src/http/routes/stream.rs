@@ -16,11 +16,11 @@ use mayfly_wire::counter::{NodeFrame, ServiceFrame};
 use tokio::time::{Instant, interval_at, timeout};
 
 use super::Shared;
-use crate::counter::{NotLeader, Said, Stream};
+use crate::counter::{NotLeader, Outgoing, Stream};
 use crate::http::listener::Peer;
 use crate::http::refusal::Refusal;
 use crate::keys::nodes::Registration;
-use crate::keys::tls::Shown;
+use crate::keys::tls::PeerCertificate;
 use crate::service::Service;
 use crate::store::Node;
 
@@ -42,9 +42,12 @@ pub(super) async fn upgrade(
     Extension(peer): Extension<Peer>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Refusal> {
-    let node = peer.node.clone().ok_or(Refusal::CertificateMissing)?;
+    let node = peer
+        .certificate
+        .clone()
+        .ok_or(Refusal::CertificateMissing)?;
     let drains = check_registration(&service, &node).await?;
-    if !service.replicas.counter.counts() {
+    if !service.replicas.counter.is_leader() {
         return Err(NotLeader.into());
     }
     let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
@@ -56,7 +59,7 @@ pub(super) async fn upgrade(
 
 /// Whether the node is to drain. A certificate counts for as long as the registration under which
 /// it was issued.
-async fn check_registration(service: &Service, shown: &Shown) -> Result<bool, Refusal> {
+async fn check_registration(service: &Service, shown: &PeerCertificate) -> Result<bool, Refusal> {
     let node = service.store.node(shown.name.to_string()).await?;
     let same = |node: &Node| Some(Registration::of(&node.secret)) == shown.registration;
     let node = node.filter(same).ok_or(Refusal::CertificateRevoked)?;
@@ -66,7 +69,7 @@ async fn check_registration(service: &Service, shown: &Shown) -> Result<bool, Re
 async fn carry(
     mut socket: WebSocket,
     service: Arc<Service>,
-    node: Shown,
+    node: PeerCertificate,
     drains: bool,
     mut peer: Peer,
 ) {
@@ -79,13 +82,13 @@ async fn carry(
         told: false,
     };
     let mut check = interval_at(Instant::now() + CHECK, CHECK);
-    let mut said = Vec::with_capacity(MOST);
+    let mut outgoing = Vec::with_capacity(MOST);
     // Before the counter's `welcome`, which answers what the node says.
     let mut alive = standing.tell(drains, &mut socket).await;
     while alive {
         alive = tokio::select! {
-            message = socket.recv() => hear(message, &stream, &mut socket).await,
-            () = stream.said(&mut said, MOST) => say(&mut said, &mut socket).await,
+            message = socket.recv() => receive(message, &stream, &mut socket).await,
+            () = stream.recv(&mut outgoing, MOST) => send(&mut outgoing, &mut socket).await,
             _ = check.tick() => standing.check(&mut socket).await,
             () = peer.stopping() => {
                 close(&mut socket, close_code::AWAY, "the service stops").await;
@@ -99,7 +102,7 @@ async fn carry(
 /// What the register says of an open stream's node.
 struct Standing<'a> {
     service: &'a Service,
-    node: &'a Shown,
+    node: &'a PeerCertificate,
     /// Whether the node was last told to drain; a new stream's was not.
     told: bool,
 }
@@ -123,13 +126,13 @@ impl Standing<'_> {
             return true;
         }
         self.told = drains;
-        let mut frame = vec![Said::Frame(ServiceFrame::Drain { on: drains })];
-        say(&mut frame, socket).await
+        let mut frame = vec![Outgoing::Frame(ServiceFrame::Drain { on: drains })];
+        send(&mut frame, socket).await
     }
 }
 
 /// Hands what the node has said by now to the counter; `false`: that was the end.
-async fn hear(
+async fn receive(
     first: Option<Result<Message, axum::Error>>,
     stream: &Stream,
     socket: &mut WebSocket,
@@ -142,7 +145,7 @@ async fn hear(
         };
         end = read(message, &mut frames);
     }
-    if !frames.is_empty() && !stream.frames(frames).await {
+    if !frames.is_empty() && !stream.submit(frames).await {
         // The stream hears of it with the next that the counter says.
         return end.is_none();
     }
@@ -174,20 +177,20 @@ fn read(message: Option<Result<Message, axum::Error>>, frames: &mut Vec<NodeFram
 }
 
 /// Sends what the counter has said by now; `false`: that was the end.
-async fn say(said: &mut Vec<Said>, socket: &mut WebSocket) -> bool {
-    let sent = timeout(PATIENCE, send(said, socket)).await;
+async fn send(outgoing: &mut Vec<Outgoing>, socket: &mut WebSocket) -> bool {
+    let sent = timeout(PATIENCE, feed(outgoing, socket)).await;
     matches!(sent, Ok(Some(())))
 }
 
-async fn send(said: &mut Vec<Said>, socket: &mut WebSocket) -> Option<()> {
-    for said in said.drain(..) {
-        match said {
-            Said::Frame(frame) => socket.feed(text(&frame)?).await.ok()?,
-            Said::Close(reason) => {
+async fn feed(outgoing: &mut Vec<Outgoing>, socket: &mut WebSocket) -> Option<()> {
+    for outgoing in outgoing.drain(..) {
+        match outgoing {
+            Outgoing::Frame(frame) => socket.feed(text(&frame)?).await.ok()?,
+            Outgoing::Close(reason) => {
                 close(socket, reason.code(), words(reason)).await;
                 return None;
             }
-            Said::Gone => {
+            Outgoing::Stopped => {
                 close(socket, close_code::AWAY, "another process counts").await;
                 return None;
             }

@@ -42,30 +42,30 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How many remnants there have been, and how many have been taken away.
 #[derive(Default)]
 pub(super) struct Remnants {
-    left: AtomicU64,
-    gone: Mutex<u64>,
+    dirty: AtomicU64,
+    cleaned: Mutex<u64>,
 }
 
 impl Remnants {
-    pub(super) fn are_there(&self) {
-        self.left.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn mark_dirty(&self) {
+        self.dirty.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes away all that were there before the call. Of many calls at once, one does it for
     /// all that wait.
-    pub(super) async fn take_away(&self, client: &Object) -> Result<(), StoreError> {
-        let own = self.left.load(Ordering::Relaxed);
-        let mut gone = self.gone.lock().await;
-        if *gone >= own {
+    pub(super) async fn clean(&self, client: &Object) -> Result<(), StoreError> {
+        let own = self.dirty.load(Ordering::Relaxed);
+        let mut cleaned = self.cleaned.lock().await;
+        if *cleaned >= own {
             return Ok(());
         }
-        let left = self.left.load(Ordering::Relaxed);
+        let dirty = self.dirty.load(Ordering::Relaxed);
         let nothing_held_back = older_have_ended(client).await?;
         for step in STEPS {
             client.batch_execute(step).await?;
         }
         if nothing_held_back {
-            *gone = left;
+            *cleaned = dirty;
         }
         Ok(())
     }

@@ -85,7 +85,7 @@ WHERE account.id = mark.id AND (
         IS DISTINCT FROM account.extension_version)";
 
 /// Brings older tables to [`VERSION`].
-pub(super) async fn settle(client: &mut Object) -> Result<(), StoreError> {
+pub(super) async fn migrate(client: &mut Object) -> Result<(), StoreError> {
     let transaction = client.transaction().await?;
     // Held to the transaction's end: another process may be at it.
     transaction

@@ -15,7 +15,7 @@ use crate::core::error::StoreError;
 use crate::core::files;
 
 /// The server's address with what it wants to see, and the TLS to reach it with.
-pub(super) fn settle(
+pub(super) fn configure(
     database: &Database,
 ) -> Result<(tokio_postgres::Config, MakeRustlsConnect), StoreError> {
     let mut server = database.postgres.get_ref().0.clone();

@@ -85,7 +85,7 @@ pub(super) fn leave_no_traces(connection: &Connection) -> Result<(), StoreError>
 }
 
 /// Brings an older file to [`VERSION`].
-pub(super) fn settle(connection: &mut Connection) -> Result<(), StoreError> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     if version(connection)? == VERSION {
         return Ok(());
     }

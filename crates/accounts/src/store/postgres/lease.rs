@@ -27,13 +27,13 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// A connection that can hold the lock.
-pub struct Seat {
+pub struct LeaderLease {
     client: Client,
     /// Runs the connection, until it ends.
     connection: JoinHandle<()>,
 }
 
-impl Seat {
+impl LeaderLease {
     pub(super) async fn connect(
         mut server: tokio_postgres::Config,
         tls: MakeRustlsConnect,
@@ -53,7 +53,7 @@ impl Seat {
     ///
     /// # Errors
     /// The connection is gone.
-    pub async fn take(&self) -> Result<bool, StoreError> {
+    pub async fn try_acquire(&self) -> Result<bool, StoreError> {
         let row = self
             .client
             .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
@@ -73,7 +73,7 @@ impl Seat {
     ///
     /// # Errors
     /// The connection has ended; at once.
-    pub async fn keep(&mut self, time: Duration) -> Result<(), StoreError> {
+    pub async fn hold(&mut self, time: Duration) -> Result<(), StoreError> {
         match timeout(time, &mut self.connection).await {
             Ok(_) => Err(StoreError::Postgres("the connection has ended".to_owned())),
             Err(_) => Ok(()),
