@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::ser::{self, SerializeMap as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -55,9 +56,10 @@ impl<'de> Deserialize<'de> for Flag {
 }
 
 /// An account as the store holds it, with the design's fields in the design's order.
-#[derive(Clone)]
+#[derive(Clone, Serialize)]
 pub struct Account {
     /// The key of the row; no field of the record.
+    #[serde(skip)]
     pub id: AccountId,
     /// What the user logs in with.
     pub username: String,
@@ -106,31 +108,11 @@ pub struct Account {
 #[serde(transparent)]
 pub struct PasswordHash(pub String);
 
-/// The record as its owner, or a court, reads it: these fields, in this order.
-#[derive(Serialize)]
+/// The record as its owner, or a court, reads it: [`Record::FIELDS`], in that order.
 pub struct Record {
-    pub username: String,
-    pub password: PasswordHash,
-    pub email: Option<String>,
-    pub created_at: Moment,
-    pub updated_at: Moment,
-    pub newsletter: Flag,
-    pub has_authenticated: Flag,
-    pub has_connected: Flag,
-    pub has_ipv6: Flag,
-    pub compression: Flag,
-    pub streaming: Flag,
-    pub language: Option<String>,
-    pub currency: Option<String>,
-    pub country: Option<String>,
-    /// 0 to 4; nothing where the live counter is out of reach, as at the command line.
-    pub devices: Option<u8>,
-    pub campaign: Option<String>,
-    pub subscription: Option<Moment>,
-    pub ipv4: Option<Moment>,
-    pub multihop: Option<Moment>,
-    pub client_version: Option<String>,
-    pub extension_version: Option<String>,
+    account: Account,
+    /// 0 to 4. `None` where the live counter is out of reach, as at the command line.
+    devices: Option<u8>,
 }
 
 impl Record {
@@ -161,29 +143,22 @@ impl Record {
 
     /// The record of `account`, with what the live counter says of it now.
     pub fn new(account: Account, devices: Option<u8>) -> Self {
-        Self {
-            username: account.username,
-            password: account.password,
-            email: account.email,
-            created_at: account.created_at,
-            updated_at: account.updated_at,
-            newsletter: account.newsletter,
-            has_authenticated: account.has_authenticated,
-            has_connected: account.has_connected,
-            has_ipv6: account.has_ipv6,
-            compression: account.compression,
-            streaming: account.streaming,
-            language: account.language,
-            currency: account.currency,
-            country: account.country,
-            devices,
-            campaign: account.campaign,
-            subscription: account.subscription,
-            ipv4: account.ipv4,
-            multihop: account.multihop,
-            client_version: account.client_version,
-            extension_version: account.extension_version,
+        Self { account, devices }
+    }
+}
+
+impl Serialize for Record {
+    /// `devices` has its place among the fields of the account.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let account = serde_json::to_value(&self.account).map_err(ser::Error::custom)?;
+        let mut record = serializer.serialize_map(Some(Self::FIELDS.len()))?;
+        for field in Self::FIELDS {
+            match field {
+                "devices" => record.serialize_entry(field, &self.devices)?,
+                _ => record.serialize_entry(field, &account[field])?,
+            }
         }
+        record.end()
     }
 }
 
@@ -198,6 +173,8 @@ pub struct Proof {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::core::sign_up::{new_account, plain_sign_up};
 
@@ -205,6 +182,10 @@ mod tests {
     fn the_names_of_the_fields_are_theirs() {
         let sign_up = plain_sign_up("ann".to_owned(), String::new());
         let account = new_account(sign_up, PasswordHash(String::new()), 0).unwrap();
+        let stored = serde_json::to_value(&account).unwrap();
+        let stored = stored.as_object().unwrap().keys().map(String::as_str);
+        let named: BTreeSet<&str> = stored.chain(["devices"]).collect();
+        assert_eq!(named, BTreeSet::from(Record::FIELDS));
         let text = serde_json::to_string(&Record::new(account, None)).unwrap();
         let mut rest = text.as_str();
         for field in Record::FIELDS {
