@@ -1,8 +1,9 @@
 //! The service's parts, as every request finds them.
 
-pub(crate) mod erasure;
-pub(crate) mod hourly;
+mod erasure;
+mod hourly;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,9 @@ use crate::core::error::{StartError, StoreError};
 use crate::core::limits::{Limit, Salt, Subject};
 use crate::core::password::{self, Passwords};
 use crate::core::payments::Payments;
-use crate::core::record::Account;
-use crate::counter::Counter;
+use crate::core::record::{Account, AccountId};
 use crate::counter::replicas::Replicas;
+use crate::counter::{Counter, NotLeader};
 use crate::keys::authority::Authority;
 use crate::keys::shop::ShopKeys;
 use crate::keys::tickets::TicketKeys;
@@ -62,7 +63,8 @@ pub struct Service {
     pub(crate) authority: Authority,
     pub(crate) payments: Payments,
     pub(crate) shop: ShopKeys,
-    pub(crate) replicas: Replicas,
+    pub(crate) counter: Arc<Counter>,
+    replicas: Replicas,
     pub(crate) marks: Arc<Marks>,
     pub(crate) erasures: Notify,
     pub(crate) salt: Salt,
@@ -88,7 +90,14 @@ impl Service {
         let marks = Arc::new(Marks::default());
         let store = Arc::new(Store::open(config).await?);
         let counter = Counter::new(store.clone(), tickets.clone(), marks.clone());
-        let replicas = Replicas::new(config, store.clone(), tickets.clone(), counter, &authority)?;
+        let counter = Arc::new(counter);
+        let replicas = Replicas::new(
+            config,
+            store.clone(),
+            tickets.clone(),
+            counter.clone(),
+            &authority,
+        )?;
         Ok(Self {
             store,
             passwords: Passwords::new(*config.limits.hashes.get_ref())?,
@@ -97,6 +106,7 @@ impl Service {
             authority,
             payments,
             shop: ShopKeys::new(config.shop_key()),
+            counter,
             replicas,
             marks,
             erasures: Notify::new(),
@@ -105,6 +115,38 @@ impl Service {
             sign_ups: Limit::new(config.limits.sign_ups),
             failures: Limit::new(config.limits.failures),
         })
+    }
+
+    /// Takes part in the election, and does what is due each minute and each hour. Ends with an
+    /// error only. `address` is where the other processes reach this one.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`]: the system gives no thread to count on.
+    pub(crate) async fn run(&self, address: SocketAddr) -> Result<(), StartError> {
+        tokio::select! {
+            () = hourly::run(self) => Ok(()),
+            () = erasure::run(self) => Ok(()),
+            ended = self.replicas.run(address) => ended,
+        }
+    }
+
+    /// Devices of an account that are connected now, whichever process counts them.
+    ///
+    /// # Errors
+    /// [`NotLeader`].
+    pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, NotLeader> {
+        self.replicas.devices(account).await
+    }
+
+    /// Erases an account, what is known of it in RAM and, soon after, its sessions.
+    ///
+    /// # Errors
+    /// As [`Store::erase`].
+    pub(crate) async fn erase(&self, account: AccountId) -> Result<(), StoreError> {
+        self.store.erase(account).await?;
+        self.marks.forget(account);
+        self.erasures.notify_one();
+        Ok(())
     }
 
     /// The account of a user who knows the password.

@@ -50,7 +50,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// The counter, wherever it is.
 pub(crate) struct Replicas {
-    pub(crate) counter: Counter,
+    counter: Arc<Counter>,
     store: Arc<Store>,
     tickets: Arc<TicketKeys>,
     /// None where the store is this process's alone.
@@ -62,7 +62,7 @@ impl Replicas {
         config: &Config,
         store: Arc<Store>,
         tickets: Arc<TicketKeys>,
-        counter: Counter,
+        counter: Arc<Counter>,
         authority: &Authority,
     ) -> Result<Self, StartError> {
         let caller = config

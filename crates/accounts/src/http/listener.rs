@@ -24,7 +24,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::core::limits::{Salt, Subject};
 use crate::keys::tls::{self, PeerCertificate};
-use crate::service::Service;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -64,7 +63,7 @@ pub(crate) async fn run(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     router: Router,
-    service: &Service,
+    salt: &Salt,
     most: u32,
     stop: impl Future<Output = ()>,
 ) {
@@ -74,7 +73,7 @@ pub(crate) async fn run(
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = accept(&listener, &places, &service.salt) => accepted,
+            accepted = accept(&listener, &places, salt) => accepted,
         };
         let Some((tcp, network, place)) = accepted else {
             continue;

@@ -11,7 +11,6 @@ use crate::core::{clock, files};
 use crate::http::{listener, routes};
 use crate::keys::tls;
 use crate::service::Service;
-use crate::service::{erasure, hourly};
 
 /// Binds the listener of a configuration.
 ///
@@ -41,11 +40,7 @@ pub async fn serve(
     let address = listener.local_addr().map_err(StartError::Listen)?;
     let address = config.address().unwrap_or(address);
     tokio::select! {
-        // These never end of themselves.
-        () = hourly::run(&service) => {}
-        () = erasure::run(&service) => {}
-        ended = service.replicas.run(address) => return ended,
-        () = listener::run(listener, tls, router, &service, connections, stop) => {}
+        ended = service.run(address) => ended,
+        () = listener::run(listener, tls, router, &service.salt, connections, stop) => Ok(()),
     }
-    Ok(())
 }

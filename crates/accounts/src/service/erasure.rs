@@ -32,21 +32,14 @@ pub(crate) async fn run(service: &Service) {
 /// not answer.
 async fn look(service: &Service) -> Option<bool> {
     let mut erased = Vec::new();
-    for accounts in service
-        .replicas
-        .counter
-        .accounts()
-        .await
-        .ok()?
-        .chunks(BATCH)
-    {
+    for accounts in service.counter.accounts().await.ok()?.chunks(BATCH) {
         let known = service.store.known(accounts.to_vec()).await.ok()?;
         let unknown = accounts.iter().filter(|id| !known.contains_key(id));
         erased.extend(unknown.copied());
     }
     let found = !erased.is_empty();
     if found {
-        service.replicas.counter.erased(erased).await.ok()?;
+        service.counter.erased(erased).await.ok()?;
     }
     Some(found)
 }

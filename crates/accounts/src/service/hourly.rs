@@ -32,7 +32,7 @@ async fn begin_hour(service: &Service, now: u64) {
     let _ = service.tickets.turn(now);
     let _ = service.signer.turn();
     let _ = service.store.forget_payments(Moment(now)).await;
-    let counts = service.replicas.counter.is_leader();
+    let counts = service.counter.is_leader();
     if counts {
         let _ = service.tickets.prepare(now);
     }

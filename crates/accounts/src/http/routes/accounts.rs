@@ -74,13 +74,11 @@ pub(super) async fn erase(
     credentials: Credentials,
 ) -> Result<StatusCode, Refusal> {
     let account = service.authenticate(peer.network, credentials).await?;
-    service.store.erase(account.id).await?;
-    service.marks.forget(account.id);
-    service.erasures.notify_one();
+    service.erase(account.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn record(service: &Service, account: Account) -> Result<Json<Record>, Refusal> {
-    let devices = service.replicas.devices(account.id).await?;
+    let devices = service.devices(account.id).await?;
     Ok(Json(Record::new(account, Some(devices))))
 }

@@ -21,7 +21,7 @@ pub(super) async fn devices(
     body: Bytes,
 ) -> Result<Vec<u8>, Refusal> {
     let account = known(&peer, body.as_ref().try_into().ok())?;
-    let devices = service.replicas.counter.devices(AccountId(account)).await?;
+    let devices = service.counter.devices(AccountId(account)).await?;
     Ok(vec![devices])
 }
 
@@ -32,7 +32,7 @@ pub(super) async fn ticket_keys(
     body: Bytes,
 ) -> Result<Vec<u8>, Refusal> {
     known(&peer, Some(()))?;
-    if !service.replicas.counter.is_leader() {
+    if !service.counter.is_leader() {
         return Err(NotLeader.into());
     }
     service.tickets.merge(&body, clock::unix_now())?;

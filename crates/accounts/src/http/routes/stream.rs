@@ -47,7 +47,7 @@ pub(super) async fn upgrade(
         .clone()
         .ok_or(Refusal::CertificateMissing)?;
     let drains = check_registration(&service, &node).await?;
-    if !service.replicas.counter.is_leader() {
+    if !service.counter.is_leader() {
         return Err(NotLeader.into());
     }
     let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
@@ -73,7 +73,7 @@ async fn carry(
     drains: bool,
     mut peer: Peer,
 ) {
-    let Ok(mut stream) = service.replicas.counter.accept(node.name.clone()).await else {
+    let Ok(mut stream) = service.counter.accept(node.name.clone()).await else {
         return;
     };
     let mut standing = Standing {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::{Extension, Json};
+use mayfly_counter::constants::MOST_DEVICES;
 use mayfly_wire::token::{Claims, TokenRequest, TokenResponse};
 
 use super::{Shared, body};
@@ -14,9 +15,6 @@ use crate::http::listener::Peer;
 use crate::http::refusal::Refusal;
 use crate::keys::token;
 use crate::service::{Credentials, Service};
-
-/// Devices of an account that may be connected (design, "The counter", rule 3).
-const DEVICES: u8 = 4;
 
 const SHAPE: &str =
     "POST takes an object, which may have anyway, client_version and extension_version";
@@ -35,7 +33,7 @@ pub(super) async fn issue(
     let account = service.authenticate(peer.network, credentials).await?;
     let now = clock::unix_now();
     let expires = expiry(&account, now)?;
-    if !wish.anyway && service.replicas.devices(account.id).await? >= DEVICES {
+    if !wish.anyway && service.devices(account.id).await? >= MOST_DEVICES {
         return Err(Refusal::DevicesFull);
     }
     let taken = service
