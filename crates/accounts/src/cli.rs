@@ -1,4 +1,4 @@
-//! The command line: `serve`, and what an operator does beside it.
+//! The command line: `serve`, and the commands that an operator runs beside it.
 
 mod account;
 mod ca;
@@ -17,7 +17,7 @@ use crate::core::files;
 #[derive(Parser)]
 #[command(version)]
 pub struct Cli {
-    /// The configuration, TOML.
+    /// The configuration, in TOML.
     #[arg(
         long,
         global = true,
@@ -30,30 +30,30 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// What the program can do.
+/// The commands.
 #[derive(Subcommand)]
 pub enum Command {
     /// Serves until SIGTERM or SIGINT.
     Serve,
-    /// Accounts; works beside a running service.
+    /// Manages accounts. Works beside a running service.
     #[command(subcommand)]
     Account(account::Verb),
-    /// The authority that vouches for the service and for nodes.
+    /// Manages the authority, which vouches for the service and for nodes, and the nodes.
     #[command(subcommand)]
     Ca(ca::Verb),
-    /// Prints the public keys of tokens, which nodes pin, one a line, the one in use first;
-    /// makes the first if there is none.
+    /// Prints the public keys of tokens, which nodes pin: one a line, first the key in use. Makes
+    /// the first key if there is none.
     Keys {
-        /// Change them instead.
+        /// Changes keys instead.
         #[command(subcommand)]
         verb: Option<keys::Verb>,
     },
 }
 
-/// Does everything but `serve`.
+/// Runs any command except `serve`.
 ///
 /// # Errors
-/// What is missing, or does not fit.
+/// The arguments do not fit, the store refuses, or a file cannot be used.
 pub async fn run(command: &Command, config: &Config) -> Result<(), StartError> {
     files::make_private_directory(&config.data)
         .map_err(|error| StartError::file(config.data.clone(), error))?;

@@ -1,4 +1,4 @@
-//! The configuration: one TOML text, documented by `example.toml`.
+//! The configuration: one TOML file, documented by `example.toml`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -13,12 +13,12 @@ use toml::Spanned;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address and TCP port of the one listener.
+    /// Address and TCP port of the only listener.
     pub listen: SocketAddr,
     /// Directory of the database, the authority, and the keys of tokens and of the shop; made
     /// with mode 0700.
     pub data: PathBuf,
-    /// Directory of the ticket keys (default: `tickets` in `data`). On a tmpfs they never
+    /// Directory of the ticket keys (default: `tickets` in `data`). On a tmpfs the keys never
     /// reach a disk, and a reboot of the machine ends all sessions.
     pub ticket_keys: Option<PathBuf>,
     /// DNS names and addresses in the service's certificate, at least one.
@@ -28,7 +28,7 @@ pub struct Config {
     /// The shop, and the payment provider behind it.
     #[serde(default)]
     pub payments: Payments,
-    /// How much is too much.
+    /// Rate limits.
     #[serde(default)]
     pub limits: Limits,
 }
@@ -37,7 +37,7 @@ pub struct Config {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Payments {
-    /// Hours for which the provider may tell a payment again.
+    /// Hours for which the provider may report a payment again.
     pub retry_hours: Spanned<u64>,
 }
 
@@ -53,14 +53,14 @@ impl Default for Payments {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
-    /// Where it is, and as whom: words as libpq takes them, or a URL.
+    /// Server, role and database: a connection string of libpq, or a URL.
     pub postgres: Spanned<Server>,
-    /// File with the role's password in its first line.
+    /// File whose first line is the role's password.
     pub password_file: Option<PathBuf>,
-    /// Authority of the server's certificate, in PEM; needed unless the server is reached
-    /// over a socket or loopback.
+    /// Authority of the server's certificate, in PEM. Required unless the server is reached over
+    /// a Unix socket or loopback.
     pub ca: Option<PathBuf>,
-    /// Where the other processes on this database reach this one (default: `listen`).
+    /// Address at which the other processes on this database reach this one (default: `listen`).
     pub address: Option<SocketAddr>,
 }
 
@@ -78,7 +78,7 @@ impl TryFrom<String> for Server {
 }
 
 impl Server {
-    /// What is said to it leaves no machine.
+    /// Whether the server is on this machine, so that no statement crosses a network.
     pub fn is_near(&self) -> bool {
         self.0.get_hosts().iter().all(|host| match host {
             Host::Unix(_) => true,
@@ -89,19 +89,19 @@ impl Server {
     }
 }
 
-/// How much is too much. Networks are an IPv4 address or an IPv6 /64.
+/// Rate limits. A network is an IPv4 address or an IPv6 /64.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Tokens of an account, an hour.
+    /// Tokens for one account in an hour.
     pub tokens: u32,
-    /// Sign-ups of a network, an hour.
+    /// Sign-ups from one network in an hour.
     pub sign_ups: u32,
-    /// Wrong passwords and admission secrets of a network, an hour.
+    /// Wrong passwords, shop keys and admission secrets from one network in an hour.
     pub failures: u32,
-    /// Passwords hashed at once; each takes 19 MiB and a core for some 20 ms.
+    /// Passwords hashed at the same time. Each takes 19 MiB, and a core for about 20 ms.
     pub hashes: Spanned<usize>,
-    /// Connections at once, nodes' streams included.
+    /// Connections open at the same time, nodes' streams included.
     pub connections: Spanned<u32>,
 }
 
@@ -117,7 +117,7 @@ impl Default for Limits {
     }
 }
 
-/// A configuration that was refused; prints as `file:line: what was expected`.
+/// An invalid configuration. Prints as `file:line: what was expected`.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}:{line}: {expected}")]
 pub struct ConfigError {
@@ -130,7 +130,7 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// A file that cannot be read, is no TOML, or breaks a rule.
+    /// The file cannot be read, is not TOML, or breaks a rule.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         match std::fs::read_to_string(path) {
@@ -138,15 +138,15 @@ impl Config {
             Err(error) => Err(ConfigError {
                 file,
                 line: 1,
-                expected: format!("expected a file that can be read: {error}"),
+                expected: format!("expected a readable file: {error}"),
             }),
         }
     }
 
-    /// Checks a text; `file` is for the error.
+    /// Parses and checks a text. `file` is the name in the error.
     ///
     /// # Errors
-    /// A text that is no TOML, or breaks a rule.
+    /// The text is not TOML, or breaks a rule.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let refuse = |span: Option<Range<usize>>, expected: String| ConfigError {
             file: file.to_owned(),
@@ -182,7 +182,7 @@ impl Config {
         {
             return Err((
                 postgres.span(),
-                "expected `ca` beside it: the server is on another machine",
+                "expected `ca` beside it, because the server is on another machine",
             ));
         }
         if let Some(Database {
@@ -194,12 +194,15 @@ impl Config {
         {
             return Err((
                 postgres.span(),
-                "expected `address` beside it: `listen` does not say where others reach this process",
+                "expected `address` beside it, because other processes cannot reach this one at `listen`",
             ));
         }
         let limits = &self.limits;
         if !(1..=64).contains(limits.hashes.get_ref()) {
-            return Err((limits.hashes.span(), "expected 1 to 64 hashes at once"));
+            return Err((
+                limits.hashes.span(),
+                "expected 1 to 64 hashes at the same time",
+            ));
         }
         if !(1..=100_000).contains(limits.connections.get_ref()) {
             return Err((
@@ -219,27 +222,27 @@ impl Config {
             .collect()
     }
 
-    /// Where other processes reach this one, if not where it listens.
+    /// Where other processes reach this one, if that is not where it listens.
     pub fn address(&self) -> Option<SocketAddr> {
         self.store.as_ref().and_then(|store| store.address)
     }
 
-    /// The database.
+    /// The file of the SQLite database.
     pub fn database(&self) -> PathBuf {
         self.data.join("accounts.db")
     }
 
-    /// The key that signs tokens.
+    /// The file of the key that signs tokens.
     pub fn token_key(&self) -> PathBuf {
         self.data.join("token.key")
     }
 
-    /// The hashes of the shop's keys.
+    /// The file with the hashes of the shop's keys.
     pub fn shop_key(&self) -> PathBuf {
         self.data.join("shop.key")
     }
 
-    /// Where the ticket keys are.
+    /// The directory of the ticket keys.
     pub fn ticket_keys(&self) -> PathBuf {
         self.ticket_keys
             .clone()
@@ -247,7 +250,7 @@ impl Config {
     }
 }
 
-/// Number, from 1, of the line in which a byte stands.
+/// The line, counted from 1, of the byte at `offset`.
 fn line_of(text: &str, offset: usize) -> usize {
     1 + text
         .bytes()

@@ -1,11 +1,11 @@
-//! The live counter, on a thread of its own: password hashing never starves it.
+//! The live counter, on a thread of its own, so that password hashing never starves it.
 //!
-//! A [`Stream`] is a node's end of it here. Tickets are opened and the store is asked on the
-//! stream's own task, for all that the node has said by then; the counter sees accounts, holds
-//! no ticket, and waits for nothing.
+//! A [`Stream`] is the service's end of a node's connection. The task of the stream opens tickets
+//! and queries the store, for all frames that have arrived by then. The counter's thread sees
+//! accounts, holds no ticket, and waits for nothing.
 //!
-//! Of several processes on one store one counts at a time ([`replicas`]): the thread is
-//! there while this one does.
+//! Of several processes on one store one counts at a time: the leader ([`replicas`]). The thread
+//! exists while this process is the leader.
 
 mod granted;
 mod lookup;
@@ -29,30 +29,30 @@ use crate::store::marks::Marks;
 use lookup::{Known, Lookup};
 use worker::{Command, Incoming, Worker};
 
-/// Commands that may wait; beyond, streams are read no further.
+/// The most commands that wait. When they do, streams are not read.
 const WAITING: usize = 1024;
 
-/// The way to the counter's thread.
+/// The handle of the counter's thread.
 pub(crate) struct Counter {
-    /// While this process counts.
+    /// `Some` while this process is the leader.
     commands: RwLock<Option<mpsc::Sender<Command>>>,
     lookup: Arc<Lookup>,
     tickets: Arc<TicketKeys>,
     marks: Arc<Marks>,
 }
 
-/// This process does not count, and no process that does is in reach.
+/// This process is not the leader, and the leader cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no process that counts is in reach")]
+#[error("the process that counts cannot be reached")]
 pub(crate) struct NotLeader;
 
-/// What the counter says on a stream.
+/// What the counter has for a stream.
 pub(crate) enum Outgoing {
-    /// Send this.
+    /// A frame to send.
     Frame(ServiceFrame),
-    /// End the stream.
+    /// The stream is to be closed.
     Close(CloseReason),
-    /// This process counts no more.
+    /// This process is no longer the leader.
     Stopped,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Stream {
 }
 
 impl Counter {
-    /// A counter that does not count yet.
+    /// A counter that has not started.
     pub(crate) fn new(store: Arc<Store>, tickets: Arc<TicketKeys>, marks: Arc<Marks>) -> Self {
         Self {
             commands: RwLock::default(),
@@ -76,10 +76,11 @@ impl Counter {
         }
     }
 
-    /// Counts from now on: a start of the service by the protocol's rules.
+    /// Starts to count. For the protocol this is a restart of the service (rule 5 of
+    /// `crates/counter/PROTOCOL.md`).
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The thread cannot be started.
     pub(crate) fn start(&self) -> io::Result<()> {
         let (commands, received) = mpsc::channel(WAITING);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -96,7 +97,7 @@ impl Counter {
         Ok(())
     }
 
-    /// Counts no more: ends all streams, and forgets what they counted.
+    /// Stops counting: ends all streams, and forgets what they counted.
     pub(crate) async fn stop(&self) {
         let commands = self
             .commands
@@ -104,7 +105,7 @@ impl Counter {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(commands) = commands {
-            // A thread that has gone has nothing to lay down.
+            // A thread that has ended needs no stop.
             let _ = commands.send(Command::Stop).await;
         }
     }
@@ -114,19 +115,20 @@ impl Counter {
         commands.clone().ok_or(NotLeader)
     }
 
-    /// Whether this process counts.
+    /// Whether this process is the leader, the one that counts.
     pub(crate) fn is_leader(&self) -> bool {
         self.commands().is_ok()
     }
 
-    /// Accepts a stream of the node.
+    /// Accepts a stream of a node.
     ///
     /// # Errors
     /// [`NotLeader`].
     pub(crate) async fn accept(&self, node: Arc<str>) -> Result<Stream, NotLeader> {
         let commands = self.commands()?;
-        // Without a bound, and yet bounded: the verdicts for what was read at once, which is
-        // sent before more is read, and a ping in ten seconds until the stream counts as dead.
+        // The channel has no limit, but its content is bounded: the verdicts for one batch of
+        // frames, which are sent before the next batch is read, and a ping every ten seconds until
+        // the stream counts as dead.
         let (sender, outgoing) = mpsc::unbounded_channel();
         let (reply, accepted) = oneshot::channel();
         let command = Command::Accept {
@@ -144,7 +146,7 @@ impl Counter {
         })
     }
 
-    /// Devices of an account that are connected now.
+    /// The number of an account's devices that are connected now.
     ///
     /// # Errors
     /// [`NotLeader`].
@@ -156,7 +158,7 @@ impl Counter {
         devices.await.map_err(|_| NotLeader)
     }
 
-    /// The accounts that have devices now.
+    /// The accounts that have connected devices now.
     ///
     /// # Errors
     /// [`NotLeader`].
@@ -167,7 +169,8 @@ impl Counter {
         accounts.await.map_err(|_| NotLeader)
     }
 
-    /// Has the nodes that count devices of these accounts, which are no more, report anew.
+    /// Closes the streams that count devices of these accounts, which have been erased, so that
+    /// their nodes report again.
     ///
     /// # Errors
     /// [`NotLeader`].
@@ -178,7 +181,8 @@ impl Counter {
 }
 
 impl Stream {
-    /// Hands over what the node said, in order; `false`: this process counts no more.
+    /// Hands frames of the node to the counter, in their order. `false`: this process is no longer
+    /// the leader.
     pub(crate) async fn submit(&self, frames: Vec<NodeFrame>) -> bool {
         let mut incoming: Vec<Incoming> =
             frames.into_iter().map(|frame| self.open(frame)).collect();
@@ -197,7 +201,7 @@ impl Stream {
         self.commands.send(command).await.is_ok()
     }
 
-    /// An expired ticket gives no device, and takes back the one that it gave.
+    /// Opens the ticket of a report. An expired ticket has an account for a -1, but not for a +1.
     fn open(&self, frame: NodeFrame) -> Incoming {
         let account = match &frame {
             NodeFrame::Report { ticket, delta, .. } => self.account_of(ticket, *delta),
@@ -216,16 +220,16 @@ impl Stream {
         counts.then_some(opened.account)
     }
 
-    /// What the counter says next: at least one thing, into `said`.
+    /// Waits until the counter has something for the stream, and moves it into `outgoing`.
     pub(crate) async fn recv(&mut self, outgoing: &mut Vec<Outgoing>, most: usize) {
         if self.outgoing.recv_many(outgoing, most).await == 0 {
             outgoing.push(Outgoing::Stopped);
         }
     }
 
-    /// The connection has ended.
+    /// Tells the counter that the connection has ended.
     pub(crate) async fn closed(self) {
-        // A counter that has gone needs no telling.
+        // A counter that has stopped has forgotten the stream.
         let _ = self
             .commands
             .send(Command::Closed { stream: self.id })
@@ -233,8 +237,8 @@ impl Stream {
     }
 }
 
-/// Denies those that have been erased. A store that does not answer denies nobody: the account
-/// was there when it was given the ticket.
+/// Takes the account from a +1 if it has been erased. If the store does not answer, the account
+/// stays: it existed when it got the ticket.
 fn identify(incoming: &mut Incoming, known: &Known) {
     let (true, Some(account), Some(known)) = (incoming.asks(), incoming.account, known) else {
         return;

@@ -1,4 +1,4 @@
-//! The API at its edge: the listener, the routes, and every refusal as a document.
+//! The API at the edge: the listener, the routes, and every refusal as a problem document.
 
 pub(crate) mod listener;
 pub(crate) mod refusal;

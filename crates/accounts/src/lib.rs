@@ -23,20 +23,21 @@
 //!     config    the settings
 //! ```
 //!
-//! The store is SQLite, for one process, or PostgreSQL, for several: then one of them counts, and
-//! the others ask it (`counter::replicas`; `SCALE.md` beside this crate says why so).
+//! The store is SQLite for one process, or PostgreSQL for several. Of several processes, one
+//! counts and the others ask it (`counter::replicas`; `SCALE.md` beside this crate says why).
 //!
-//! One listener, TLS 1.3. A request comes through `http::listener`, which turns the
-//! client's address into a salted hash for the limits and drops it, to one of the routes.
-//! Passwords are hashed on threads of their own, a few at a time; the counter has a thread,
-//! too, so that neither waits for the other.
+//! There is one listener, TLS 1.3. `http::listener` turns a client's address into a salted hash
+//! for the limits, drops the address, and passes the request to a route. Passwords are hashed on
+//! threads of their own, a few at a time. The counter has its own thread, so that neither waits
+//! for the other.
 //!
-//! What it does not do: it never learns a WireGuard key, keeps no client address and no node
-//! of an account, writes nothing on a connect, holds no log call, and takes no payment itself.
-//! The store holds the record of the design, an id, hashes of payments' numbers until they
-//! cannot come again, and the register of nodes' secrets; beside it lie the authority, the keys
-//! of tokens, the hash of the shop's key, and the ticket keys of the last days. How many devices
-//! an account has, and what was learnt of it since the last daily write, is in RAM.
+//! The service never learns a WireGuard key. It keeps no client address and no node of an
+//! account, writes nothing when a device connects, has no log call, and takes no payment itself.
+//! The store holds the account record, an id for each account, hashes of payment numbers until
+//! the payments cannot come again, and the register of nodes' secrets. Beside the store lie the
+//! authority, the keys that sign tokens, the hash of the shop's key, and the ticket keys of the
+//! last days. The number of an account's devices, and what the service has learnt of an account
+//! since the last daily write, are only in RAM.
 
 pub mod cli;
 pub mod config;

@@ -1,5 +1,5 @@
-//! The program `mayfly-accounts`: reads its words and its configuration, and does as told.
-//! Everything else is in the library beside it.
+//! The program `mayfly-accounts`: reads its arguments and its configuration, and runs one
+//! command. Everything else is in the library beside it.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use zeroizing_alloc::ZeroAlloc;
 
-/// What is freed is zeroed: passwords and tickets pass through the buffers of HTTP and TLS.
+/// Zeroes memory when it is freed: passwords and tickets pass through the buffers of HTTP and TLS.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 

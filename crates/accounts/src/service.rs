@@ -1,4 +1,4 @@
-//! The service's parts, as every request finds them.
+//! The parts of the service that requests share.
 
 mod erasure;
 mod hourly;
@@ -25,14 +25,13 @@ use crate::keys::token::Signer;
 use crate::store::Store;
 use crate::store::marks::Marks;
 
-/// The user that a request says it comes from.
+/// The user name and the password of a request.
 pub(crate) struct Credentials {
     pub(crate) username: String,
     pub(crate) password: Zeroizing<String>,
 }
 
-/// The client's network has had its failures of this hour. Holds the time until it may fail
-/// again.
+/// The client's network has used up its failures. Holds the time until it may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many failures from this network")]
 pub(crate) struct TooManyFailures(pub(crate) Duration);
@@ -43,10 +42,10 @@ pub(crate) enum LoginError {
     /// The user is unknown or the password is wrong; the answer does not say which.
     #[error("the user name or the password is wrong")]
     Wrong,
-    /// The network may not try.
+    /// The network has used up its failures.
     #[error(transparent)]
     TooManyFailures(#[from] TooManyFailures),
-    /// The password was not held against its hash.
+    /// The password was not verified.
     #[error(transparent)]
     Password(#[from] password::Error),
     /// The store did not answer.
@@ -74,10 +73,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// Takes up what lies in the data directory.
+    /// Opens the store and loads the keys of the data directory.
     ///
     /// # Errors
-    /// What is missing, or does not fit.
+    /// The store refuses, a file is missing or invalid, or a certificate cannot be made.
     pub async fn open(config: &Config, now: u64) -> Result<Self, StartError> {
         let named = |path| move |error| StartError::file(path, error);
         let authority = Authority::load(&config.data)?;
@@ -121,7 +120,7 @@ impl Service {
     /// error only. `address` is where the other processes reach this one.
     ///
     /// # Errors
-    /// [`StartError::Thread`]: the system gives no thread to count on.
+    /// [`StartError::Thread`]: a single process cannot start the counter's thread.
     pub(crate) async fn run(&self, address: SocketAddr) -> Result<(), StartError> {
         tokio::select! {
             () = hourly::run(self) => Ok(()),
@@ -130,18 +129,18 @@ impl Service {
         }
     }
 
-    /// Devices of an account that are connected now, whichever process counts them.
+    /// The number of an account's devices that are connected now, from the leader.
     ///
     /// # Errors
-    /// [`NotLeader`].
+    /// [`NotLeader`]: there is no leader, or it cannot be reached.
     pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, NotLeader> {
         self.replicas.devices(account).await
     }
 
-    /// Erases an account, what is known of it in RAM and, soon after, its sessions.
+    /// Erases an account and its marks, and has its sessions end ([`erasure`]).
     ///
     /// # Errors
-    /// As [`Store::erase`].
+    /// As for [`Store::erase`].
     pub(crate) async fn erase(&self, account: AccountId) -> Result<(), StoreError> {
         self.store.erase(account).await?;
         self.marks.forget(account);
@@ -158,7 +157,7 @@ impl Service {
         network: Subject,
         Credentials { username, password }: Credentials,
     ) -> Result<Account, LoginError> {
-        // Taken before the answer is known, or many guesses at once would all find room.
+        // Taken before the answer is known. Otherwise many guesses at the same time would all pass.
         self.take_failure(network)?;
         let account = self.store.by_name(username).await?;
         let hash = account.as_ref().map(|account| account.password.clone());
@@ -168,7 +167,7 @@ impl Service {
         Ok(account)
     }
 
-    /// Takes a failure before it is known whether there is one.
+    /// Takes one of the network's failures. It is given back when there was none.
     ///
     /// # Errors
     /// [`TooManyFailures`].

@@ -1,9 +1,9 @@
-//! The durable store: the record of each account, hashes of payments that may come again, and
-//! the register of nodes. Nothing in it changes on a connect.
+//! The durable store: the record of each account, hashes of payments that may come again, and the
+//! register of nodes. Nothing in the store changes when a device connects.
 //!
-//! A back end does the work: [`sqlite`], one file and nothing to install, or [`postgres`], for
-//! a service of several processes. Both keep the same record under the same rules, and leave
-//! no old row behind.
+//! A back end does the work: [`sqlite`], one file and nothing to install, or [`postgres`], for a
+//! service of several processes. Both keep the same record under the same rules, and leave no old
+//! row behind.
 
 pub(crate) mod marks;
 mod postgres;
@@ -26,7 +26,7 @@ pub enum Store {
     Postgres(Box<Postgres>),
 }
 
-/// What the service has learnt of an account since the last daily write.
+/// What the service has learnt of an account since the last daily write of marks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark {
     /// It asked for a token.
@@ -41,13 +41,13 @@ pub struct Mark {
 
 /// A node in the register.
 pub struct Node {
-    /// What it must show.
+    /// The secret that the node must show.
     pub secret: NodeSecret,
-    /// Whether the operator wants it empty.
+    /// Whether the operator wants the node to drain.
     pub drains: bool,
 }
 
-/// How a node shows itself on admission.
+/// What is kept of the secret that a node shows on admission.
 pub struct NodeSecret {
     /// Salt of the hash.
     pub salt: [u8; 16],
@@ -56,10 +56,10 @@ pub struct NodeSecret {
 }
 
 impl Store {
-    /// Opens the store of a configuration; makes it if there is none.
+    /// Opens the store of a configuration, or makes it if there is none.
     ///
     /// # Errors
-    /// What is there is no database, is of another schema version, or would keep traces.
+    /// [`StoreError::UnknownVersion`], [`StoreError::Traces`], [`StoreError::File`].
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
         Ok(match &config.store {
             Some(database) => Self::Postgres(Box::new(Postgres::open(database).await?)),
@@ -78,10 +78,10 @@ impl Store {
         }
     }
 
-    /// The account of that user name, in either case.
+    /// The account with that user name, in upper or lower case.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
         match self {
             Self::Sqlite(store) => store.by_name(username).await,
@@ -89,11 +89,11 @@ impl Store {
         }
     }
 
-    /// Edits an account in one transaction: `change` gets what it is, and says what it will
-    /// be. What this returns, the caller gets. Nobody else edits it meanwhile.
+    /// Edits an account in one transaction, during which no other edit of it is possible. Returns
+    /// what `change` returns.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchAccount`], [`StoreError::NameTaken`]; then nothing has changed.
+    /// [`StoreError::NoSuchAccount`], [`StoreError::NameTaken`]. Then nothing has changed.
     pub async fn edit<T: Send + 'static>(
         &self,
         id: AccountId,
@@ -105,7 +105,7 @@ impl Store {
         }
     }
 
-    /// Erases an account, and what the database would keep of its row.
+    /// Erases an account, and everything that the database would keep of its row.
     ///
     /// # Errors
     /// [`StoreError::NoSuchAccount`].
@@ -116,11 +116,10 @@ impl Store {
         }
     }
 
-    /// Takes away what the database keeps of rows that this process edited. SQLite keeps
-    /// nothing.
+    /// Removes what the database keeps of rows that this process edited. SQLite keeps nothing.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn forget(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -128,10 +127,10 @@ impl Store {
         }
     }
 
-    /// Takes away what the database keeps of rows, whoever edited them.
+    /// Removes what the database keeps of rows that any process edited.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn forget_all(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -139,11 +138,11 @@ impl Store {
         }
     }
 
-    /// Edits the account of that user name as [`Store::edit`] does, once for each payment:
-    /// `false` says that this one has been taken before, and that nothing has changed.
+    /// Edits the account with that user name as [`Store::edit`] does, once for each payment.
+    /// `false`: this payment was taken before, and nothing has changed.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchAccount`]; then the payment may come again.
+    /// [`StoreError::NoSuchAccount`]. Then the payment may come again.
     pub async fn pay(
         &self,
         proof: Proof,
@@ -156,10 +155,10 @@ impl Store {
         }
     }
 
-    /// Forgets the payments that cannot come again at `now`.
+    /// Deletes the proofs of payments that cannot come again after `now`.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.forget_payments(now).await,
@@ -167,10 +166,10 @@ impl Store {
         }
     }
 
-    /// At most `most` accounts in the order of their names, from the one after `last` on.
+    /// At most `most` accounts in the order of their names, beginning after `last`.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn page(&self, last: Option<String>, most: u32) -> Result<Vec<Account>, StoreError> {
         match self {
             Self::Sqlite(store) => store.page(last.unwrap_or_default(), most).await,
@@ -178,10 +177,10 @@ impl Store {
         }
     }
 
-    /// Which of these accounts have not been erased, and whether each has ever connected.
+    /// Those of these accounts that have not been erased, and whether each has ever connected.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn known(&self, ids: Vec<AccountId>) -> Result<HashMap<AccountId, bool>, StoreError> {
         match self {
             Self::Sqlite(store) => store.known(ids).await,
@@ -189,10 +188,10 @@ impl Store {
         }
     }
 
-    /// The daily write: all marks in one transaction. `updated_at` stays.
+    /// The daily write: all marks in one transaction. `updated_at` does not change.
     ///
     /// # Errors
-    /// The database's; then nothing was written.
+    /// The database fails. Then nothing was written.
     pub async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.mark(marks).await,
@@ -200,11 +199,11 @@ impl Store {
         }
     }
 
-    /// A place in the election of the process that counts, which is reached at `address`. None
-    /// where the store is this process's alone.
+    /// A lease with which this process, reached at `address`, takes part in the election of the
+    /// leader. `None`: the store belongs to this process alone.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn leader_lease(&self, address: &str) -> Result<Option<LeaderLease>, StoreError> {
         match self {
             Self::Sqlite(_) => Ok(None),
@@ -212,11 +211,11 @@ impl Store {
         }
     }
 
-    /// Where the process is that counts; None: nobody does, or the store is this process's
+    /// The address of the leader. `None`: there is no leader, or the store belongs to this process
     /// alone.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn leader_address(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Sqlite(_) => Ok(None),
@@ -224,10 +223,10 @@ impl Store {
         }
     }
 
-    /// Puts a node into the register, or gives it a new secret.
+    /// Registers a node, or gives a registered node a new secret.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn register_node(&self, name: String, secret: NodeSecret) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.register_node(name, secret).await,
@@ -235,10 +234,10 @@ impl Store {
         }
     }
 
-    /// Takes a node out of the register; whether it was there.
+    /// Removes a node from the register. `false`: it was not there.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(store) => store.revoke_node(name).await,
@@ -246,10 +245,10 @@ impl Store {
         }
     }
 
-    /// Has a node of the register drain, or not any more; whether it is there.
+    /// Tells a registered node to drain, or to stop draining. `false`: it is not registered.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(store) => store.drain_node(name, on).await,
@@ -257,10 +256,10 @@ impl Store {
         }
     }
 
-    /// The node of that name.
+    /// The registered node with that name.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
         match self {
             Self::Sqlite(store) => store.node(name).await,

@@ -1,4 +1,4 @@
-//! `mayfly-accounts account`: what an operator does with accounts.
+//! `mayfly-accounts account`: the commands for accounts.
 
 mod list;
 
@@ -19,24 +19,24 @@ use crate::core::subscription::extended;
 use crate::core::{clock, fields, password, random};
 use crate::store::Store;
 
-/// What can be done with an account.
+/// The commands for accounts.
 #[derive(Subcommand)]
 pub enum Verb {
     /// Makes an account.
     Create(Create),
-    /// Prints the record; `devices` is null, since only the running service knows it.
+    /// Prints the record. `devices` is null, because only the running service knows it.
     Show {
         /// User name.
         name: String,
     },
-    /// Extends a subscription, from its end or, if that has passed, from now.
+    /// Extends a subscription from its end, or from now if it has ended.
     Extend {
         /// User name.
         name: String,
         #[command(flatten)]
         term: Term,
     },
-    /// Extends an add-on, in the same way.
+    /// Extends an add-on in the same way.
     Addon {
         /// User name.
         name: String,
@@ -46,16 +46,16 @@ pub enum Verb {
         #[command(flatten)]
         term: Term,
     },
-    /// Erases the record and what the store would keep of it. Within a minute the running
-    /// service has nodes report anew, and the account's sessions are denied.
+    /// Erases the record and everything that the store would keep of it. Within a minute the
+    /// running service has nodes report again, and denies the account's sessions.
     Erase {
         /// User name.
         name: String,
     },
-    /// Prints fields of all accounts in the order of their names, a line each, tabs between;
-    /// a field that is null is empty.
+    /// Prints fields of all accounts, in the order of their names, one account a line. Tabs
+    /// separate the fields. A field that is null is empty.
     List {
-        /// Fields of the record, without `devices`, which only the running service knows.
+        /// Fields of the record, except `devices`, which only the running service knows.
         #[arg(
             long,
             value_delimiter = ',',
@@ -69,37 +69,38 @@ pub enum Verb {
 /// An add-on.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum AddOn {
-    /// A public IPv4 address of one's own.
+    /// A public IPv4 address for the account alone.
     Ipv4,
-    /// Entering at one node and leaving at another.
+    /// Traffic enters at one node and leaves at another.
     Multihop,
 }
 
-/// How long something is paid for.
+/// The length or the end of a subscription or an add-on.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub struct Term {
-    /// Days to add; the end is rounded up to a whole hour.
+    /// Days to add. The end is rounded up to a whole hour.
     #[arg(long, value_name = "N")]
     days: Option<u32>,
-    /// The end itself, in RFC 3339, later or earlier; rounded up to a whole hour.
+    /// The new end in RFC 3339, which may be earlier than the present end. It is rounded up to a
+    /// whole hour.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }
 
-/// What a new account is made of.
+/// The fields of a new account.
 #[derive(Args)]
 pub struct Create {
     /// User name.
     name: String,
-    /// Reads the password from standard input, to its first line's end. Without it, one is
+    /// Reads the password from the first line of standard input. Without this option a password is
     /// made and printed.
     #[arg(long)]
     password_stdin: bool,
     /// Days of subscription.
     #[arg(long, value_name = "N", conflicts_with = "until")]
     subscription_days: Option<u32>,
-    /// End of the subscription, in RFC 3339; rounded up to a whole hour.
+    /// End of the subscription in RFC 3339. It is rounded up to a whole hour.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Wants an inner IPv6 address.

@@ -14,39 +14,40 @@ use crate::keys::nodes;
 use crate::keys::nodes::Registration;
 use crate::store::Store;
 
-/// What can be done with the authority.
+/// The commands for the authority and for nodes.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Makes the authority, once.
+    /// Makes the authority. This is done once.
     Init,
-    /// Registers a node and prints its admission secret, which is not kept. A node that is
-    /// registered gets a new one, and its certificates count no more.
+    /// Registers a node and prints its admission secret, of which only a hash is kept. A node that
+    /// is registered already gets a new secret, and its certificates are no longer accepted.
     Node {
         /// The node's name: a DNS name in lower case.
         name: String,
     },
-    /// Certifies a key of a registered node by hand, as `POST /v1/nodes` does it, and prints the
+    /// Certifies a key of a registered node by hand, as `POST /v1/nodes` does, and prints the
     /// certificate.
     Issue {
         /// The node's name.
         name: String,
-        /// Certificate signing request, in PEM. Its names are not looked at.
+        /// Certificate signing request in PEM. The names in it are ignored.
         #[arg(long, value_name = "FILE")]
         csr: PathBuf,
     },
-    /// Has a node admit nobody and renew nothing, from within a minute on; who is connected stays
-    /// so until the token ends, 36 hours at most. Holds over its boots, until `ca admit NAME`.
+    /// Tells a node to drain: within a minute it stops admitting customers and renewing
+    /// enrolments. Connected customers stay until their token ends, 36 hours at most. The node also
+    /// drains after each boot, until `ca admit NAME`.
     Drain {
         /// The node's name.
         name: String,
     },
-    /// Has a node that drains admit customers again.
+    /// Tells a node that drains to admit customers again.
     Admit {
         /// The node's name.
         name: String,
     },
-    /// Takes a node out of the register: it is admitted no more, its certificates count no
-    /// more, and its open streams are closed within a minute.
+    /// Removes a node from the register. It is no longer admitted, its certificates are no longer
+    /// accepted, and its open streams are closed within a minute.
     Revoke {
         /// The node's name.
         name: String,
@@ -78,13 +79,15 @@ async fn register(name: &str, config: &Config) -> Result<(), StartError> {
             "a node's name is a DNS name in lower case",
         ));
     }
-    // Its certificate would be good for the service's own name.
+    // The node's certificate would be valid for the service's own name.
     if config
         .names()
         .iter()
         .any(|own| own.eq_ignore_ascii_case(name))
     {
-        return Err(StartError::Usage("this is a name of the account service"));
+        return Err(StartError::Usage(
+            "the account service itself has this name",
+        ));
     }
     let (secret, kept) = nodes::new_secret()?;
     let store = Store::open(config).await?;

@@ -1,4 +1,4 @@
-//! `mayfly-accounts keys`: what signs tokens, and what the shop shows.
+//! `mayfly-accounts keys`: the keys that sign tokens, and the shop's keys.
 
 use std::io;
 use std::path::Path;
@@ -11,20 +11,20 @@ use crate::core::error::StartError;
 use crate::keys::shop::ShopKeys;
 use crate::keys::token::{self, Signer};
 
-/// What can be done with keys.
+/// The commands for keys.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Makes the next key of tokens and prints its public half. Give nodes both keys, in
-    /// `tokens.keys` of their settings, and have all of them boot with those before `keys use`.
+    /// Makes the next key that signs tokens, and prints its public half. Give both keys to all
+    /// nodes, in `tokens.keys` of their settings, and reboot the nodes before `keys use`.
     New,
-    /// Puts the next key to use and destroys the one before: the service signs with it from the
-    /// next whole hour on, or from its next start. 37 hours later no token under the former is
-    /// left, and nodes need it no more.
+    /// Makes the next key the one in use, and destroys the former key. The service signs with the
+    /// new key from the next whole hour on, or from its next start. 37 hours later no token under
+    /// the former key is left, and nodes no longer need it.
     Use,
-    /// Makes a key for the shop (`POST /v1/payments`) and prints it; it is not kept. The one
-    /// before stays good, until there is another.
+    /// Makes a key for the shop (`POST /v1/payments`) and prints it. Only its hash is kept. The
+    /// former key stays valid until another key is made.
     Shop {
-        /// End the one before at once, for it has become known.
+        /// End the former key at once, for example because it has leaked.
         #[arg(long)]
         alone: bool,
     },
@@ -55,7 +55,7 @@ pub(super) fn run(verb: Option<&Verb>, config: &Config) -> Result<(), StartError
 fn make_next(path: &Path) -> Result<String, StartError> {
     token::make_next(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => StartError::Usage(
-            "there is a next key already, which `keys` prints: put it to use with `keys use`",
+            "there is a next key already, which `keys` prints; `keys use` makes it the one in use",
         ),
         _ => StartError::file(path.to_owned(), error),
     })
@@ -63,9 +63,7 @@ fn make_next(path: &Path) -> Result<String, StartError> {
 
 fn use_next(path: &Path) -> Result<String, StartError> {
     token::use_next(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            StartError::Usage("there is no next key: make one with `keys new`")
-        }
+        io::ErrorKind::NotFound => StartError::Usage("there is no next key; `keys new` makes one"),
         _ => StartError::file(path.to_owned(), error),
     })
 }

@@ -1,16 +1,16 @@
-//! Time as the account record keeps it: seconds since 1970, UTC.
+//! Time as the account record stores it: seconds since 1970, UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Seconds of an hour.
+/// Seconds in an hour.
 pub const HOUR: u64 = 3600;
-/// Seconds of a day.
+/// Seconds in a day.
 pub const DAY: u64 = 24 * HOUR;
 
-/// The last whole hour that RFC 3339 can write, in the year 9999.
+/// The last whole hour that RFC 3339 can write. It is in the year 9999.
 pub const LATEST: u64 = 253_402_297_200;
 
 /// The wall clock, in seconds since 1970.
@@ -20,24 +20,24 @@ pub fn unix_now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// The start of the hour that `seconds` is in.
+/// The start of the hour that contains `seconds`.
 pub const fn floor_hour(seconds: u64) -> u64 {
     seconds - seconds % HOUR
 }
 
-/// The first whole hour that is not before `seconds`.
+/// The first whole hour at or after `seconds`.
 pub const fn ceil_hour(seconds: u64) -> u64 {
     floor_hour(seconds.saturating_add(HOUR - 1))
 }
 
-/// `seconds` as RFC 3339 writes it; `None` past the year 9999.
+/// `seconds` in RFC 3339. `None` after the year 9999.
 pub fn rfc3339(seconds: u64) -> Option<String> {
     let seconds = i64::try_from(seconds).ok()?;
     let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
     moment.format(&Rfc3339).ok()
 }
 
-/// Reads what [`rfc3339`] writes; `None` also before 1970.
+/// Parses what [`rfc3339`] writes. `None` for other texts and for times before 1970.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     u64::try_from(moment.unix_timestamp()).ok()

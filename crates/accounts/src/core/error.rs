@@ -1,4 +1,4 @@
-//! Errors that several parts of the program make or read.
+//! The errors that several floors make or read.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,43 +7,43 @@ use crate::config::ConfigError;
 use crate::core::password;
 use crate::core::random::NoRandomness;
 
-/// Why the program cannot do what it was told.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store.
+    /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file or a directory.
+    /// A file or a directory cannot be used.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// Its path.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The listener.
+    /// The listener, the runtime or the signals cannot be set up.
     #[error("the listener: {0}")]
     Listen(io::Error),
     /// A certificate cannot be made, or the TLS library refuses what it was given.
     #[error("TLS: {0}")]
     Tls(String),
-    /// A word of the command line.
+    /// The arguments do not fit. Holds what to do instead.
     #[error("{0}")]
     Usage(&'static str),
-    /// Standard input or output.
+    /// Standard input or output cannot be used.
     #[error("standard input or output: {0}")]
     Stdio(io::Error),
-    /// The system gives no randomness.
+    /// The system returned no random bytes.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// A password cannot be hashed.
+    /// A password was not hashed.
     #[error(transparent)]
     Password(#[from] password::Error),
-    /// The system gives no thread.
-    #[error("the system gives no thread: {0}")]
+    /// The counter's thread cannot be started.
+    #[error("cannot start the counter's thread: {0}")]
     Thread(io::Error),
 }
 
@@ -78,18 +78,18 @@ impl StartError {
     }
 }
 
-/// Why the store did not do as told.
+/// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Written by a program that knows another schema.
+    /// The database has the schema of another version of this program.
     #[error("the database has schema version {found}, and this program knows version {known}")]
     UnknownVersion {
-        /// That of the database.
+        /// The version of the database.
         found: i64,
-        /// This program's.
+        /// The version that this program knows.
         known: i64,
     },
-    /// The database would keep a history of rows; what to do about it.
+    /// The database would keep a history of rows. Holds what to change.
     #[error("the database would leave traces: {0}")]
     Traces(String),
     /// Another account has the user name.
@@ -101,13 +101,13 @@ pub enum StoreError {
     /// The file cannot be made or opened.
     #[error("the database file: {0}")]
     File(#[from] io::Error),
-    /// The thread that asked SQLite has ended without an answer.
+    /// The thread that queried SQLite ended without an answer.
     #[error("the database task failed")]
     Task,
-    /// Anything else of SQLite's. Its text may name a column, never a value.
+    /// Any other error of SQLite. Its text may name a column, but never a value.
     #[error("the database: {0}")]
     Sqlite(rusqlite::Error),
-    /// Anything else of PostgreSQL's, without the detail, which would quote a row.
+    /// Any other error of PostgreSQL, without its detail, which would quote a row.
     #[error("PostgreSQL: {0}")]
     Postgres(String),
 }

@@ -1,36 +1,36 @@
-//! The rules for what an account says of itself, each with its reason.
+//! The rules for the fields that a user fills in. Each rule is named.
 //!
-//! `openapi.json` states the same rules as patterns; a test holds one against the other.
+//! `openapi.json` states the same rules as patterns. A test compares the two.
 
 mod codes;
 
 /// The rule that a field breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
-    /// Of the user name.
+    /// The rule for user names.
     Username,
-    /// Of the password.
+    /// The rule for passwords.
     Password,
-    /// Of the e-mail address.
+    /// The rule for e-mail addresses.
     Email,
-    /// Of the language.
+    /// The rule for languages.
     Language,
-    /// Of the currency.
+    /// The rule for currencies.
     Currency,
-    /// Of the country.
+    /// The rule for countries.
     Country,
-    /// Of the campaign.
+    /// The rule for campaigns.
     Campaign,
-    /// Of a client's or an extension's version.
+    /// The rule for versions of clients and extensions.
     Version,
-    /// Of a payment's number.
+    /// The rule for the numbers of payments.
     Payment,
-    /// Of the days that a payment is for.
+    /// The rule for the days that a payment is for.
     Days,
 }
 
 impl Invalid {
-    /// The name of the reason.
+    /// The type of the problem document.
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Username => "/problems/invalid-username",
@@ -46,7 +46,7 @@ impl Invalid {
         }
     }
 
-    /// The rule, for a person.
+    /// The rule, in words for the user.
     pub const fn rule(self) -> &'static str {
         match self {
             Self::Username => "a user name is 1 to 64 letters, digits and . _ -",
@@ -134,10 +134,10 @@ pub fn check_payment(text: &str) -> Result<(), Invalid> {
         .ok_or(Invalid::Payment)
 }
 
-/// Holds a field that may be missing against its rule.
+/// Checks a field that may be missing.
 ///
 /// # Errors
-/// The rule's.
+/// The error of `check`.
 pub fn check_optional(
     field: Option<&String>,
     check: fn(&str) -> Result<(), Invalid>,
@@ -169,7 +169,7 @@ fn is_local_part(text: &str) -> bool {
     text.len() <= 64 && text.split('.').all(is_atom)
 }
 
-/// Two labels or more (RFC 1123 section 2.1).
+/// At least two labels (RFC 1123 section 2.1).
 fn is_domain(text: &str) -> bool {
     let is_label = |label: &str| {
         is_made_of(label, 1..=63, |byte| {
@@ -180,7 +180,7 @@ fn is_domain(text: &str) -> bool {
     text.contains('.') && text.split('.').all(is_label)
 }
 
-/// The part of BCP 47 that says which language: language, script, region (RFC 5646 section 2.1).
+/// The part of a BCP 47 tag that names a language: language, script, region (RFC 5646 section 2.1).
 fn is_language(text: &str) -> bool {
     let mut parts = text.split('-').peekable();
     let letters = |part: &&str| part.bytes().all(|byte| byte.is_ascii_alphabetic());

@@ -1,5 +1,5 @@
-//! Small files with secrets: mode 0600, on the disk before they are used, zeroed before
-//! they are removed.
+//! Small files that hold secrets. They have mode 0600, are on the disk before they are used, and
+//! are zeroed before they are removed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,18 +8,18 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// Makes a directory that its owner alone may enter, unless it is there.
+/// Makes a directory that only its owner may enter, unless it exists.
 ///
 /// # Errors
-/// The system's.
+/// The directory cannot be made.
 pub fn make_private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes a file; one that is there stays as it is.
+/// Makes a file. An existing file stays as it is.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`], or another of the system's.
+/// [`io::ErrorKind::AlreadyExists`], or the file cannot be written.
 pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -31,10 +31,10 @@ pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory_of(path)
 }
 
-/// Writes a file whole or not at all; one that is there is replaced.
+/// Writes a file completely or not at all. An existing file is replaced.
 ///
 /// # Errors
-/// The system's.
+/// The file cannot be written or renamed.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     match fs::remove_file(&new) {
@@ -45,10 +45,10 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory_of(path)
 }
 
-/// Puts the file `new` into the place of `old`, whose content is zeroed, as by [`destroy`].
+/// Replaces the file `old` by the file `new`, and zeroes the content of `old` as [`destroy`] does.
 ///
 /// # Errors
-/// The system's.
+/// A file is missing, or cannot be renamed or written.
 pub fn replace(new: &Path, old: &Path) -> io::Result<()> {
     let mut former = OpenOptions::new().write(true).open(old)?;
     fs::rename(new, old)?;
@@ -56,10 +56,10 @@ pub fn replace(new: &Path, old: &Path) -> io::Result<()> {
     zero(&mut former)
 }
 
-/// Reads a file, at most 64 KiB.
+/// Reads a file of at most 64 KiB.
 ///
 /// # Errors
-/// The system's, or [`io::ErrorKind::InvalidData`] for a larger one.
+/// [`io::ErrorKind::InvalidData`] if the file is larger, or the file cannot be read.
 pub fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     if fs::metadata(path)?.len() > 64 * 1024 {
         return Err(io::ErrorKind::InvalidData.into());
@@ -67,11 +67,11 @@ pub fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     fs::read(path).map(Zeroizing::new)
 }
 
-/// Writes zeros over a file and removes it. A file system that copies on write, and a disk
-/// that levels its wear, may keep the old blocks: put such files on a tmpfs.
+/// Overwrites a file with zeros and removes it. A file system that copies on write, or a disk
+/// that levels wear, may keep the old blocks; on a tmpfs nothing is left.
 ///
 /// # Errors
-/// The system's.
+/// The file is missing, or cannot be written or removed.
 pub fn destroy(path: &Path) -> io::Result<()> {
     zero(&mut OpenOptions::new().write(true).open(path)?)?;
     fs::remove_file(path)?;

@@ -1,4 +1,4 @@
-//! Rate limits: in RAM, and keyed by hashes whose salt is new at each start.
+//! Rate limits. They are in RAM, and keyed by hashes whose salt is new at each start.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a limit counts: a network or an account, as a keyed hash (SipHash) that says nothing
+/// What a limit counts: a network or an account, as a keyed hash (SipHash) that means nothing
 /// outside this process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Subject(u64);
 
-/// Makes subjects out of what must not be kept.
+/// Makes subjects from values that must not be kept.
 #[derive(Default)]
 pub struct Salt(RandomState);
 
@@ -25,25 +25,25 @@ impl Salt {
         self.subject(network)
     }
 
-    /// Anything else that can be hashed.
+    /// A subject for any other value.
     pub fn subject(&self, of: impl Hash) -> Subject {
         Subject(self.0.hash_one(of))
     }
 }
 
-/// Subjects that one limit remembers; about 64 MiB.
+/// The most subjects that one limit remembers: about 64 MiB.
 const MOST: usize = 1 << 20;
 
-/// So many an hour, which may come all at once, and then come back one by one.
+/// A token bucket that holds an hour's worth and refills evenly.
 pub struct Limit {
     interval: Duration,
     burst: Duration,
-    /// When all that a subject has taken will have come back.
+    /// When the bucket of each subject is full again.
     restored: Mutex<HashMap<Subject, Instant>>,
 }
 
 impl Limit {
-    /// A limit of `hourly`, at least 1.
+    /// A limit of `hourly` an hour, at least 1.
     pub fn new(hourly: u32) -> Self {
         let hour = Duration::from_secs(3600);
         Self {
@@ -53,10 +53,10 @@ impl Limit {
         }
     }
 
-    /// Takes one.
+    /// Takes one from the subject's bucket.
     ///
     /// # Errors
-    /// None is left: how long until there is.
+    /// The bucket is empty. Holds the time until there is one again.
     pub fn take(&self, subject: Subject, now: Instant) -> Result<(), Duration> {
         let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
         if restored.len() >= MOST {
@@ -65,7 +65,7 @@ impl Limit {
         let full = restored.len() >= MOST && !restored.contains_key(&subject);
         let at = restored.get(&subject).map_or(now, |&at| at.max(now)) + self.interval;
         let wait = at.saturating_duration_since(now + self.burst);
-        // A burst is a whole number of intervals but for rounding.
+        // Rounding makes a burst differ from a whole number of intervals.
         if full || wait > Duration::from_micros(1) {
             return Err(wait.max(Duration::from_secs(1)));
         }
@@ -73,7 +73,7 @@ impl Limit {
         Ok(())
     }
 
-    /// Gives one back that turned out not to count.
+    /// Returns one that turned out not to count.
     pub fn give_back(&self, subject: Subject) {
         let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = restored.get_mut(&subject) {
@@ -81,7 +81,7 @@ impl Limit {
         }
     }
 
-    /// Forgets the subjects that have all of theirs again.
+    /// Forgets the subjects whose bucket is full again.
     pub fn sweep(&self, now: Instant) {
         let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
         restored.retain(|_, &mut at| at > now);

@@ -1,4 +1,4 @@
-//! Passwords: argon2id, a few at once, and as slow for a user who does not exist.
+//! Passwords: argon2id, a few at a time, and equally slow for a user who does not exist.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,33 +21,33 @@ const LANES: u32 = 1;
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why a password was not hashed, or not held against a hash.
+/// Why a password was not hashed or not verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Too many passwords wait to be hashed.
-    #[error("too many passwords wait to be hashed")]
+    /// Too many passwords are waiting to be hashed.
+    #[error("too many passwords are waiting to be hashed")]
     Busy,
-    /// Argon2 refuses, or is given no memory or no salt.
+    /// Argon2 failed, for example because there is no memory, or no randomness for the salt.
     #[error("the password cannot be hashed: {0}")]
     Argon2(#[from] password_hash::Error),
     /// The stored hash is not an Argon2 hash.
     #[error("the stored hash is not an Argon2 hash")]
     NotArgon2,
-    /// The thread that hashed the password has ended without a hash.
+    /// The thread that hashed the password ended without a result.
     #[error("the thread that hashed the password failed")]
     Task,
 }
 
-/// The hasher. Each hash takes a thread of its own for some 20 ms, so that neither the
-/// requests of others nor the counter wait for it.
+/// The hasher. Each hash takes a thread of its own for about 20 ms, so that neither other
+/// requests nor the counter wait for it.
 pub struct Passwords {
     turns: Arc<Semaphore>,
     memories: Arc<Memories>,
-    /// What an unknown user's password is held against.
+    /// The hash that an unknown user's password is compared with.
     dummy: PasswordHash,
 }
 
-/// Hashes a password with a fresh salt. Slow on purpose.
+/// Hashes a password with a fresh salt. This is slow on purpose.
 ///
 /// # Errors
 /// [`Error::Argon2`].
@@ -62,7 +62,7 @@ fn argon2() -> Result<Argon2<'static>, password_hash::Error> {
 }
 
 impl Passwords {
-    /// A hasher that works on `at_once` passwords at a time.
+    /// A hasher that works on `at_once` passwords at the same time.
     ///
     /// # Errors
     /// [`Error::Argon2`].
@@ -87,7 +87,7 @@ impl Passwords {
         work.await.map_err(|_| Error::Task)?
     }
 
-    /// Whether `password` is the one under `hash`; without a hash it is as slow, and no.
+    /// Whether `password` matches `hash`. Without a hash the answer is no, and takes as long.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::NotArgon2`], [`Error::Task`].
@@ -110,13 +110,14 @@ impl Passwords {
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         let turn = timeout(PATIENCE, self.turns.clone().acquire_owned()).await;
-        // The semaphore is never closed: what else is missing is a turn.
+        // The inner error would be a closed semaphore, and nothing closes this one.
         turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)
     }
 }
 
-/// What argon2 fills for one password, kept for the next and zeroed in between. From the system
-/// it would come in pages, which take as long as the hash itself, or not, as the allocator has it.
+/// The memory that argon2 fills for one password. It is zeroed, and kept for the next password:
+/// fresh pages from the system take as long as the hash itself, and whether the allocator asks for
+/// fresh pages varies from one call to the next.
 #[derive(Default)]
 struct Memories(Mutex<Vec<Vec<Block>>>);
 
@@ -132,7 +133,7 @@ impl Memories {
     }
 }
 
-/// Whether this is the password under a hash. `None`: the hash is none of argon2's.
+/// Whether the password matches the hash. `None`: the hash is not an Argon2 hash.
 fn is_under(password: &str, hash: &PasswordHash, memory: &mut Vec<Block>) -> Option<bool> {
     let stored = phc::PasswordHash::new(&hash.0).ok()?;
     let (salt, expected) = (stored.salt?, stored.hash?);
@@ -144,7 +145,7 @@ fn is_under(password: &str, hash: &PasswordHash, memory: &mut Vec<Block>) -> Opt
     Argon2::new(algorithm, version, params)
         .hash_password_into_with_memory(password.as_bytes(), &salt, &mut found, memory)
         .ok()?;
-    // In constant time, says `Output`.
+    // `Output` compares in constant time.
     Some(Output::new(&found).ok()? == expected)
 }
 

@@ -1,9 +1,10 @@
-//! Payments: what one is good for, and how one that comes again is known.
+//! Payments: what a payment extends, and how a repeated payment is recognized.
 //!
-//! A payment provider repeats what it is not sure was heard, for hours or days. So each
-//! payment's number is kept until then, as a salted hash: tied to no account, and of no use to
-//! whoever has the database but not the salt, which follows from the authority's key. Afterwards
-//! it is gone. The hour at which it goes is all that is kept of the payment's time.
+//! A payment provider repeats a payment for hours or days until it is sure that it was heard. So
+//! the number of each payment is kept for that long, as a salted hash. The hash is tied to no
+//! account. It is useless without the salt, which is derived from the authority's key and is not
+//! in the database. Afterwards the hash is deleted. Of the payment's time, only the hour of that
+//! deletion is kept.
 
 use aws_lc_rs::hmac;
 use mayfly_wire::payment::Payment;
@@ -13,22 +14,22 @@ use crate::core::fields::Invalid;
 use crate::core::record::{Account, Moment, Proof};
 use crate::core::subscription::extended;
 
-/// Days that one payment may give; ten years.
+/// The most days that one payment may give: ten years.
 const MOST_DAYS: u32 = 3660;
 
-/// Makes proofs.
+/// Makes the proofs of payments.
 pub struct Payments {
     salt: hmac::Key,
     retry_hours: u64,
 }
 
 impl Payments {
-    /// A payment may come again for `retry_hours`.
+    /// The provider may repeat a payment for `retry_hours`.
     pub const fn new(salt: hmac::Key, retry_hours: u64) -> Self {
         Self { salt, retry_hours }
     }
 
-    /// What is kept of the payment with that number.
+    /// The proof of the payment with that number.
     pub fn proof(&self, number: &str, now: u64) -> Proof {
         let mut hash = [0; 32];
         hash.copy_from_slice(hmac::sign(&self.salt, number.as_bytes()).as_ref());
@@ -41,7 +42,7 @@ impl Payments {
 }
 
 /// # Errors
-/// [`Invalid::Days`]: it is good for nothing, or for too much.
+/// [`Invalid::Days`]: the payment gives no days, or too many.
 pub fn check_days(payment: &Payment) -> Result<(), Invalid> {
     let parts = parts(payment);
     let fits = parts.iter().all(|&days| days <= MOST_DAYS) && parts.iter().any(|&days| days > 0);
@@ -56,7 +57,7 @@ fn parts(payment: &Payment) -> [u32; 3] {
     ]
 }
 
-/// Gives the account what was paid for.
+/// Extends what was paid for.
 pub fn extend(account: &mut Account, payment: &Payment, now: u64) {
     let ends = [
         &mut account.subscription,

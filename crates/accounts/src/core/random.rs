@@ -4,7 +4,7 @@ use std::io;
 
 use aws_lc_rs::rand;
 
-/// The system gives no randomness.
+/// The system returned no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system gives no randomness")]
 pub struct NoRandomness;

@@ -1,4 +1,5 @@
-//! The account record: all that is known of an account, and so all that a court can get.
+//! The account record: everything that is known of an account, and so everything that a court can
+//! get.
 
 use std::fmt;
 
@@ -8,8 +9,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::core::clock;
 
-/// An account's name inside the service: 16 random bytes, erased with the record. Only a
-/// ticket carries it outside, sealed.
+/// An account's id inside the service: 16 random bytes, erased with the record. It leaves the
+/// service only sealed in a ticket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AccountId(pub [u8; 16]);
 
@@ -19,7 +20,7 @@ impl fmt::Debug for AccountId {
     }
 }
 
-/// A moment, in seconds since 1970; written in RFC 3339.
+/// A moment in seconds since 1970. It is serialized in RFC 3339.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
@@ -29,7 +30,7 @@ impl Serialize for Moment {
     }
 }
 
-/// Yes or no; written 1 and 0, and read as those or as true and false.
+/// Yes or no. It is serialized as 1 and 0, and parsed from these or from true and false.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flag(pub bool);
 
@@ -55,21 +56,21 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
-/// An account as the store holds it, with the design's fields in the design's order.
+/// An account as the store holds it, with the fields of the record in their order.
 #[derive(Clone, Serialize)]
 pub struct Account {
-    /// The key of the row; no field of the record.
+    /// The key of the row. It is not a field of the record.
     #[serde(skip)]
     pub id: AccountId,
     /// What the user logs in with.
     pub username: String,
-    /// The password's hash, as a PHC string.
+    /// The hash of the password.
     pub password: PasswordHash,
-    /// Where to write to, if the user said.
+    /// E-mail address, if the user gave one.
     pub email: Option<String>,
     /// The hour of the sign-up.
     pub created_at: Moment,
-    /// The hour of the last edit or payment; a connect never moves it.
+    /// The hour of the last edit or payment. Connecting a device never changes it.
     pub updated_at: Moment,
     /// Wants the newsletter.
     pub newsletter: Flag,
@@ -79,7 +80,7 @@ pub struct Account {
     pub has_connected: Flag,
     /// Wants an inner IPv6 address.
     pub has_ipv6: Flag,
-    /// Kept for the clients that show it; WireGuard has none.
+    /// Stored for clients that show it; WireGuard does not compress.
     pub compression: Flag,
     /// Wants the streaming egress address.
     pub streaming: Flag,
@@ -91,11 +92,11 @@ pub struct Account {
     pub country: Option<String>,
     /// The campaign that led to the sign-up.
     pub campaign: Option<String>,
-    /// End of the subscription; nothing: there has been none.
+    /// End of the subscription. `None`: there has not been one.
     pub subscription: Option<Moment>,
-    /// End of the add-on of a public IPv4 address.
+    /// End of the add-on "public IPv4 address".
     pub ipv4: Option<Moment>,
-    /// End of the add-on of entering at one node and leaving at another.
+    /// End of the add-on "multihop": traffic enters at one node and leaves at another.
     pub multihop: Option<Moment>,
     /// Version of the client that last asked for a token.
     pub client_version: Option<String>,
@@ -141,7 +142,7 @@ impl Record {
         "extension_version",
     ];
 
-    /// The record of `account`, with what the live counter says of it now.
+    /// The record of `account`, with the number of its devices from the live counter.
     pub fn new(account: Account, devices: Option<u8>) -> Self {
         Self { account, devices }
     }
@@ -162,12 +163,12 @@ impl Serialize for Record {
     }
 }
 
-/// What is kept of a payment.
+/// What is kept of a payment, so that a repetition is recognized.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// HMAC-SHA256 of the payment's number under the salt.
+    /// HMAC-SHA256 of the payment's number, keyed with the salt.
     pub hash: [u8; 32],
-    /// When it is forgotten; a whole hour.
+    /// When the proof is deleted. A whole hour.
     pub ends: Moment,
 }
 

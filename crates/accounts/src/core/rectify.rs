@@ -1,7 +1,7 @@
-//! What an owner may change of the record: all that they once said, and the password.
+//! The fields of the record that its owner may change: those of the sign-up.
 //!
-//! The rest is not theirs to say: when the account was made and edited, what use has shown,
-//! what has been paid for, and what is counted.
+//! The owner cannot change when the account was made and edited, what its use has shown, what has
+//! been paid for, and what is counted.
 
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
@@ -10,8 +10,8 @@ use crate::core::clock;
 use crate::core::fields::{self, Invalid, check_optional};
 use crate::core::record::{Account, Flag, Moment, PasswordHash};
 
-/// Body of `PATCH /v1/account`, a merge patch (RFC 7396): a field that is not named stays, and
-/// null takes one away that the record may be without. The fields are those of `Account`.
+/// Body of `PATCH /v1/account`, a merge patch (RFC 7396). A field that is not named stays. Null
+/// removes a field that may be missing. The fields are those of [`Account`].
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rectify {
@@ -39,11 +39,11 @@ pub struct Rectify {
     pub campaign: Option<Option<String>>,
 }
 
-/// The fields of [`Rectify`], for a client that got them wrong.
+/// The fields of [`Rectify`], for a client whose body is malformed.
 pub const RECTIFY_SHAPE: &str = "PATCH takes an object with any of username, password, email, newsletter, has_ipv6, \
      compression, streaming, language, currency, country, campaign; null removes one that may be missing";
 
-/// Tells a field that is null from one that is not there.
+/// Distinguishes a field that is null from a field that is missing.
 fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -51,7 +51,7 @@ fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 impl Rectify {
-    /// Holds every field against its rule.
+    /// Checks every field against its rule.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -66,7 +66,7 @@ impl Rectify {
         check_optional(said(&self.campaign).as_ref(), fields::check_campaign)
     }
 
-    /// Changes the account; `password` is the new one's hash, if there is a new one.
+    /// Changes the account. `password` is the hash of the new password, if there is one.
     pub fn apply(self, password: Option<PasswordHash>, account: &mut Account, now: u64) {
         change(&mut account.username, self.username);
         change(&mut account.password, password);

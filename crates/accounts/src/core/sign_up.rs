@@ -1,4 +1,4 @@
-//! How an account begins: what it says of itself, and the record made of it.
+//! How an account begins: the fields of a sign-up, and the record made from them.
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -8,16 +8,15 @@ use crate::core::fields::{self, Invalid, check_optional};
 use crate::core::random::{self, NoRandomness};
 use crate::core::record::{Account, AccountId, Flag, Moment, PasswordHash};
 
-/// Body of `POST /v1/accounts`; only the first two are needed. The rules are those of
-/// [`fields`].
+/// Body of `POST /v1/accounts`. Only the first two fields are required. [`fields`] has the rules.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct SignUp {
-    /// Upper and lower case are the same.
+    /// Upper and lower case count as the same.
     pub username: String,
-    /// Kept as a hash.
+    /// Stored as a hash.
     pub password: Zeroizing<String>,
-    /// Where to write to.
+    /// E-mail address.
     #[serde(default)]
     pub email: Option<String>,
     /// Wants the newsletter.
@@ -26,32 +25,32 @@ pub struct SignUp {
     /// Wants an inner IPv6 address.
     #[serde(default)]
     pub has_ipv6: Flag,
-    /// Kept for the clients that show it.
+    /// Stored for clients that show it; WireGuard does not compress.
     #[serde(default)]
     pub compression: Flag,
     /// Wants the streaming egress address.
     #[serde(default)]
     pub streaming: Flag,
-    /// Of the user.
+    /// The user's language.
     #[serde(default)]
     pub language: Option<String>,
-    /// To pay in.
+    /// The currency that the user pays in.
     #[serde(default)]
     pub currency: Option<String>,
-    /// Of the user.
+    /// The user's country.
     #[serde(default)]
     pub country: Option<String>,
-    /// What led to the sign-up.
+    /// The campaign that led to the sign-up.
     #[serde(default)]
     pub campaign: Option<String>,
 }
 
-/// The fields of [`SignUp`], for a client that got them wrong.
+/// The fields of [`SignUp`], for a client whose body is malformed.
 pub const SIGN_UP_SHAPE: &str = "POST takes {username, password} and may have email, newsletter, has_ipv6, \
      compression, streaming, language, currency, country, campaign";
 
 impl SignUp {
-    /// Holds every field against its rule.
+    /// Checks every field against its rule.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -66,7 +65,7 @@ impl SignUp {
     }
 }
 
-/// A sign-up that says nothing but user name and password.
+/// A sign-up with only a user name and a password.
 pub fn plain_sign_up(username: String, password: String) -> SignUp {
     SignUp {
         username,
@@ -75,7 +74,7 @@ pub fn plain_sign_up(username: String, password: String) -> SignUp {
     }
 }
 
-/// The account of a checked sign-up, without a subscription.
+/// The account for a sign-up that was checked. It has no subscription.
 ///
 /// # Errors
 /// [`NoRandomness`].
@@ -84,7 +83,7 @@ pub fn new_account(
     password: PasswordHash,
     now: u64,
 ) -> Result<Account, NoRandomness> {
-    // Floored both: `updated_at` would tell what `created_at` hides.
+    // Both are floored. Otherwise `updated_at` would tell the minute that `created_at` hides.
     let hour = Moment(clock::floor_hour(now));
     Ok(Account {
         id: AccountId(random::bytes()?),

@@ -3,8 +3,9 @@
 use crate::core::clock;
 use crate::core::record::Moment;
 
-/// The end of a subscription that gets `days` more: after its present end, if that is to come.
-/// Ends are whole hours, so that a token, whose end is one too, can last as long.
+/// The end of a subscription that gets `days` more. They count from its present end, or from now
+/// if that has passed. Ends are whole hours, like the ends of tokens, so that a token can last as
+/// long as the subscription.
 pub fn extended(end: Option<Moment>, days: u32, now: u64) -> Moment {
     let from = end.map_or(now, |end| end.0.max(now));
     let seconds = u64::from(days) * clock::DAY;

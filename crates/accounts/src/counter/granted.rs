@@ -1,8 +1,8 @@
-//! Whose the granted tickets of a stream are.
+//! Which account each granted ticket of a stream belongs to.
 //!
-//! A session that is renewed again and again outlives the key of the ticket that it was
-//! granted under, and its -1 carries that ticket: by then nothing else can tell whose it is.
-//! This is forgotten with the device, and holds no ticket, but a salted hash of it.
+//! A session that is renewed again and again outlives the key of the ticket under which it was
+//! granted. Its -1 carries that ticket, which can then no longer be opened. So the account is kept
+//! here until the device is gone. The table holds a salted hash of the ticket, not the ticket.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,7 +12,7 @@ use mayfly_wire::Ticket;
 
 use crate::core::record::AccountId;
 
-/// The granted tickets of one stream, with how many devices each stands for.
+/// The granted tickets of one stream, with the number of devices granted under each.
 #[derive(Default)]
 pub(super) struct Granted {
     salt: RandomState,
@@ -20,13 +20,13 @@ pub(super) struct Granted {
 }
 
 impl Granted {
-    /// One device more.
+    /// Adds a device.
     pub(super) fn put(&mut self, ticket: &Ticket, account: AccountId) {
         let key = self.salt.hash_one(ticket);
         self.tickets.entry(key).or_insert((account, 0)).1 += 1;
     }
 
-    /// One device fewer; whose, if one was granted under this ticket.
+    /// Removes a device. Returns its account, if one was granted under this ticket.
     pub(super) fn take(&mut self, ticket: &Ticket) -> Option<AccountId> {
         let Entry::Occupied(mut entry) = self.tickets.entry(self.salt.hash_one(ticket)) else {
             return None;

@@ -1,7 +1,7 @@
-//! Whose tickets still stand: one question to the store for all streams that wait.
+//! Which accounts have not been erased: one query to the store for all streams that wait.
 //!
-//! While the store answers one, the next gathers. So a thousand streams with a report each
-//! cost little more than one with a thousand.
+//! While the store answers one query, the questions of the next one gather. So a thousand streams
+//! with a report each cost little more than one stream with a thousand.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::record::AccountId;
 use crate::store::Store;
 
-/// Questions that may wait, and that are put as one.
+/// The most questions that wait, and the most that become one query.
 const MOST: usize = 1024;
 
-/// The accounts that have not been erased, and whether each has ever connected. Nothing: the
-/// store did not answer.
+/// The accounts that have not been erased, and whether each has ever connected. `None`: the store
+/// did not answer.
 pub(super) type Known = Option<Arc<HashMap<AccountId, bool>>>;
 
-/// The way to the task that asks.
+/// The handle of the task that queries the store.
 pub(super) struct Lookup(mpsc::Sender<Question>);
 
 struct Question {
@@ -27,14 +27,14 @@ struct Question {
 }
 
 impl Lookup {
-    /// Starts the task; it ends with the last handle.
+    /// Starts the task. It ends with its handle.
     pub(super) fn start(store: Arc<Store>) -> Self {
         let (sender, questions) = mpsc::channel(MOST);
         tokio::spawn(answer(store, questions));
         Self(sender)
     }
 
-    /// What the store knows of these accounts, and maybe of others.
+    /// What the store knows of these accounts, and possibly of others.
     pub(super) async fn known(&self, ids: Vec<AccountId>) -> Known {
         let (reply, known) = oneshot::channel();
         self.0.send(Question { ids, reply }).await.ok()?;
@@ -48,7 +48,7 @@ async fn answer(store: Arc<Store>, mut questions: mpsc::Receiver<Question>) {
         let ids = batch.iter().flat_map(|question| &question.ids).copied();
         let known = store.known(ids.collect()).await.ok().map(Arc::new);
         for question in batch.drain(..) {
-            // A stream that has gone does not ask any more.
+            // A stream that has ended does not wait for the answer.
             let _ = question.reply.send(known.clone());
         }
     }

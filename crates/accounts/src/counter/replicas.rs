@@ -1,21 +1,22 @@
-//! Several processes on one store: all answer clients, one of them counts.
+//! Several processes on one store: all answer clients, and one of them, the leader, counts.
 //!
 //! ```text
-//!   clients --> any process ---- accounts ----> PostgreSQL
-//!                   |  \--- who counts? ------>   lock, held by the process that counts
+//!   clients --> any process ---- accounts --------> PostgreSQL
+//!                   |  \--- where is the leader? ->   lock, held by the leader
 //!                   |
-//!                   +-- devices? ticket keys --> the process that counts <-- nodes' streams
+//!                   +-- devices? ticket keys --> the leader <-- nodes' streams
 //! ```
 //!
-//! The one that holds a lock of the database counts ([`Election`](election)). When it is lost,
-//! another takes the lock and starts to count as a service that has restarted: the nodes,
-//! which try the addresses that they know in turn, report their sessions anew. The lock says
-//! where its holder is, so nothing about it is stored, and it goes with the connection.
+//! The process that holds a lock of the database is the leader ([`election`]). When the leader is
+//! lost, another process gets the lock and starts to count like a service that has restarted. The
+//! nodes try the addresses that they know in turn, and report their sessions again. The lock tells
+//! where its holder is, so nothing about the leader is stored, and the lock ends with the
+//! connection.
 //!
-//! Processes speak to each other over TLS under certificates that their authority's key, which
-//! each holds, makes at each start. The one that counts tells the others how many devices an
-//! account has, and they exchange the keys of tickets, so that each opens what another sealed.
-//! Those keys never come into the database, whose backups would outlive them.
+//! Processes talk to each other over TLS. Each process has the key of the authority, and certifies
+//! itself at each start. The leader tells the others how many devices an account has. Ticket keys
+//! are exchanged with the leader, so that each process can open the tickets of the others. These
+//! keys are never put into the database, whose backups would outlive them.
 
 mod caller;
 mod election;
@@ -37,23 +38,23 @@ use crate::keys::tickets::TicketKeys;
 use crate::store::Store;
 use caller::Caller;
 
-/// Where a process that counts is asked for an account's devices: 16 bytes in, one out.
+/// The path at which the leader tells an account's devices: 16 bytes in, one out.
 pub(crate) const DEVICES_PATH: &str = "/v1/replicas/devices";
 
-/// Where it exchanges ticket keys.
+/// The path at which the leader exchanges ticket keys.
 pub(crate) const TICKET_KEYS_PATH: &str = "/v1/replicas/ticket-keys";
 
-/// How often ticket keys are exchanged. The process that counts makes the next day's an hour
-/// before.
+/// How often ticket keys are exchanged. The leader makes the next day's key an hour before the day.
 const EXCHANGE: Duration = Duration::from_secs(5);
+/// The pause after an exchange that failed.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// The counter, wherever it is.
+/// Access to the counter, local or remote.
 pub(crate) struct Replicas {
     counter: Arc<Counter>,
     store: Arc<Store>,
     tickets: Arc<TicketKeys>,
-    /// None where the store is this process's alone.
+    /// `None` where the store belongs to this process alone.
     caller: Option<Caller>,
 }
 
@@ -77,10 +78,11 @@ impl Replicas {
         })
     }
 
-    /// Takes part for ever; `address` is where the others reach this process. Alone, it counts.
+    /// Runs the election. A single process is always the leader. Ends with an error only.
+    /// `address` is where the other processes reach this one.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// [`StartError::Thread`], of a single process.
     pub(crate) async fn run(&self, address: SocketAddr) -> Result<(), StartError> {
         if let Some(caller) = &self.caller {
             tokio::join!(
@@ -92,10 +94,10 @@ impl Replicas {
         std::future::pending().await
     }
 
-    /// Devices of an account that are connected now.
+    /// The number of an account's devices that are connected now.
     ///
     /// # Errors
-    /// [`NotLeader`]: nobody counts, or who does is out of reach.
+    /// [`NotLeader`]: there is no leader, or it cannot be reached.
     pub(crate) async fn devices(&self, account: AccountId) -> Result<u8, NotLeader> {
         match (&self.caller, self.counter.is_leader()) {
             (Some(caller), false) => {
@@ -114,11 +116,11 @@ impl Replicas {
                 false => Some(caller.ask(TICKET_KEYS_PATH, self.tickets.export()).await),
             };
             if let Some(Ok(theirs)) = &theirs {
-                // What cannot be written now is offered again.
+                // A key that cannot be written now is offered again.
                 let _ = self.tickets.merge(theirs, clock::unix_now());
             }
-            let in_vain = matches!(theirs, Some(Err(_)));
-            sleep(if in_vain { AGAIN } else { EXCHANGE }).await;
+            let failed = matches!(theirs, Some(Err(_)));
+            sleep(if failed { AGAIN } else { EXCHANGE }).await;
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::core::clock;
 use crate::core::record::AccountId;
 use crate::store::marks::Marks;
 
-/// What streams and requests ask of the counter.
+/// What streams and requests send to the counter's thread.
 pub(super) enum Command {
     Accept {
         node: Arc<str>,
@@ -40,21 +40,21 @@ pub(super) enum Command {
     Erased {
         accounts: Vec<AccountId>,
     },
-    /// Another process counts.
+    /// This process is no longer the leader.
     Stop,
 }
 
-/// What a node said.
+/// A frame of a node.
 pub(super) struct Incoming {
     pub(super) frame: NodeFrame,
-    /// Whose ticket a report carries. Nobody's +1 is denied.
+    /// The account of a report's ticket. A +1 without an account is denied.
     pub(super) account: Option<AccountId>,
-    /// As far as the store knows, the account has never connected.
+    /// Whether, as far as the store knows, the account has never connected.
     pub(super) is_first: bool,
 }
 
 impl Incoming {
-    /// Whether it is a +1.
+    /// Whether it is a +1, which asks for a device.
     pub(super) const fn asks(&self) -> bool {
         let NodeFrame::Report { delta, .. } = self.frame else {
             return false;
@@ -62,7 +62,7 @@ impl Incoming {
         matches!(delta, Delta::Up)
     }
 
-    /// What a grant has to note.
+    /// What is noted if a device is granted.
     fn ask(&self) -> Option<Ask> {
         match self.frame {
             NodeFrame::Report {
@@ -79,7 +79,7 @@ impl Incoming {
     }
 }
 
-/// Who asks for a device.
+/// A +1 whose account is known.
 #[derive(Clone, Copy)]
 struct Ask {
     ticket: Ticket,
@@ -87,7 +87,7 @@ struct Ask {
     is_first: bool,
 }
 
-/// Commands that are obeyed before the timers are looked at again.
+/// The most commands that are applied before the timers are looked at again.
 const BATCH: usize = 64;
 
 /// A stream that has not been closed.
@@ -96,7 +96,7 @@ struct Open {
     granted: Granted,
 }
 
-/// The ledgers, and what stands around them.
+/// The ledgers, the streams and the marks.
 pub(super) struct Worker {
     ledgers: Ledgers<AccountId>,
     streams: HashMap<StreamId, Open>,
@@ -112,7 +112,8 @@ impl Worker {
         }
     }
 
-    /// Works until it is told to stop, or nobody is left to ask. Streams hear of the end.
+    /// Works until [`Command::Stop`], or until no sender of commands is left. Streams see the end of
+    /// their channels.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
@@ -131,7 +132,7 @@ impl Worker {
                 }
                 self.apply(command);
             }
-            // Also under load, when there is always another command.
+            // Check under load too, when there is always another command.
             if due.is_some_and(|at| at <= Instant::now()) {
                 self.ledgers.handle_timeout(Instant::now());
                 self.drain_outputs(None);
@@ -150,7 +151,7 @@ impl Worker {
                 let stream = self.ledgers.accept(&node, now);
                 let granted = Granted::default();
                 self.streams.insert(stream, Open { outgoing, granted });
-                // A stream that has gone meanwhile is found dead by its silence.
+                // A stream that has ended already is found dead by its silence.
                 let _ = reply.send(stream);
             }
             Command::Frames { stream, incoming } => {
@@ -173,7 +174,7 @@ impl Worker {
                 self.ledgers.handle_erased(&accounts, now);
                 self.drain_outputs(None);
             }
-            // It has ended the work.
+            // `run` returns on it.
             Command::Stop => {}
         }
     }
@@ -187,8 +188,8 @@ impl Worker {
         self.drain_outputs(incoming.ask());
     }
 
-    /// Whose -1 this is, if a device was granted under its ticket here: also when the ticket
-    /// opens no more.
+    /// The account of a -1, if a device was granted under its ticket on this stream. This is known
+    /// even when the ticket can no longer be opened.
     fn granted_to(&mut self, stream: StreamId, frame: &NodeFrame) -> Option<AccountId> {
         let NodeFrame::Report {
             ticket,
@@ -201,7 +202,7 @@ impl Worker {
         self.streams.get_mut(&stream)?.granted.take(ticket)
     }
 
-    /// Passes on what the ledgers say; a grant among it is the ask's.
+    /// Sends what the ledgers output. A grant among it answers `ask`.
     fn drain_outputs(&mut self, ask: Option<Ask>) {
         while let Some(output) = self.ledgers.poll_output() {
             match output {
@@ -229,7 +230,7 @@ impl Worker {
     }
 
     fn send(&self, stream: StreamId, outgoing: Outgoing) {
-        // A stream that has gone says so itself.
+        // A stream that has ended sends `Closed` itself.
         let _ = self
             .streams
             .get(&stream)

@@ -1,6 +1,6 @@
-//! The one listener: TLS, then HTTP/1.1, a bounded number of connections.
+//! The only listener: TLS, then HTTP/1.1, with a bounded number of connections.
 //!
-//! A client's address lives here only for as long as it takes to hash it.
+//! A client's address exists here only while it is hashed.
 
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
@@ -28,32 +28,32 @@ use crate::keys::tls::{self, PeerCertificate};
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a request's head may take, and how long a connection may idle.
+/// How long the head of a request may take, and how long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(15);
 
-/// Bytes of a request's head: more than any that is meant for this service.
+/// The most bytes in the head of a request: more than any request to this service needs.
 const HEAD_SIZE: usize = 16 * 1024;
 
-/// How long requests may go on after the stop.
+/// How long open requests may continue after the stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What a request knows of its connection.
+/// The connection of a request.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    /// Whom the limits count.
+    /// The subject of the limits.
     pub(crate) network: Subject,
-    /// What the certificate says that the client showed, if it showed one.
+    /// The certificate that the client showed, if it showed one.
     pub(crate) certificate: Option<PeerCertificate>,
     /// Turns true when the service stops.
     stopping: watch::Receiver<bool>,
-    /// The connection's place among all; a stream keeps it.
+    /// The connection's place among all connections. A stream keeps it.
     _place: Arc<OwnedSemaphorePermit>,
 }
 
 impl Peer {
     /// Waits for the service to stop.
     pub(crate) async fn stopping(&mut self) {
-        // An error says that the listener has gone: the same.
+        // An error means that the listener has ended, which is a stop as well.
         let _ = self.stopping.wait_for(|&stopping| stopping).await;
     }
 }
@@ -88,7 +88,7 @@ pub(crate) async fn run(
     }
     drop(listener);
     stopping.send_replace(true);
-    // Some may be left; they end with the process.
+    // Connections that are still open end with the process.
     let _ = timeout(DRAIN, places.acquire_many(most)).await;
 }
 
@@ -101,15 +101,15 @@ async fn accept(
     match poll_fn(|context| take(listener, salt, context)).await {
         Ok((tcp, network)) => Some((tcp, network, place)),
         Err(_) => {
-            // No descriptor is free, or the connection has gone: neither is helped by haste.
+            // No descriptor is free, or the connection has ended. Wait before the next try.
             sleep(Duration::from_millis(50)).await;
             None
         }
     }
 }
 
-/// A connection, and its client's network. The address is never in a future, where it would
-/// lie until the next client's, and on the stack no longer than this.
+/// A connection, and the network of its client. The address is never in a future, where it would
+/// remain until the next client's address. It is on the stack no longer than this call.
 fn take(
     listener: &TcpListener,
     salt: &Salt,
@@ -132,7 +132,7 @@ fn take_and_hash(
     taken.map_ok(|(tcp, address)| (tcp, salt.network(address.ip())))
 }
 
-/// Zeroes the stack below the caller, where the calls before have left what they were given.
+/// Zeroes the stack below the caller, where earlier calls have left their arguments.
 #[inline(never)]
 fn scrub() {
     black_box(&mut [0_u8; 16 * 1024]);

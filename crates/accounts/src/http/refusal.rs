@@ -1,4 +1,5 @@
-//! Every way in which the service says no, as a problem document (RFC 9457).
+//! Every refusal of the service, as a problem document (RFC 9457). The floors below have errors of
+//! their own; here they become documents.
 
 use std::io;
 use std::time::Duration;
@@ -17,63 +18,63 @@ use crate::keys::authority::CertifyError;
 use crate::keys::tickets::TicketError;
 use crate::service::{LoginError, TooManyFailures};
 
-/// Why a request was refused. The document tells the rule, never what the request said.
+/// Why a request was refused. The document tells the rule, and never repeats the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// No such path.
+    /// The path does not exist.
     NoSuchRoute,
-    /// The path is there; the method is not. Holds those that are.
+    /// The path does not take this method. Holds the methods that it takes.
     NoSuchMethod(&'static str),
     /// The body is over [`mayfly_wire::MAX_BODY`].
     BodyTooLarge,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     BodyTooSlow,
-    /// The body is said to be something else than JSON.
+    /// The content type of the body is not JSON.
     MediaTypeWrong,
-    /// The body is not the JSON object that was expected. Holds the one that is.
+    /// The body is not the expected JSON object. Holds what was expected.
     BodyMalformed(&'static str),
     /// A field breaks a rule.
     Invalid(Invalid),
     /// Another account has the user name.
     NameTaken,
-    /// There is no HTTP Basic authentication, or it is malformed.
+    /// HTTP Basic authentication is missing or malformed.
     CredentialsMissing,
-    /// Unknown user or wrong password; nobody is told which.
+    /// Unknown user or wrong password. The document does not tell which.
     CredentialsWrong,
-    /// The account has been erased, or there was none.
+    /// The account has been erased, or never existed.
     NoSuchAccount,
-    /// There is no key of the shop, or it is another.
+    /// The shop's key is missing or wrong.
     ShopKeyWrong,
-    /// There has been no subscription, or it has ended.
+    /// The account never had a subscription, or it has ended.
     SubscriptionEnded,
     /// Four devices are connected.
     DevicesFull,
-    /// The account has had its tokens of this hour.
+    /// The account has used up its tokens.
     TooManyTokens(Duration),
-    /// The client's network has had its sign-ups of this hour.
+    /// The client's network has used up its sign-ups.
     TooManySignUps(Duration),
-    /// The client's network has had its failures of this hour.
+    /// The client's network has used up its failures.
     TooManyFailures(Duration),
     /// No node has this name and secret.
     NodeUnknown,
     /// The certificate signing request does not parse, or its signature is wrong.
     CsrMalformed,
-    /// The stream is for those who show a certificate of this service's authority.
+    /// The client showed no certificate of this service's authority.
     CertificateMissing,
-    /// The node has been revoked, or registered anew, since its certificate was made.
+    /// The node was revoked or registered again after its certificate was made.
     CertificateRevoked,
     /// The request does not ask for a WebSocket.
     NoWebSocket,
-    /// This process does not count, and none that does is in reach.
+    /// This process is not the leader, and the leader cannot be reached.
     NotCounting,
-    /// Too many passwords wait to be hashed.
+    /// Too many passwords are waiting to be hashed.
     Busy,
     /// A fault of the service.
     Internal,
 }
 
 impl Refusal {
-    /// The refusal as the client reads it.
+    /// The problem document of the refusal.
     pub fn problem(self) -> Problem {
         let (status, kind, title) = self.document();
         let problem = Problem::new(status, kind, title);
@@ -166,7 +167,7 @@ impl Refusal {
                 "/problems/too-many-failures",
                 "Too many failures from this network",
             ),
-            // Not 401, which would ask for a header that this path does not read.
+            // Not 401, which would ask for a header that this path does not use.
             Self::NodeUnknown => (
                 403,
                 "/problems/node-unknown",
@@ -202,7 +203,7 @@ impl Refusal {
         }
     }
 
-    /// The header that some refusals come with.
+    /// The header that accompanies some refusals.
     fn header(self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::NoSuchMethod(method) => Some((ALLOW, HeaderValue::from_static(method))),
@@ -299,7 +300,7 @@ impl From<jsonwebtoken::errors::Error> for Refusal {
     }
 }
 
-/// A file of the service's cannot be read or written.
+/// A file of the service cannot be read or written.
 impl From<io::Error> for Refusal {
     fn from(_: io::Error) -> Self {
         Self::Internal

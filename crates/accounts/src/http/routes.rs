@@ -1,5 +1,4 @@
-//! The API: what there is, as one table. `openapi.json` says the same to clients; a test holds
-//! one against the other.
+//! The API as one table. `openapi.json` describes the same to clients, and a test compares the two.
 
 mod accounts;
 mod body;
@@ -24,7 +23,7 @@ use crate::service::Service;
 
 type Shared = State<Arc<Service>>;
 
-/// A path, the methods it takes, and who answers.
+/// A path, its methods, and its handlers.
 type Entry = (&'static str, &'static str, MethodRouter<Arc<Service>>);
 
 fn table() -> [Entry; 7] {
@@ -45,7 +44,7 @@ fn table() -> [Entry; 7] {
     ]
 }
 
-/// What processes of one service say to each other; `openapi.json` is for others.
+/// The paths between processes of one service, which `openapi.json` does not describe.
 fn between_processes() -> [Entry; 2] {
     [
         (DEVICES_PATH, "POST", post(replicas::devices)),
@@ -53,7 +52,7 @@ fn between_processes() -> [Entry; 2] {
     ]
 }
 
-/// The tables, and what is said of everything that is not in it.
+/// The router for both tables. Every other path or method is refused.
 pub(crate) fn router(service: Arc<Service>) -> Router {
     let mut router = Router::new();
     for (path, methods, answer) in table().into_iter().chain(between_processes()) {

@@ -1,4 +1,4 @@
-//! From a configuration to a service that runs, and to its end.
+//! Starts the service from a configuration, and runs it until it is stopped.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,17 +15,18 @@ use crate::service::Service;
 /// Binds the listener of a configuration.
 ///
 /// # Errors
-/// The system's.
+/// [`StartError::Listen`].
 pub async fn bind(config: &Config) -> Result<TcpListener, StartError> {
     TcpListener::bind(config.listen)
         .await
         .map_err(StartError::Listen)
 }
 
-/// Serves until `stop` is ready; then requests under way get a few seconds to end.
+/// Serves until `stop` is ready. Then open requests get a few seconds to end.
 ///
 /// # Errors
-/// Before the first connection is taken: what is missing, or does not fit.
+/// As for [`Service::open`], before the first connection is taken. Later, a single process fails
+/// if it cannot start the counter's thread.
 pub async fn serve(
     config: &Config,
     listener: TcpListener,

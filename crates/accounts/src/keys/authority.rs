@@ -21,10 +21,10 @@ use crate::core::files;
 use crate::core::random::{self, NoRandomness};
 use crate::keys::nodes::Registration;
 
-/// A node's certificate lasts this long, in seconds; it is made anew at each boot.
+/// How long a node's certificate lasts, in seconds. A node gets a new one at each boot.
 const NODE_VALIDITY: u64 = 30 * DAY;
 
-/// The service's own certificate is made anew at each start.
+/// How long the service's own certificate lasts, in seconds. A new one is made at each start.
 const SERVER_VALIDITY: u64 = 397 * DAY;
 
 const CA_VALIDITY: u64 = 20 * 365 * DAY;
@@ -42,7 +42,7 @@ pub enum CertifyError {
     /// The signing request does not parse, or its signature is wrong.
     #[error("the certificate signing request is not valid")]
     Request,
-    /// There is no randomness for the serial number.
+    /// There are no random bytes for the serial number.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     /// The certificate cannot be made.
@@ -50,7 +50,7 @@ pub enum CertifyError {
     Certificate(#[from] rcgen::Error),
 }
 
-/// The authority: its certificate, and the key to sign others with.
+/// The authority: its certificate, and the key that signs other certificates.
 pub struct Authority {
     pem: String,
     der: CertificateDer<'static>,
@@ -62,7 +62,7 @@ impl Authority {
     /// Makes an authority: `ca.pem`, and `ca.key` with mode 0600.
     ///
     /// # Errors
-    /// `AlreadyExists`, or another of the system's.
+    /// `AlreadyExists` if there is an authority, or a file cannot be made.
     pub fn init(directory: &Path, now: u64) -> io::Result<()> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
         let mut params = params("Mayfly authority", now + CA_VALIDITY);
@@ -79,7 +79,7 @@ impl Authority {
     /// Reads what [`Authority::init`] made.
     ///
     /// # Errors
-    /// A file that is missing, or not what it should be.
+    /// A file is missing, or does not hold what it should.
     pub fn load(directory: &Path) -> Result<Self, StartError> {
         let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
         let pem = std::fs::read_to_string(&certificate)
@@ -104,8 +104,8 @@ impl Authority {
         })
     }
 
-    /// What payments' numbers are hashed with. Every process of a service has the same, and it
-    /// is in no file of its own.
+    /// The salt with which the numbers of payments are hashed. Every process of a service derives
+    /// the same one from the authority's key, so it needs no file.
     pub(crate) fn salt(&self) -> &hmac::Key {
         &self.salt
     }
@@ -120,10 +120,10 @@ impl Authority {
         &self.der
     }
 
-    /// A certificate for this service, with its key, under the given DNS names and addresses.
+    /// A certificate for this service, with its key, for the given DNS names and addresses.
     ///
     /// # Errors
-    /// `InvalidInput` for what is neither a name nor an address.
+    /// A name is neither a DNS name nor an address, or the certificate cannot be made.
     pub fn server(
         &self,
         names: &[String],
@@ -145,7 +145,7 @@ impl Authority {
     /// A certificate, with its key, that a process of this service shows to another.
     ///
     /// # Errors
-    /// The library refuses.
+    /// The certificate cannot be made.
     pub(crate) fn replica(
         &self,
         now: u64,
@@ -163,8 +163,8 @@ impl Authority {
         Ok((certificate.der().clone(), key.into()))
     }
 
-    /// A certificate for the key of a signing request, under the name `node` and no other, with
-    /// the mark of its registration: what the request says of itself is not looked at.
+    /// Certifies the key of a signing request, only for the name `node` and with the mark of its
+    /// registration. The names in the request are ignored.
     ///
     /// # Errors
     /// [`CertifyError`].
@@ -175,7 +175,8 @@ impl Authority {
         csr: &str,
         now: u64,
     ) -> Result<AdmissionResponse, CertifyError> {
-        // The parser checks that the requester holds the key (RFC 2986 section 3).
+        // The parser checks the signature, which proves that the requester holds the key (RFC 2986
+        // section 3).
         let request =
             CertificateSigningRequestParams::from_pem(csr).map_err(|_| CertifyError::Request)?;
         let name = node.to_owned().try_into()?;
@@ -197,7 +198,8 @@ impl Authority {
     }
 }
 
-/// Positive, and unlike any other (RFC 5280 section 4.1.2.2): 1, the registration, 8 random bytes.
+/// A positive and unique serial number (RFC 5280 section 4.1.2.2): 1, the registration, 8 random
+/// bytes.
 fn serial(registration: Registration) -> Result<SerialNumber, NoRandomness> {
     let random: [u8; 8] = random::bytes()?;
     Ok([&[1], registration.0.as_slice(), &random].concat().into())
@@ -209,7 +211,7 @@ pub(crate) fn registration(serial: &[u8]) -> Option<Registration> {
     Some(Registration(*mark))
 }
 
-/// One step of HKDF (RFC 5869 section 2.3), which a key this random needs no more of.
+/// One step of HKDF (RFC 5869 section 2.3). The key is random enough to need no more.
 fn salt(key: &KeyPair) -> hmac::Key {
     let key = Zeroizing::new(key.serialize_der());
     let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
@@ -230,7 +232,7 @@ fn params(common_name: &str, not_after: u64) -> CertificateParams {
     params
         .distinguished_name
         .push(DnType::CommonName, common_name);
-    // Long past: a node that has just booted checks it by a clock that may stand at the
+    // Far in the past: a node that has just booted checks it by a clock that may still be at the
     // build date of its image.
     params.not_before = date_time_ymd(2020, 1, 1);
     let end = i64::try_from(not_after)

@@ -1,8 +1,8 @@
-//! The register of nodes: a name, and a secret that the service knows by its hash.
+//! The register of nodes: a name, and a secret of which the service stores the hash.
 //!
-//! A registration has a mark, which the certificates that are issued under it carry. A node that
-//! was revoked, or registered anew, has none or another: so no list of revoked certificates is
-//! kept, and none of them is ever taken again.
+//! A registration has a mark. The certificates that are issued under the registration carry it.
+//! After a node is revoked it has no registration, and after it is registered again it has another
+//! one. So the service keeps no list of revoked certificates, and still never accepts one again.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Context, SHA256, digest};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::core::random::{self, NoRandomness};
 use crate::store::NodeSecret;
 
-/// A new secret of 32 random bytes, as the node's settings hold it, and what is kept of it.
+/// A new secret of 32 random bytes, in the form of the node's settings, and what is kept of it.
 ///
 /// # Errors
 /// [`NoRandomness`].
@@ -25,12 +25,13 @@ pub fn new_secret() -> Result<(Zeroizing<String>, NodeSecret), NoRandomness> {
     Ok((secret, NodeSecret { salt, hash }))
 }
 
-/// What certificates carry of the registration under which they were issued.
+/// The mark of a registration, which the certificates issued under it carry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Registration(pub [u8; 8]);
 
 impl Registration {
-    /// The mark of a registration: its salt is new each time, and is not told itself.
+    /// Derives the mark from the salt, which is new for each registration. The mark does not
+    /// disclose the salt.
     pub fn of(known: &NodeSecret) -> Self {
         let mut mark = [0; 8];
         let digest = digest(&SHA256, &[b"registration".as_slice(), &known.salt].concat());
@@ -56,7 +57,7 @@ pub fn registration(known: Option<&NodeSecret>, shown: &str) -> Option<Registrat
     known.filter(|_| same).map(Registration::of)
 }
 
-/// Whether `text` can be a node's name: a DNS name in lower case.
+/// Whether `text` is a valid name of a node: a DNS name in lower case.
 pub fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -66,14 +67,14 @@ pub fn is_name(text: &str) -> bool {
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
-    // A last label of digits would make an address of it (RFC 3696 section 2).
+    // With a last label of digits, the name would read as an address (RFC 3696 section 2).
     let is_numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     text.len() <= 253
         && text.split('.').all(is_label)
         && !text.rsplit('.').next().is_some_and(is_numeric)
 }
 
-/// One round is enough: the secret is as random as a key.
+/// One round is enough: the secret has as much randomness as a key.
 fn hash(salt: &[u8; 16], secret: &str) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     context.update(salt);

@@ -1,8 +1,8 @@
-//! The shop's key: what a payment is shown with. The service knows it by its hash.
+//! The shop's key, which authorizes payments. The service stores only its hash.
 //!
-//! The file holds the hashes of the newest key and of the one before, so that a shop can be
-//! given a new one without missing a payment. It is read each time: the program makes keys
-//! beside a running service.
+//! The file holds the hashes of the newest key and of the one before, so that a shop can change to
+//! a new key without losing a payment. The file is read for every payment, because the command
+//! line makes keys beside a running service.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use zeroize::Zeroizing;
 
 use crate::core::{files, random};
 
-/// The keys that are taken.
+/// The keys that are accepted.
 pub struct ShopKeys {
     path: PathBuf,
 }
 
 impl ShopKeys {
-    /// The keys in a file, which need not be there yet.
+    /// The keys in a file, which may not exist yet.
     pub const fn new(path: PathBuf) -> Self {
         Self { path }
     }
@@ -30,11 +30,11 @@ impl ShopKeys {
     /// Whether `shown` is one of the keys; each is compared in constant time.
     ///
     /// # Errors
-    /// The file cannot be read, or holds something else than hashes of keys.
+    /// The file cannot be read, or holds anything other than hashes of keys.
     pub async fn accepts(&self, shown: &str) -> io::Result<bool> {
         let path = self.path.clone();
         let known = spawn_blocking(move || read(&path)).await??;
-        // One round is enough: the key is as random as the hash is long.
+        // One round is enough: the key has as much randomness as the hash has bits.
         let shown = digest(&SHA256, shown.as_bytes());
         let right = known
             .iter()
@@ -43,11 +43,11 @@ impl ShopKeys {
         Ok(right > 0)
     }
 
-    /// A new key of 32 random bytes, which is not kept. The newest before it stays good,
+    /// Makes a key of 32 random bytes, of which only the hash is kept. The former key stays valid,
     /// unless the new one is to be `alone`.
     ///
     /// # Errors
-    /// The system's.
+    /// There are no random bytes, or the file cannot be read or written.
     pub fn make(&self, alone: bool) -> io::Result<Zeroizing<String>> {
         let bytes = random::bytes::<32>()?;
         let key = Zeroizing::new(URL_SAFE_NO_PAD.encode(*Zeroizing::new(bytes)));

@@ -1,9 +1,9 @@
 //! Tickets: an account's id and an expiry, sealed under a key that is new each day.
 //!
-//! A key is destroyed when the last ticket under it has expired. It must outlive a restart
-//! of the service, or every node's replay would be denied: so each lies in a file of its
-//! own, made before the first ticket under it and zeroed after the last. Whoever reads
-//! these files can open the tickets of the last two days and a half, and no others.
+//! A key is destroyed when the last ticket under it has expired. It must outlive a restart of the
+//! service; otherwise every node's replay would be denied. So each key lies in a file of its own,
+//! which is made before the first ticket under the key and zeroed after the last. A reader of
+//! these files can open the tickets of the last two and a half days, and no others.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,20 +18,20 @@ use crate::core::files;
 use crate::core::random::{self, NoRandomness};
 use crate::core::record::AccountId;
 
-/// A ticket lasts no longer than this, in seconds (design, "Token").
+/// The longest life of a ticket, in seconds. A token lasts as long as its ticket.
 pub const LONGEST: u64 = 36 * HOUR;
 
-/// Bytes of a ticket's parts, in their order (`mayfly_wire::TICKET_LEN`).
+/// Lengths in bytes of a ticket's parts, in their order (`mayfly_wire::TICKET_LEN`).
 const NUMBER: usize = 4;
 const NONCE: usize = 12;
 const ID: usize = 16;
 const EXPIRY: usize = 8;
 
-/// Bytes of a key file: the day's number from 1970 on, and the key.
+/// Length in bytes of a key file: the day, counted from 1970, and the key.
 const FILE: usize = 8 + 32;
 
-/// Keys that are kept: a few days' and, right after a stop of the process that counts, one a
-/// day of each other process.
+/// The most keys that are kept: those of a few days and, right after the leader stopped, one a day
+/// from each other process.
 const MOST: usize = 256;
 
 /// The keys that have not been destroyed.
@@ -43,13 +43,13 @@ pub struct TicketKeys {
 /// Why no ticket was sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum TicketError {
-    /// There is no randomness for the nonce.
+    /// There are no random bytes for the nonce.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     /// The key of the day cannot be made.
     #[error("the ticket key of the day cannot be made: {0}")]
     Key(#[from] io::Error),
-    /// The cipher refuses.
+    /// The ticket cannot be sealed.
     #[error("the ticket cannot be sealed")]
     Cipher,
 }
@@ -57,34 +57,34 @@ pub enum TicketError {
 /// What is in a ticket.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Whose it is.
+    /// The account.
     pub account: AccountId,
-    /// Its end, in seconds since 1970.
+    /// When the ticket expires, in seconds since 1970.
     pub expiry: u64,
 }
 
 struct TicketKey {
-    /// Random, so that it says nothing of the day.
+    /// Random, so that it does not tell the day.
     number: [u8; NUMBER],
-    /// The day on which it seals, counted from 1970.
+    /// The day on which the key seals, counted from 1970.
     day: u64,
     key: LessSafeKey,
-    /// What is in its file.
+    /// The content of its file.
     content: Zeroizing<[u8; FILE]>,
 }
 
 impl TicketKey {
-    /// Every ticket under it has expired.
+    /// Whether every ticket under the key has expired.
     const fn is_spent(day: u64, now: u64) -> bool {
         now >= (day + 1) * DAY + LONGEST
     }
 }
 
 impl TicketKeys {
-    /// Takes up the keys in `directory`, and makes today's if there is none.
+    /// Loads the keys in `directory`, and makes today's if it is missing.
     ///
     /// # Errors
-    /// The system's.
+    /// The directory or a key file cannot be made, read or removed.
     pub fn open(directory: PathBuf, now: u64) -> io::Result<Self> {
         files::make_private_directory(&directory)?;
         let mut keys = Vec::new();
@@ -104,10 +104,10 @@ impl TicketKeys {
         Ok(ring)
     }
 
-    /// Makes the key of the day, and destroys those whose tickets have all expired.
+    /// Makes today's key if it is missing, and destroys the keys whose tickets have all expired.
     ///
     /// # Errors
-    /// The system's.
+    /// A key file cannot be made or removed.
     pub fn turn(&self, now: u64) -> io::Result<()> {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for key in keys.extract_if(.., |key| TicketKey::is_spent(key.day, now)) {
@@ -119,11 +119,11 @@ impl TicketKeys {
         Ok(())
     }
 
-    /// Makes the key of the next day in the last hour of this one, so that every process of
-    /// the service has it before it is used.
+    /// Makes the next day's key in the last hour of this day, so that every process of the service
+    /// has the key before it is used.
     ///
     /// # Errors
-    /// The system's.
+    /// The key file cannot be made.
     pub fn prepare(&self, now: u64) -> io::Result<()> {
         let next = (now + HOUR) / DAY;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +133,7 @@ impl TicketKeys {
         Ok(())
     }
 
-    /// All keys, for another process of the service: number, day and key of each in turn.
+    /// All keys, for another process of the service: number, day and key of each, one after another.
     pub fn export(&self) -> Zeroizing<Vec<u8>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = Zeroizing::new(Vec::with_capacity(keys.len() * (NUMBER + FILE)));
@@ -144,10 +144,10 @@ impl TicketKeys {
         all
     }
 
-    /// Takes up the keys that another process exported, but for those that are here or spent.
+    /// Adds the keys that another process exported, except those that are known or spent.
     ///
     /// # Errors
-    /// The system's.
+    /// A key file cannot be made.
     pub fn merge(&self, theirs: &[u8], now: u64) -> io::Result<()> {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for one in theirs.chunks_exact(NUMBER + FILE) {
@@ -192,7 +192,7 @@ impl TicketKeys {
         Some(seal(key, id, expiry))
     }
 
-    /// What is in a ticket of ours, expired or not.
+    /// Opens a ticket of this service, expired or not.
     pub fn open_ticket(&self, ticket: &Ticket) -> Option<Opened> {
         let (number, rest) = ticket.0.split_first_chunk::<NUMBER>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
@@ -246,8 +246,8 @@ fn make(directory: &Path, day: u64) -> io::Result<TicketKey> {
     parse(number, &*content).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The key in a file; `None` for a file that is none of ours, or was cut short before a
-/// ticket was sealed under it.
+/// The key in a file. `None`: the file is not a key file, or was cut short before a ticket was
+/// sealed under the key.
 fn read(path: &Path) -> io::Result<Option<TicketKey>> {
     let Some(number) = number_of(path) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! TLS 1.3 and nothing older, hybrid post-quantum where the client offers it.
+//! TLS 1.3 only, with a hybrid post-quantum key exchange where the client offers it.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::core::error::StartError;
 use crate::keys::authority::{Authority, registration};
 use crate::keys::nodes::Registration;
 
-/// An acceptor with a fresh certificate of the authority. Clients may show one, too.
+/// An acceptor with a fresh certificate of the authority. Clients may show a certificate, too.
 /// Sessions cannot be resumed, so that nothing of them is kept.
 ///
 /// # Errors
-/// The names are none, or the library refuses.
+/// [`StartError::Tls`]: a name is invalid, or the library refuses.
 pub(crate) fn acceptor(
     authority: &Authority,
     names: &[String],
@@ -44,10 +44,10 @@ pub(crate) fn acceptor(
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Connects to other processes of this service, as one of them.
+/// A connector to other processes of this service, which shows a certificate of this process.
 ///
 /// # Errors
-/// The library refuses.
+/// [`StartError::Tls`]: the library refuses.
 pub(crate) fn connector(authority: &Authority, now: u64) -> Result<TlsConnector, StartError> {
     let (certificate, key) = authority.replica(now).map_err(refused)?;
     let mut roots = RootCertStore::empty();
@@ -67,12 +67,13 @@ fn refused(error: impl std::fmt::Display) -> StartError {
     StartError::Tls(error.to_string())
 }
 
-/// What a node's certificate says of it.
+/// What the certificate that a client shows says of it.
 #[derive(Clone)]
 pub(crate) struct PeerCertificate {
-    /// Its name.
+    /// The name: a node's, or the one that all processes of this service share.
     pub(crate) name: Arc<str>,
-    /// Under which registration the certificate was issued; others of ours carry none.
+    /// The registration under which a node's certificate was issued. The certificates of this
+    /// service's own processes carry none.
     pub(crate) registration: Option<Registration>,
 }
 

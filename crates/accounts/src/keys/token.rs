@@ -16,16 +16,15 @@ use crate::core::files;
 use crate::core::record::{Account, Moment};
 use crate::keys::tickets;
 
-/// A token lasts at least this long, in seconds, unless the subscription ends before
-/// (design, "Token").
+/// The shortest life of a token, in seconds, unless the subscription ends earlier.
 const SHORTEST: u64 = 24 * HOUR;
 
-/// The keys that sign tokens: one in use and, while keys are changed, the next one.
+/// The keys that sign tokens: the one in use and, during a change of keys, the next one.
 ///
 /// ```text
-/// keys new   makes the next key; nodes are given both, and take tokens under either
-/// keys use   the next key is the one in use, from the next whole hour on
-///            36 h later, no token under the former is left: nodes are given one key again
+/// keys new   makes the next key; nodes get both keys, and accept tokens under either
+/// keys use   the next key becomes the one in use, from the next whole hour on
+///            36 h later no token under the former key is left: nodes get one key again
 /// ```
 pub struct Signer {
     path: PathBuf,
@@ -38,10 +37,10 @@ struct Pair {
 }
 
 impl Signer {
-    /// Reads the key in PEM (PKCS #8, RFC 5958); makes it if there is none.
+    /// Reads the key in PEM (PKCS #8, RFC 5958), or makes it if there is none.
     ///
     /// # Errors
-    /// The system's, or `InvalidData` for a file that holds no Ed25519 key.
+    /// `InvalidData` if the file does not hold an Ed25519 key, or the file cannot be read or made.
     pub fn open(path: &Path) -> io::Result<Self> {
         if !path.exists() {
             make(path)?;
@@ -51,10 +50,10 @@ impl Signer {
         Ok(Self { path, pair })
     }
 
-    /// Takes up the key that is in use now.
+    /// Loads the key that is in use now.
     ///
     /// # Errors
-    /// As [`Signer::open`]; the key before stays.
+    /// As for [`Signer::open`]. Then the key stays as it was.
     pub fn turn(&self) -> io::Result<()> {
         let pair = read(&self.path)?;
         *self.pair.write().unwrap_or_else(PoisonError::into_inner) = pair;
@@ -64,18 +63,18 @@ impl Signer {
     /// Signs a token, in JWS compact form.
     ///
     /// # Errors
-    /// The library's: the claims or the key do not fit.
+    /// The claims cannot be serialized, or the key cannot sign.
     pub fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
         let pair = self.pair.read().unwrap_or_else(PoisonError::into_inner);
         encode(&Header::new(Algorithm::EdDSA), claims, &pair.key)
     }
 }
 
-/// The public keys that nodes pin, each 32 bytes in base64: the one in use, and the next one if
+/// The public keys that nodes pin, each 32 bytes in base64: the one in use, then the next one if
 /// there is one.
 ///
 /// # Errors
-/// As [`Signer::open`].
+/// As for [`Signer::open`].
 pub fn public_keys(path: &Path) -> io::Result<Vec<String>> {
     let mut keys = vec![read(path)?.public_base64()];
     let next = next(path);
@@ -85,10 +84,10 @@ pub fn public_keys(path: &Path) -> io::Result<Vec<String>> {
     Ok(keys)
 }
 
-/// Makes the next key, and says its public half.
+/// Makes the next key. Returns its public half.
 ///
 /// # Errors
-/// `AlreadyExists`: there is one, which has not been put to use; or another of the system's.
+/// `AlreadyExists` if there is a next key already, or the file cannot be made.
 pub fn make_next(path: &Path) -> io::Result<String> {
     let next = next(path);
     let pair = KeyPair::generate_for(&PKCS_ED25519).map_err(io::Error::other)?;
@@ -96,10 +95,10 @@ pub fn make_next(path: &Path) -> io::Result<String> {
     Ok(read(&next)?.public_base64())
 }
 
-/// Puts the next key to use, and destroys the one before. Says the public half.
+/// Makes the next key the one in use, and destroys the former. Returns the public half.
 ///
 /// # Errors
-/// `NotFound`: there is no next key; or another of the system's.
+/// `NotFound` if there is no next key, or a file cannot be read or replaced.
 pub fn use_next(path: &Path) -> io::Result<String> {
     let public = read(&next(path))?.public_base64();
     files::replace(&next(path), path)?;
@@ -136,14 +135,15 @@ fn read(path: &Path) -> io::Result<Pair> {
 fn make(path: &Path) -> io::Result<()> {
     let pair = KeyPair::generate_for(&PKCS_ED25519).map_err(io::Error::other)?;
     match files::create_private(path, Zeroizing::new(pair.serialize_pem()).as_bytes()) {
-        // Another process was faster; its key is as good.
+        // Another process was faster, and its key is as good.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         done => done,
     }
 }
 
-/// The end of a token: a whole hour drawn 24 to 36 h ahead, never past the subscription, nor
-/// past an add-on that it carries. `None`: the subscription ends before the next whole hour.
+/// The end of a token: a whole hour, drawn 24 to 36 h ahead. It is never after the end of the
+/// subscription, or of an add-on that the token carries. `None`: the subscription ends before the
+/// next whole hour.
 pub fn expiry(now: u64, account: &Account, draw: u64) -> Option<u64> {
     let first = ceil_hour(now + SHORTEST);
     let last = floor_hour(now + tickets::LONGEST);
@@ -159,7 +159,7 @@ pub fn expiry(now: u64, account: &Account, draw: u64) -> Option<u64> {
     (end > now).then_some(end)
 }
 
-/// Whether a token that ends at `exp` carries an add-on with that end.
+/// Whether a token that ends at `exp` carries an add-on that ends at `add_on`.
 pub fn carries(add_on: Option<Moment>, exp: u64) -> bool {
     add_on.is_some_and(|end| end.0 >= exp)
 }
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(use_next(&path).unwrap(), next);
         assert_eq!(public_keys(&path).unwrap(), std::slice::from_ref(&next));
         assert!(use_next(&path).is_err());
-        // Until the hour ends, the service signs with the key that it began with.
+        // Until the hour ends, the service signs with the former key.
         let public = |signer: &Signer| signer.pair.read().unwrap().public_base64();
         assert_eq!(public(&signer), former);
         signer.turn().unwrap();

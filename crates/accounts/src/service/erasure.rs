@@ -1,9 +1,10 @@
-//! The end of an erased account's sessions: its devices are looked for in the live counter, and
-//! the streams that count them are closed, at most once a minute. Their nodes report anew, are
-//! denied, and end the sessions as they end a fifth device (design, "The counter", rule 6).
+//! The end of an erased account's sessions. The live counter is searched for devices of erased
+//! accounts, and the streams that count such devices are closed, at most once a minute. Their nodes
+//! report again, are denied, and end the sessions as they end the session of a fifth device (rule 6
+//! of `crates/counter/PROTOCOL.md`).
 //!
-//! It looks at what there is, not at who erased it: the command line does that too, and any
-//! process that serves the same store.
+//! The search does not depend on where the account was erased: the command line erases accounts,
+//! too, and so does every process on the same store.
 
 use std::time::Duration;
 
@@ -13,23 +14,23 @@ use crate::service::Service;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Accounts that the store is asked about at once.
+/// The most accounts in one query to the store.
 const BATCH: usize = 1000;
 
-/// Looks after each erasure of this process, and each minute, for ever.
+/// Searches after each erasure of this process, and each minute. Never ends.
 pub(crate) async fn run(service: &Service) {
     loop {
-        // Either way, it is time to look.
+        // In both cases it is time to search.
         let _ = timeout(MINUTE, service.erasures.notified()).await;
-        // What fails is tried again.
+        // A search that fails is repeated.
         if look(service).await == Some(true) {
             sleep(MINUTE).await;
         }
     }
 }
 
-/// Whether some streams had to be closed. `None`: this process does not count, or the store does
-/// not answer.
+/// Whether streams were closed. `None`: this process is not the leader, or the store does not
+/// answer.
 async fn look(service: &Service) -> Option<bool> {
     let mut erased = Vec::new();
     for accounts in service.counter.accounts().await.ok()?.chunks(BATCH) {

@@ -1,4 +1,4 @@
-//! What is done when an hour of the wall clock begins.
+//! The work that is due when an hour of the wall clock begins.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use crate::core::record::Moment;
 use crate::service::Service;
 use crate::store::marks;
 
-/// The wall clock may be set: it is looked at this often.
+/// How often the wall clock is read. It is not slept for, because it may be set.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Waits for hours to begin, for ever.
+/// Waits for each hour to begin. Never ends.
 pub(crate) async fn run(service: &Service) {
     let mut hour = clock::unix_now() / HOUR;
     loop {
@@ -28,7 +28,7 @@ async fn begin_hour(service: &Service, now: u64) {
     for limit in [&service.tokens, &service.sign_ups, &service.failures] {
         limit.sweep(Instant::now());
     }
-    // What fails is tried again: keys in an hour, marks in a day. There is nobody to tell.
+    // What fails is tried again: keys in an hour, marks in a day. The service has no log to tell.
     let _ = service.tickets.turn(now);
     let _ = service.signer.turn();
     let _ = service.store.forget_payments(Moment(now)).await;
@@ -40,7 +40,7 @@ async fn begin_hour(service: &Service, now: u64) {
     if daily {
         let _ = service.marks.write(&service.store).await;
     }
-    // One process a day takes away what the command line left, too.
+    // Once a day the leader also removes what the command line left.
     let _ = match daily && counts {
         true => service.store.forget_all().await,
         false => service.store.forget().await,

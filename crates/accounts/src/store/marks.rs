@@ -1,10 +1,10 @@
-//! What the record learns from use: that an account authenticated or connected, and with
-//! which client. Kept in RAM and written once a day at a fixed hour, so that the time of
-//! the write says nothing.
+//! What the record learns from use: that an account authenticated or connected, and with which
+//! client. This is kept in RAM and written once a day at a fixed hour, so that the time of the
+//! write tells nothing.
 //!
-//! A stop of the service does not write, or its time would say something: what was learnt
-//! since the last daily write is lost, and learnt again from the next token and, as nodes
-//! report their sessions anew, from the next grant.
+//! The service does not write when it stops, because that time would tell something. What it has
+//! learnt since the last daily write is lost. It learns it again from the next token and, as nodes
+//! report their sessions again, from the next grant.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId};
 use crate::store::{Mark, Store};
 
-/// Hour of the day, in UTC, at which the marks are written.
+/// The hour of the day, in UTC, at which the marks are written.
 pub const HOUR_OF_WRITE: u64 = 3;
 
 /// The marks since the last daily write.
@@ -21,7 +21,7 @@ pub const HOUR_OF_WRITE: u64 = 3;
 pub struct Marks(Mutex<HashMap<AccountId, Mark>>);
 
 impl Marks {
-    /// The account was given a token, by a client that may have said what it is.
+    /// The account got a token. The client may have named its version.
     pub fn authenticated(
         &self,
         account: &Account,
@@ -51,10 +51,10 @@ impl Marks {
         self.lock().remove(&id);
     }
 
-    /// Writes all marks; they stay if that fails, for the next day.
+    /// Writes all marks. If that fails, they stay for the next day.
     ///
     /// # Errors
-    /// The store's.
+    /// The database fails.
     pub async fn write(&self, store: &Store) -> Result<(), StoreError> {
         let marks = std::mem::take(&mut *self.lock());
         let written = store.mark(marks.clone()).await;

@@ -1,9 +1,9 @@
 //! The store in PostgreSQL, for a service of several processes.
 //!
-//! A server keeps more than it is asked to: old rows in its pages, every write in its log,
-//! samples of columns for its planner, and what its settings tell it to write down. The
-//! settings are checked before anything else; no samples are taken; and pages and log are
-//! made anew after an erasure ([`forget`]).
+//! A server keeps more than the current rows: old rows in its pages, every write in its log,
+//! samples of columns for its planner, and whatever its settings tell it to log. The settings are
+//! checked before anything else. No samples are taken. Pages and log are rewritten after an
+//! erasure ([`forget`]).
 
 mod forget;
 mod lease;
@@ -29,13 +29,13 @@ use crate::core::record::{Account, AccountId, Moment, Proof};
 use forget::Remnants;
 pub use lease::LeaderLease;
 
-/// Connections of this process; each is a process of the server's.
+/// The most connections of this process. Each is a process of the server.
 const CONNECTIONS: usize = 8;
 
-/// How long a connection may take, and how long a request waits for one.
+/// How long making a connection may take, and how long a request waits for one.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A few connections, made when they are needed.
+/// The store in PostgreSQL: a few connections, made when they are needed.
 pub struct Postgres {
     pool: Pool,
     server: tokio_postgres::Config,
@@ -46,9 +46,9 @@ pub struct Postgres {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
-            // There is one such rule: a user name is one account's.
+            // The schema has one unique column: the user name.
             Some(told) if *told.code() == SqlState::UNIQUE_VIOLATION => Self::NameTaken,
-            // What is told beside the message, its detail, would quote a row.
+            // Only the message: the detail beside it would quote a row.
             Some(told) => Self::Postgres(told.message().to_owned()),
             None => Self::Postgres(error.to_string()),
         }
@@ -65,7 +65,7 @@ impl From<PoolError> for StoreError {
 }
 
 impl Postgres {
-    /// Connects, checks the server's settings, and brings the tables to this program's schema.
+    /// Connects, checks the server's settings, and migrates the tables to this program's schema.
     pub(super) async fn open(database: &Database) -> Result<Self, StoreError> {
         let config = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -115,7 +115,7 @@ impl Postgres {
     ) -> Result<T, StoreError> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
-        // Locked until the end: between reading and writing nobody else may edit.
+        // Locked until the end: no other edit may come between read and write.
         let account = row::lock(&transaction, id).await?;
         let mut account = account.ok_or(StoreError::NoSuchAccount)?;
         let changed = change(&mut account);
@@ -181,12 +181,12 @@ impl Postgres {
         row::page(&self.client().await?, &last, most).await
     }
 
-    /// Takes away what this process's edits left.
+    /// Removes what the edits of this process left.
     pub(super) async fn forget(&self) -> Result<(), StoreError> {
         self.remnants.clean(&self.client().await?).await
     }
 
-    /// Takes away what anybody's edits left.
+    /// Removes what the edits of any process left.
     pub(super) async fn forget_all(&self) -> Result<(), StoreError> {
         self.remnants.mark_dirty();
         self.forget().await

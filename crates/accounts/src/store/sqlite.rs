@@ -1,8 +1,8 @@
 //! The store in SQLite: one file.
 //!
-//! No write-ahead log and `secure_delete`: a log would keep a row's history, and free
-//! pages would keep erased rows. The command line may write beside a running service;
-//! SQLite's lock on the file lets one at a time.
+//! There is no write-ahead log, which would keep a row's history. `secure_delete` is on, because
+//! free pages would keep erased rows. The command line may write beside a running service:
+//! SQLite's lock on the file admits one writer at a time.
 
 mod row;
 mod schema;
@@ -23,10 +23,10 @@ use super::{Mark, Node, NodeSecret};
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Moment, Proof};
 
-/// How long a write waits for another process's.
+/// How long a write waits for the write of another process.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The one connection; it is asked on threads that may block.
+/// The only connection. It is used on threads that may block.
 pub struct Sqlite {
     connection: Arc<Mutex<Connection>>,
 }
@@ -35,7 +35,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error().map(|error| error.extended_code);
         match code {
-            // There is one such rule: a user name is one account's.
+            // The schema has one unique column: the user name.
             Some(ffi::SQLITE_CONSTRAINT_UNIQUE) => Self::NameTaken,
             _ => Self::Sqlite(error),
         }
@@ -52,7 +52,7 @@ impl Sqlite {
         })
     }
 
-    /// Every statement stands in a transaction, so a panic elsewhere leaves the connection whole.
+    /// Every statement runs in a transaction, so a panic elsewhere leaves the connection intact.
     async fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
@@ -80,7 +80,7 @@ impl Sqlite {
         change: impl FnOnce(&mut Account) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         self.ask(move |connection| {
-            // At once for writing: between reading and writing nobody else may edit.
+            // Locked for writing from the start: no other edit may come between read and write.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let account = row::by_id(&transaction, id)?;
@@ -93,8 +93,8 @@ impl Sqlite {
         .await
     }
 
-    /// `secure_delete` zeroes what it frees, but what was once moved within a page may lie in
-    /// its gaps; so the file is written anew.
+    /// `secure_delete` zeroes freed space, but a row that was once moved within a page may remain in
+    /// the page's gaps. So the whole file is rewritten.
     pub(super) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
         self.ask(move |connection| {
             let erased = connection.execute("DELETE FROM account WHERE id = ?1", [id.0])?;
@@ -150,7 +150,7 @@ impl Sqlite {
         ids: Vec<AccountId>,
     ) -> Result<HashMap<AccountId, bool>, StoreError> {
         self.ask(move |connection| {
-            // One transaction: SQLite locks the file once for all.
+            // One transaction, so that SQLite locks the file only once.
             let transaction = connection.transaction()?;
             let mut query =
                 transaction.prepare_cached("SELECT has_connected FROM account WHERE id = ?1")?;
@@ -239,7 +239,7 @@ impl Sqlite {
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
-    // SQLite gives its journal the same mode.
+    // SQLite gives the journal the mode of the database file.
     OpenOptions::new()
         .append(true)
         .create(true)

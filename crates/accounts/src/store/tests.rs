@@ -1,4 +1,4 @@
-//! What holds for every back end.
+//! Tests of every back end.
 
 #[path = "../../tests/common/postgres.rs"]
 pub(super) mod cluster;
@@ -11,7 +11,7 @@ use crate::core::record::{Moment, PasswordHash};
 use crate::core::sign_up::{new_account, plain_sign_up};
 use cluster::Cluster;
 
-/// A store of each back end, empty.
+/// An empty store of each back end.
 async fn stores() -> (TempDir, [Store; 2]) {
     let directory = TempDir::new().unwrap();
     let sqlite = Sqlite::open(directory.path().join("accounts.db")).await;
@@ -166,7 +166,7 @@ fn proof(hash: u8, ends: u64) -> Proof {
     }
 }
 
-/// Gives ann a day, if the payment is new.
+/// Gives ann a day if the payment is new.
 async fn pay(store: &Store, proof: Proof) -> Result<bool, StoreError> {
     let give = |account: &mut Account| {
         let end = account.subscription.map_or(0, |end| end.0);

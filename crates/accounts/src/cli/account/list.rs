@@ -7,7 +7,7 @@ use crate::core::error::StartError;
 use crate::core::record::{Account, Record};
 use crate::store::Store;
 
-/// Accounts that are read at once.
+/// The most accounts in one query to the store.
 const PAGE: u32 = 500;
 
 pub(super) async fn run(fields: &[String], store: &Store) -> Result<(), StartError> {
@@ -21,7 +21,7 @@ pub(super) async fn run(fields: &[String], store: &Store) -> Result<(), StartErr
     }
     if fields.iter().any(|field| field == "devices") {
         return Err(StartError::Usage(
-            "devices are counted in the running service, and not kept: GET /v1/account tells them to their owner",
+            "devices are counted in the running service and not kept; GET /v1/account shows them to the owner",
         ));
     }
     let mut last = None;
@@ -44,7 +44,7 @@ fn line(fields: &[String], account: Account) -> Result<String, StartError> {
     Ok(cells.join("\t"))
 }
 
-/// No field can hold a tab: each has its rule.
+/// No field contains a tab: each field has its rule.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,4 +1,4 @@
-//! Asks the process that counts, over TLS, as one of its kind.
+//! Calls the leader over TLS, with the certificate of a replica.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use crate::keys::authority::Authority;
 use crate::keys::tls;
 use crate::store::Store;
 
-/// How long an answer may take, with the connection.
+/// How long an answer may take, including the time to connect.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 type Connection = SendRequest<Full<Bytes>>;
 
-/// The way to the process that counts: one connection, one question at a time.
+/// The client of the leader: one connection, one question at a time.
 pub(super) struct Caller {
     store: Arc<Store>,
     tls: TlsConnector,
-    /// A name of every process's certificate.
+    /// A name that is in the certificate of every process.
     name: ServerName<'static>,
     open: Mutex<Option<Connection>>,
 }
@@ -54,10 +54,10 @@ impl Caller {
         })
     }
 
-    /// Posts `body` to `path`; what came back.
+    /// Posts `body` to `path` at the leader. Returns the answer's body.
     ///
     /// # Errors
-    /// [`NotLeader`]: nobody counts, or who does is out of reach.
+    /// [`NotLeader`]: there is no leader, or it cannot be reached.
     pub(super) async fn ask(
         &self,
         path: &'static str,
@@ -66,7 +66,7 @@ impl Caller {
         let mut open = self.open.lock().await;
         let kept = open.take();
         let asked = timeout(PATIENCE, async {
-            // A connection that was kept may be to one that has counted before.
+            // The kept connection may lead to a former leader.
             if let Some(kept) = kept
                 && let Some(answered) = ask(kept, path, body.clone()).await
             {

@@ -1,5 +1,5 @@
-//! `POST /v1/accounts`: sign-up. `/v1/account`: the owner copies the record (`GET`), rectifies
-//! it (`PATCH`) and erases it (`DELETE`).
+//! `POST /v1/accounts`: sign-up. `/v1/account`: the owner copies the record (`GET`), rectifies it
+//! (`PATCH`) and erases it (`DELETE`).
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::http::listener::Peer;
 use crate::http::refusal::Refusal;
 use crate::service::{Credentials, Service};
 
-/// Makes an account. It has no subscription; a payment or the operator extends it.
+/// Makes an account. It has no subscription until a payment or the operator extends it.
 pub(super) async fn sign_up(
     State(service): Shared,
     Extension(peer): Extension<Peer>,
@@ -35,7 +35,7 @@ pub(super) async fn sign_up(
     Ok(StatusCode::CREATED)
 }
 
-/// The record, all of it, to its owner.
+/// Returns the complete record to its owner.
 pub(super) async fn copy(
     State(service): Shared,
     Extension(peer): Extension<Peer>,
@@ -45,7 +45,7 @@ pub(super) async fn copy(
     record(&service, account).await
 }
 
-/// Changes what the owner names, and answers with the record as it is then.
+/// Changes the fields that the owner names, and returns the record as it is then.
 pub(super) async fn rectify(
     State(service): Shared,
     Extension(peer): Extension<Peer>,
@@ -67,7 +67,8 @@ pub(super) async fn rectify(
     record(&service, changed.await?).await
 }
 
-/// Erases the account, row and remnants. Its sessions end as its nodes report them anew.
+/// Erases the account with everything that the store keeps of it. Its sessions end when its nodes
+/// report them again.
 pub(super) async fn erase(
     State(service): Shared,
     Extension(peer): Extension<Peer>,

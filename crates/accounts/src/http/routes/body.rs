@@ -1,4 +1,4 @@
-//! Bodies: JSON, whole, in time and within the limit.
+//! Bodies: JSON, complete, in time and within the limit.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::http::refusal::Refusal;
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Reads the body as a `T`; `shape` tells a client that got it wrong what it is. The parser's
-/// own words are not passed on: they quote the body, which may hold a password.
+/// Reads the body as a `T`. `shape` tells a client with a malformed body what was expected. The
+/// message of the parser is not passed on: it quotes the body, which may hold a password.
 pub(super) async fn read<T: DeserializeOwned>(
     request: Request,
     shape: &'static str,
@@ -30,7 +30,7 @@ pub(super) async fn read<T: DeserializeOwned>(
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::BodyTooLarge,
         _ => Refusal::BodyMalformed(shape),
     })?;
-    // An object, and not its values in an array, which the parser would take as well.
+    // Only an object: the parser would also accept its values in an array.
     let object = bytes.trim_ascii_start().starts_with(b"{").then_some(bytes);
     object
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -41,7 +41,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     let named = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
-    // Parameters may follow; JSON is UTF-8, whatever they say (RFC 8259 section 8.1).
+    // Parameters may follow, but JSON is always UTF-8 (RFC 8259 section 8.1).
     let essence = named.and_then(|value| value.split(';').next());
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }

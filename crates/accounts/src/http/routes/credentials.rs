@@ -1,4 +1,5 @@
-//! Who asks: a user by name and password (HTTP Basic, RFC 7617), the shop by its key (RFC 6750).
+//! Authentication: a user by name and password (HTTP Basic, RFC 7617), the shop by its key
+//! (RFC 6750).
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -10,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::http::refusal::Refusal;
 use crate::service::Credentials;
 
-/// What the client shows to be the shop.
+/// The key with which a client shows that it is the shop.
 pub(super) struct ShopKey(pub(super) Zeroizing<String>);
 
 impl<S: Sync> FromRequestParts<S> for Credentials {
@@ -33,7 +34,7 @@ impl<S: Sync> FromRequestParts<S> for ShopKey {
     }
 }
 
-/// What follows the scheme, if the request is authorized by that one.
+/// The credentials after the scheme, if the request uses that scheme.
 fn authorization<'a>(parts: &'a Parts, scheme: &str) -> Option<&'a str> {
     let header = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (said, rest) = header.split_once(' ')?;

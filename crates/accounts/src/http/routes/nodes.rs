@@ -12,7 +12,7 @@ use crate::keys::nodes;
 
 const SHAPE: &str = "POST takes {node, secret, csr}";
 
-/// Certifies the key of a node that shows the secret of its name.
+/// Certifies the key of a node that shows the secret for its name.
 pub(super) async fn admit(
     State(service): Shared,
     Extension(peer): Extension<Peer>,

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 
 const DOCUMENT: &str = include_str!("../../../openapi.json");
 
-/// The document, as it lies in the tree.
+/// The document, unchanged from the source tree.
 pub(super) async fn document() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT)
 }

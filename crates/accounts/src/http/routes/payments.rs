@@ -1,4 +1,4 @@
-//! `POST /v1/payments`: the operator's shop says that an account has been paid for.
+//! `POST /v1/payments`: the operator's shop reports that an account has been paid for.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -17,8 +17,7 @@ use crate::http::refusal::Refusal;
 const SHAPE: &str =
     "POST takes {payment, username} and any of subscription_days, ipv4_days, multihop_days";
 
-/// Extends what was paid for. A payment that comes again changes nothing, and is answered in
-/// the same way.
+/// Extends what was paid for. A repeated payment changes nothing and gets the same answer.
 pub(super) async fn take(
     State(service): Shared,
     Extension(peer): Extension<Peer>,

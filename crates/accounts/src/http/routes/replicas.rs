@@ -1,6 +1,6 @@
-//! `POST /v1/replicas/..`: what other processes of this service ask the one that counts.
+//! `POST /v1/replicas/..`: what other processes of this service ask of the leader.
 //!
-//! Bytes, not documents: both ends are this program.
+//! Bodies are bytes, not JSON, because both ends are this program.
 
 use axum::Extension;
 use axum::body::Bytes;
@@ -14,7 +14,7 @@ use crate::http::listener::Peer;
 use crate::http::refusal::Refusal;
 use crate::keys::authority::REPLICA;
 
-/// How many devices an account has: its id in, one byte out.
+/// The number of an account's devices: its id in, one byte out.
 pub(super) async fn devices(
     State(service): Shared,
     Extension(peer): Extension<Peer>,
@@ -25,7 +25,7 @@ pub(super) async fn devices(
     Ok(vec![devices])
 }
 
-/// Takes the ticket keys of the asker, and gives it all that are known now.
+/// Adds the ticket keys of another process, and returns all keys that are known then.
 pub(super) async fn ticket_keys(
     State(service): Shared,
     Extension(peer): Extension<Peer>,
@@ -39,7 +39,7 @@ pub(super) async fn ticket_keys(
     Ok(service.tickets.export().to_vec())
 }
 
-/// For others than processes of this service there is nothing here.
+/// Only other replicas may call this: for everyone else the path does not exist.
 fn known<T>(peer: &Peer, asked: Option<T>) -> Result<T, Refusal> {
     let shown = peer.certificate.as_ref().map(|shown| shown.name.as_ref());
     let is_ours = shown == Some(REPLICA);

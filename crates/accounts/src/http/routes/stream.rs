@@ -1,6 +1,6 @@
 //! `GET /v1/counter`: a node's stream, a WebSocket (RFC 6455) of JSON text messages.
 //!
-//! It only carries frames: every rule is the counter's.
+//! It only carries frames. The counter keeps every rule.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,19 +24,19 @@ use crate::keys::tls::PeerCertificate;
 use crate::service::Service;
 use crate::store::Node;
 
-/// Messages that are taken at once, if they are there, either way.
+/// The most messages in one batch, in either direction.
 const MOST: usize = 256;
 
-/// How long a node may leave unread what it is told.
+/// How long a node may leave a message unread.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Bytes of a message; the longest frame, a report, has less than 200.
+/// The most bytes in a message. The longest frame, a report, has fewer than 200.
 const MAX_FRAME: usize = 1024;
 
-/// How often the register is asked again about an open stream's node.
+/// How often the register is checked for the node of an open stream.
 const CHECK: Duration = Duration::from_secs(60);
 
-/// Takes a stream of a node that showed a certificate of our authority, and is registered.
+/// Takes a stream of a registered node that showed a certificate of our authority.
 pub(super) async fn upgrade(
     State(service): Shared,
     Extension(peer): Extension<Peer>,
@@ -57,8 +57,8 @@ pub(super) async fn upgrade(
     Ok(upgrade.on_upgrade(move |socket| carry(socket, service, node, drains, peer)))
 }
 
-/// Whether the node is to drain. A certificate counts for as long as the registration under which
-/// it was issued.
+/// Whether the node is to drain. A certificate is valid as long as the registration under which it
+/// was issued.
 async fn check_registration(service: &Service, shown: &PeerCertificate) -> Result<bool, Refusal> {
     let node = service.store.node(shown.name.to_string()).await?;
     let same = |node: &Node| Some(Registration::of(&node.secret)) == shown.registration;
@@ -83,7 +83,7 @@ async fn carry(
     };
     let mut check = interval_at(Instant::now() + CHECK, CHECK);
     let mut outgoing = Vec::with_capacity(MOST);
-    // Before the counter's `welcome`, which answers what the node says.
+    // This comes before the counter's `welcome`, which answers the node's `hello`.
     let mut alive = standing.tell(drains, &mut socket).await;
     while alive {
         alive = tokio::select! {
@@ -99,17 +99,17 @@ async fn carry(
     stream.closed().await;
 }
 
-/// What the register says of an open stream's node.
+/// The state of an open stream's node in the register.
 struct Standing<'a> {
     service: &'a Service,
     node: &'a PeerCertificate,
-    /// Whether the node was last told to drain; a new stream's was not.
+    /// What the node was last told on this stream. At first it was not told to drain.
     told: bool,
 }
 
 impl Standing<'_> {
-    /// Looks again; `false`: the node has been revoked since, or takes nothing more. A store that
-    /// does not answer changes nothing.
+    /// Checks the register again. `false`: the node has been revoked, or cannot be sent to. If the
+    /// store does not answer, nothing changes.
     async fn check(&mut self, socket: &mut WebSocket) -> bool {
         match check_registration(self.service, self.node).await {
             Ok(drains) => self.tell(drains, socket).await,
@@ -131,7 +131,7 @@ impl Standing<'_> {
     }
 }
 
-/// Hands what the node has said by now to the counter; `false`: that was the end.
+/// Hands the frames that have arrived to the counter. `false`: the stream has ended.
 async fn receive(
     first: Option<Result<Message, axum::Error>>,
     stream: &Stream,
@@ -146,7 +146,7 @@ async fn receive(
         end = read(message, &mut frames);
     }
     if !frames.is_empty() && !stream.submit(frames).await {
-        // The stream hears of it with the next that the counter says.
+        // The stream learns of it from `recv`.
         return end.is_none();
     }
     if end == Some(End::NoFrame) {
@@ -155,7 +155,7 @@ async fn receive(
     end.is_none()
 }
 
-/// How a node ends its stream.
+/// Why no more frames come from the node.
 #[derive(PartialEq, Eq)]
 enum End {
     Gone,
@@ -168,7 +168,7 @@ fn read(message: Option<Result<Message, axum::Error>>, frames: &mut Vec<NodeFram
             Ok(frame) => frames.push(frame),
             Err(_) => return Some(End::NoFrame),
         },
-        // WebSocket's own, which the library answers. The protocol has its own ping.
+        // The pings of WebSocket, which the library answers. The protocol has its own ping.
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
         Some(Ok(Message::Close(_))) | None => return Some(End::Gone),
         Some(Ok(Message::Binary(_)) | Err(_)) => return Some(End::NoFrame),
@@ -176,7 +176,7 @@ fn read(message: Option<Result<Message, axum::Error>>, frames: &mut Vec<NodeFram
     None
 }
 
-/// Sends what the counter has said by now; `false`: that was the end.
+/// Sends what the counter has for the stream. `false`: the stream has ended.
 async fn send(outgoing: &mut Vec<Outgoing>, socket: &mut WebSocket) -> bool {
     let sent = timeout(PATIENCE, feed(outgoing, socket)).await;
     matches!(sent, Ok(Some(())))
@@ -220,6 +220,6 @@ async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
         code,
         reason: reason.into(),
     };
-    // A node that has gone needs no goodbye.
+    // A connection that has ended cannot be closed.
     let _ = socket.send(Message::Close(Some(frame))).await;
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/tokens`: what a client shows nodes in place of its account.
+//! `POST /v1/tokens`: the token that a client shows to nodes in place of its account.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::service::{Credentials, Service};
 const SHAPE: &str =
     "POST takes an object, which may have anyway, client_version and extension_version";
 
-/// Issues a token to an account that is paid for and has a device free.
+/// Issues a token to an account that has a subscription and fewer than four devices.
 pub(super) async fn issue(
     State(service): Shared,
     Extension(peer): Extension<Peer>,
@@ -58,7 +58,7 @@ fn expiry(account: &Account, now: u64) -> Result<u64, Refusal> {
     token::expiry(now, account, draw).ok_or(Refusal::SubscriptionEnded)
 }
 
-/// What follows from the user's choices and from what has been paid for.
+/// The claims that follow from the user's choices and from what has been paid for.
 fn claims(service: &Service, account: &Account, exp: u64, now: u64) -> Result<Claims, Refusal> {
     Ok(Claims {
         ticket: service.tickets.seal(account.id, exp, now)?,

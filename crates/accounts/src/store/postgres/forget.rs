@@ -1,12 +1,12 @@
-//! What PostgreSQL keeps of rows as they were, and its removal.
+//! The removal of old rows, which PostgreSQL keeps.
 //!
-//! A row that was replaced or deleted stays in its page, and in the write-ahead log. `VACUUM`
-//! only gives its place free. So the table is written anew, into new files, in the order of
-//! the random ids, which also takes away the order of sign-ups; then the log moves on to
-//! another file, and a checkpoint removes the old ones.
+//! A row that was replaced or deleted stays in its page and in the write-ahead log. `VACUUM` only
+//! marks its space as free. So the table is rewritten into new files, in the order of the random
+//! ids, which also removes the order of sign-ups. Then the log switches to another file, and a
+//! checkpoint removes the old files.
 //!
-//! A table that is written anew keeps a row that is gone for as long as a transaction could
-//! still see it, of whatever database. So those that began before it went have to end first.
+//! A rewritten table still contains a deleted row as long as a transaction of any database can
+//! see the row. So the transactions that began before the deletion have to end first.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::core::error::StoreError;
 
-/// One after the other, for some of them refuse to stand in a transaction.
+/// The steps, one after the other: some of them cannot run in a transaction.
 ///
-/// `CLUSTER` is `VACUUM FULL` in an order.
+/// `CLUSTER` is `VACUUM FULL` in the order of an index.
 const STEPS: [&str; 5] = [
     "CLUSTER account USING account_pkey",
     "VACUUM (FULL) node",
@@ -28,18 +28,18 @@ const STEPS: [&str; 5] = [
     "CHECKPOINT",
 ];
 
-/// Transactions that run, but for the asker's: each holds a lock on its own number.
+/// The running transactions, except that of this query. Each holds a lock on its own number.
 const RUNNING: &str = "
 SELECT virtualtransaction FROM pg_locks
 WHERE locktype = 'virtualxid' AND granted AND pid <> pg_backend_pid()";
 
-/// How long they may take; after that what they hold back is left to the next time.
+/// How long to wait for them. What they still hold back is removed the next time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often they are looked for.
+/// The pause between two looks at them.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many remnants there have been, and how many have been taken away.
+/// How many edits have left remnants, and how many of these have been cleaned.
 #[derive(Default)]
 pub(super) struct Remnants {
     dirty: AtomicU64,
@@ -51,8 +51,8 @@ impl Remnants {
         self.dirty.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes away all that were there before the call. Of many calls at once, one does it for
-    /// all that wait.
+    /// Removes all remnants of edits before the call. Of several calls at the same time, one does
+    /// the work for all that wait.
     pub(super) async fn clean(&self, client: &Object) -> Result<(), StoreError> {
         let own = self.dirty.load(Ordering::Relaxed);
         let mut cleaned = self.cleaned.lock().await;
@@ -71,7 +71,7 @@ impl Remnants {
     }
 }
 
-/// Waits until every transaction that runs now has ended; whether it has in time.
+/// Waits until every transaction that is running now has ended. `false`: some have not in time.
 async fn older_have_ended(client: &Object) -> Result<bool, StoreError> {
     let deadline = Instant::now() + PATIENCE;
     let mut older = running(client).await?;

@@ -1,9 +1,9 @@
-//! The lock of the process that counts.
+//! The lock of the leader, the process that counts.
 //!
-//! An advisory lock belongs to a connection and is freed with it. The connection's name is
-//! where its process is reached, so that the others can see who holds the lock. It is taken by
-//! trying, not by waiting: a wait would hold a view of the tables, and rows that were erased
-//! meanwhile could not be taken away.
+//! An advisory lock belongs to a connection and is released with it. The name of the connection is
+//! the address of its process, so that the other processes can see where the holder is. A process
+//! tries to get the lock and does not wait for it: a waiting statement would hold a view of the
+//! tables, and old rows could not be removed during that time.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::core::error::StoreError;
 
-/// A number of ours.
+/// Our number for the lock.
 const LOCK: i64 = 0x6d61_7966_6c79_0002;
 
-/// The server ends a connection that has not asked for so long.
+/// The server closes a connection that has been idle for this long.
 const LEASE: &str = "SET idle_session_timeout = '10s'";
 
 const HOLDER: &str = "
@@ -26,10 +26,10 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
     AND classid = ($1::bigint >> 32)::oid AND objid = ($1::bigint & 4294967295)::oid
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// A connection that can hold the lock.
+/// A connection that can hold the lock of the leader.
 pub struct LeaderLease {
     client: Client,
-    /// Runs the connection, until it ends.
+    /// The task that drives the connection until it ends.
     connection: JoinHandle<()>,
 }
 
@@ -42,17 +42,17 @@ impl LeaderLease {
         server.application_name(address);
         let (client, connection) = server.connect(tls).await?;
         let connection = tokio::spawn(async {
-            // How it ends is all the same.
+            // The reason of its end does not matter.
             let _ = connection.await;
         });
         client.batch_execute(LEASE).await?;
         Ok(Self { client, connection })
     }
 
-    /// Whether we hold the lock now.
+    /// Tries to get the lock. Returns whether this connection holds it now.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection has ended.
     pub async fn try_acquire(&self) -> Result<bool, StoreError> {
         let row = self
             .client
@@ -61,18 +61,18 @@ impl LeaderLease {
         Ok(row.try_get(0)?)
     }
 
-    /// Whether the connection, and the lock with it, is there.
+    /// Checks that the connection is there, and with it the lock.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection has ended.
     pub async fn check(&self) -> Result<(), StoreError> {
         Ok(self.client.batch_execute("").await?)
     }
 
-    /// Lets a time pass.
+    /// Waits for a time, as long as the connection is there.
     ///
     /// # Errors
-    /// The connection has ended; at once.
+    /// The connection has ended. The wait ends at once.
     pub async fn hold(&mut self, time: Duration) -> Result<(), StoreError> {
         match timeout(time, &mut self.connection).await {
             Ok(_) => Err(StoreError::Postgres("the connection has ended".to_owned())),
@@ -81,7 +81,7 @@ impl LeaderLease {
     }
 }
 
-/// Where the process is that holds the lock.
+/// The address of the process that holds the lock.
 pub(super) async fn holder(client: &Client) -> Result<Option<String>, StoreError> {
     let row = client.query_opt(HOLDER, &[&LOCK]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)

@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Flag, Moment, PasswordHash};
 
-/// A name that is taken is no error to the server, which would write errors down.
+/// A name that is taken is not an error for the server, because the server may log errors.
 const INSERT: &str = "
 INSERT INTO account VALUES (
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21
@@ -21,7 +21,7 @@ UPDATE account SET
     subscription = $17, ipv4 = $18, multihop = $19, client_version = $20, extension_version = $21
 WHERE id = $1";
 
-/// Whether it was there to be made: its name may be taken.
+/// `false`: the name is taken.
 pub(super) async fn insert(
     client: &impl GenericClient,
     account: &Account,
@@ -80,7 +80,7 @@ pub(super) async fn by_name(
     row.as_ref().map(read).transpose()
 }
 
-/// Reads an account that nobody else may write until the transaction's end.
+/// Reads an account and locks it against other writers until the end of the transaction.
 pub(super) async fn lock(
     client: &impl GenericClient,
     id: AccountId,
@@ -147,12 +147,12 @@ fn read(row: &Row) -> Result<Account, StoreError> {
     })
 }
 
-/// The account that a row is about.
+/// The account of a row.
 pub(super) fn id(row: &Row) -> Result<AccountId, StoreError> {
     Ok(AccountId(bytes(row, "id")?))
 }
 
-/// A column of that many bytes, as a rule of the schema says.
+/// A column of `N` bytes. A rule of the schema ensures the length.
 pub(super) fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], StoreError> {
     let bytes: &[u8] = row.try_get(column)?;
     bytes
@@ -160,7 +160,7 @@ pub(super) fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], 
         .map_err(|_| StoreError::Postgres(format!("{column} has another length")))
 }
 
-/// PostgreSQL's integers are signed; a time before 1970 is none of ours.
+/// PostgreSQL's integers are signed, and no time in the store is before 1970.
 fn moment(seconds: i64) -> Moment {
     Moment(u64::try_from(seconds).unwrap_or(0))
 }

@@ -4,12 +4,12 @@ use deadpool_postgres::Object;
 
 use crate::core::error::StoreError;
 
-/// The schema that this program knows.
+/// The schema version that this program knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// Each leads from the version that is its place in the list to the next; 0 has no table.
+/// The migration at index n leads from version n to version n + 1. Version 0 has no table.
 ///
-/// `STATISTICS 0`: else the planner would keep samples of the columns, names among them.
+/// Without `STATISTICS 0`, the planner would keep samples of the columns, names among them.
 pub(super) const MIGRATIONS: [&str; 3] = [
     r#"
 CREATE TABLE account (
@@ -63,11 +63,11 @@ ALTER TABLE node ADD COLUMN drains BOOLEAN NOT NULL DEFAULT FALSE;
 ",
 ];
 
-/// A number of ours for the lock that lets one process at a time change the schema.
+/// Our number for the lock that admits one process at a time to change the schema.
 const LOCK: i64 = 0x6d61_7966_6c79_0001;
 
-/// The daily write. A row that it does not change it does not touch: a new version of a row
-/// would tell that the account was in use that day.
+/// The daily write. It does not touch a row that it does not change: a new version of a row would
+/// tell that the account was used that day.
 pub(super) const MARK: &str = "
 UPDATE account SET
     has_authenticated = account.has_authenticated OR mark.authenticated,
@@ -84,10 +84,10 @@ WHERE account.id = mark.id AND (
     OR coalesce(mark.extension_version, account.extension_version)
         IS DISTINCT FROM account.extension_version)";
 
-/// Brings older tables to [`VERSION`].
+/// Migrates older tables to [`VERSION`].
 pub(super) async fn migrate(client: &mut Object) -> Result<(), StoreError> {
     let transaction = client.transaction().await?;
-    // Held to the transaction's end: another process may be at it.
+    // Held until the end of the transaction: another process may be migrating.
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
         .await?;

@@ -1,17 +1,17 @@
-//! The settings of a PostgreSQL server that leaves no trace.
+//! The settings of a PostgreSQL server that leaves no traces.
 //!
-//! `postgresql.conf` beside this crate's `example.toml` is a file that passes.
+//! `postgresql.conf` beside this crate's `example.toml` passes the check.
 
 use deadpool_postgres::Object;
 
 use crate::core::error::StoreError;
 
-/// Names of settings, and the values that leave nothing. A server that does not know a name
-/// is older or newer than it, and does not do what it is about.
+/// Settings, and the values with which they leave no traces. A server that does not know a setting
+/// is of another version, and does not have its feature either.
 const QUIET: &[(&str, &[&str])] = &[
-    // When a transaction was committed.
+    // The time at which a transaction was committed.
     ("track_commit_timestamp", &["off"]),
-    // Statements, their parameters, their time, and who sent them.
+    // Statements, their parameters, their time, and their client.
     ("log_statement", &["none"]),
     ("log_duration", &["off"]),
     ("log_min_duration_statement", &["-1"]),
@@ -32,10 +32,10 @@ const QUIET: &[(&str, &[&str])] = &[
     // An error's text quotes the row that it is about.
     ("log_min_messages", &["fatal", "panic"]),
     ("log_min_error_statement", &["fatal", "panic"]),
-    // An erasure ends with a checkpoint, and moves a table's statistics.
+    // An erasure ends with a checkpoint, and changes a table's statistics.
     ("log_checkpoints", &["off"]),
     ("log_autovacuum_min_duration", &["-1"]),
-    // Writes as they were: the log, its copies, and its files under new names.
+    // Old writes: the log, its copies, and its files under new names.
     ("archive_mode", &["off"]),
     ("wal_keep_size", &["0"]),
     ("wal_recycle", &["off"]),
@@ -49,7 +49,7 @@ const QUIET: &[(&str, &[&str])] = &[
 /// The first version with the role `pg_checkpoint`.
 const OLDEST: i32 = 150_000;
 
-/// What the role must be allowed, and the statement that allows it.
+/// The rights that the role needs, and the statements that grant them.
 const MAY: &str = "SELECT
     pg_has_role('pg_read_all_settings', 'usage'),
     pg_has_role('pg_checkpoint', 'usage'),
@@ -62,7 +62,7 @@ const GRANTS: [&str; 4] = [
     "drop the replication slots, which keep the log",
 ];
 
-/// Refuses a server that would keep more than it is told to.
+/// Refuses a server that would keep more than the current rows.
 pub(super) async fn check(client: &Object) -> Result<(), StoreError> {
     let version: i32 = client
         .query_one("SELECT current_setting('server_version_num')::int", &[])
@@ -94,7 +94,7 @@ pub(super) async fn check(client: &Object) -> Result<(), StoreError> {
     Err(StoreError::Traces(wanted.join(", ")))
 }
 
-/// What a setting should be, if it is something else.
+/// The correction of a setting, if it has another value.
 fn wish(name: &str, value: &str) -> Option<String> {
     let (_, quiet) = QUIET.iter().find(|(known, _)| *known == name)?;
     let first = quiet.first().filter(|_| !quiet.contains(&value))?;

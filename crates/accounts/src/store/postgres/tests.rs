@@ -1,4 +1,4 @@
-//! What holds for the server's files and settings.
+//! Tests of the server's files and settings.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -133,7 +133,7 @@ async fn a_payments_proof_and_a_nodes_secret_go_as_wholly() {
     assert_eq!(left(), [false; 2]);
 }
 
-/// A transaction that could still see what is erased from now on.
+/// A transaction that can still see what is erased from now on.
 async fn onlooker(store: &Postgres) -> Object {
     let client = store.client().await.unwrap();
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1";
@@ -235,10 +235,10 @@ async fn a_server_that_would_leave_traces_is_refused_with_what_to_set() {
     assert!(!told.contains("log_duration"), "{told}");
 }
 
-/// An address of the loopback that nothing else is at.
+/// A loopback address that nothing else uses.
 const FAR: &str = "127.0.0.77";
 
-/// A certificate of itself for `name`, and its key, as a server wants them.
+/// A self-signed certificate for `name` and its key, in files that a server accepts.
 fn certify(directory: &Path, name: &str) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new([name.to_owned()]).unwrap();

@@ -1,4 +1,4 @@
-//! How the server is reached: as it is over a socket or loopback, else over TLS 1.3.
+//! How the server is reached: without TLS over a Unix socket or loopback, otherwise over TLS 1.3.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::config::Database;
 use crate::core::error::StoreError;
 use crate::core::files;
 
-/// The server's address with what it wants to see, and the TLS to reach it with.
+/// The address of the server with the password, and the TLS settings.
 pub(super) fn configure(
     database: &Database,
 ) -> Result<(tokio_postgres::Config, MakeRustlsConnect), StoreError> {

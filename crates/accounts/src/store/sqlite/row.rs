@@ -72,7 +72,7 @@ pub(super) fn by_id(connection: &Connection, id: AccountId) -> rusqlite::Result<
     query.query_row([id.0], read).optional()
 }
 
-/// By name, in the collation of its column.
+/// In the order of names, by the collation of their column.
 pub(super) fn page(
     connection: &Connection,
     last: &str,
@@ -109,7 +109,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Account> {
     })
 }
 
-/// SQLite's integers are signed; a time before 1970 is none of ours.
+/// SQLite's integers are signed, and no time in the store is before 1970.
 fn moment(seconds: i64) -> Moment {
     Moment(u64::try_from(seconds).unwrap_or(0))
 }

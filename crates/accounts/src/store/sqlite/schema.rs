@@ -1,15 +1,15 @@
-//! The schema, its version, and the settings that keep SQLite from remembering.
+//! The schema, its version, and the settings that keep SQLite from leaving traces.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::core::error::StoreError;
 
-/// The schema that this program knows.
+/// The schema version that this program knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// Each leads from the version that is its place in the list to the next; 0 is an empty file.
+/// The migration at index n leads from version n to version n + 1. Version 0 is an empty file.
 ///
-/// No row ids: they would tell the order of sign-ups within an hour.
+/// The tables have no row ids, which would tell the order of sign-ups within an hour.
 pub(super) const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE account (
@@ -62,7 +62,7 @@ UPDATE account SET
     extension_version = coalesce(:extension_version, extension_version)
 WHERE id = :id";
 
-/// A journal that is emptied with each transaction, and free space that is zeroed.
+/// Has SQLite empty its journal with each transaction and zero free space.
 pub(super) fn leave_no_traces(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
@@ -71,25 +71,25 @@ pub(super) fn leave_no_traces(connection: &Connection) -> Result<(), StoreError>
         connection.pragma_update_and_check(None, "journal_mode", "TRUNCATE", |row| row.get(0))?;
     if journal != "truncate" {
         return Err(StoreError::Traces(
-            "it does not take journal_mode = TRUNCATE".to_owned(),
+            "it does not accept journal_mode = TRUNCATE".to_owned(),
         ));
     }
     let zeroes: i64 =
         connection.pragma_update_and_check(None, "secure_delete", true, |row| row.get(0))?;
     if zeroes != 1 {
         return Err(StoreError::Traces(
-            "it does not take secure_delete = ON".to_owned(),
+            "it does not accept secure_delete = ON".to_owned(),
         ));
     }
     Ok(())
 }
 
-/// Brings an older file to [`VERSION`].
+/// Migrates an older file to [`VERSION`].
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     if version(connection)? == VERSION {
         return Ok(());
     }
-    // The version again, under the lock: another process may have been faster.
+    // Read the version again under the lock: another process may have been faster.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     let unknown = StoreError::UnknownVersion {

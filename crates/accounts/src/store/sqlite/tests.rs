@@ -1,4 +1,4 @@
-//! What holds for the file.
+//! Tests of the SQLite file.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -33,8 +33,8 @@ async fn a_file_of_an_unknown_schema_version_is_refused_and_left_alone() {
     }
 }
 
-/// All that the store may hold: the design's record, an id, hashes of payments until they cannot
-/// come again, and the register of nodes.
+/// Everything that the store may hold: the account record, an id, hashes of payments until they
+/// cannot come again, and the register of nodes.
 const POLICY: [(&str, &str); 3] = [
     (
         "account",
@@ -89,7 +89,7 @@ async fn a_filled_file_of_version_1_keeps_its_accounts_and_nodes() {
     assert_eq!(store.page(String::new(), 1000).await.unwrap().len(), 501);
     let found = store.by_name("ann".to_owned()).await.unwrap().unwrap();
     assert!(found.id == ann.id && found.password.0 == ann.password.0);
-    // An edit's minute is no longer kept.
+    // The migration drops the minute of an edit.
     assert_eq!(found.updated_at.0, ann.updated_at.0 - 17);
     assert!(store.node("node-1".to_owned()).await.unwrap().is_some());
     let proof = Proof {
@@ -128,7 +128,7 @@ async fn what_sqlite_moves_about_leaves_no_copy_of_an_erased_account() {
     let (directory, store) = store().await;
     let name = |n: u32| format!("user-{:08x}-to-look-for", n.wrapping_mul(0x9e37_79b1));
     {
-        // Without the erasure's last step, this leaves some names in gaps of the index's pages.
+        // Without the last step of the erasure, some names would remain in gaps of index pages.
         let mut connection = store.connection.lock().unwrap();
         let transaction = connection.transaction().unwrap();
         for n in 0..5000 {

@@ -48,7 +48,7 @@ fn the_document_and_the_routes_name_the_same_paths_and_methods() {
     assert_eq!(described, served);
 }
 
-/// The fields of a type, as serde names them when it refuses another.
+/// The fields of a type, as serde lists them when it refuses an unknown field.
 fn fields<T: DeserializeOwned>() -> BTreeSet<String> {
     let told = serde_json::from_str::<T>(r#"{"?": 0}"#).err().unwrap();
     let told = told.to_string();
