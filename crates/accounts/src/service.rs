@@ -54,7 +54,7 @@ pub(crate) enum LoginError {
 }
 
 /// Everything that outlives a request.
-pub struct Service {
+pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) passwords: Passwords,
     pub(crate) tickets: Arc<TicketKeys>,
@@ -77,7 +77,7 @@ impl Service {
     ///
     /// # Errors
     /// The store refuses, a file is missing or invalid, or a certificate cannot be made.
-    pub async fn open(config: &Config, now: u64) -> Result<Self, StartError> {
+    pub(crate) async fn open(config: &Config, now: u64) -> Result<Self, StartError> {
         let named = |path| move |error| StartError::file(path, error);
         let authority = Authority::load(&config.data)?;
         let signer = Signer::open(&config.token_key()).map_err(named(config.token_key()))?;

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use crate::config::Config;
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Moment, Proof};
-pub use postgres::LeaderLease;
+pub(crate) use postgres::LeaderLease;
 use postgres::Postgres;
 use sqlite::Sqlite;
 
@@ -28,7 +28,7 @@ pub enum Store {
 
 /// What the service has learnt of an account since the last daily write of marks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// It asked for a token.
     pub authenticated: bool,
     /// It was granted a device.
@@ -40,7 +40,7 @@ pub struct Mark {
 }
 
 /// A node in the register.
-pub struct Node {
+pub(crate) struct Node {
     /// The secret that the node must show.
     pub secret: NodeSecret,
     /// Whether the operator wants the node to drain.
@@ -71,7 +71,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NameTaken`].
-    pub async fn create(&self, account: Account) -> Result<(), StoreError> {
+    pub(crate) async fn create(&self, account: Account) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.create(account).await,
             Self::Postgres(store) => store.create(account).await,
@@ -82,7 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
+    pub(crate) async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
         match self {
             Self::Sqlite(store) => store.by_name(username).await,
             Self::Postgres(store) => store.by_name(username).await,
@@ -94,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchAccount`], [`StoreError::NameTaken`]. Then nothing has changed.
-    pub async fn edit<T: Send + 'static>(
+    pub(crate) async fn edit<T: Send + 'static>(
         &self,
         id: AccountId,
         change: impl FnOnce(&mut Account) -> T + Send + 'static,
@@ -109,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchAccount`].
-    pub async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
+    pub(crate) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.erase(id).await,
             Self::Postgres(store) => store.erase(id).await,
@@ -120,7 +120,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn forget(&self) -> Result<(), StoreError> {
+    pub(crate) async fn forget(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(store) => store.forget().await,
@@ -131,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn forget_all(&self) -> Result<(), StoreError> {
+    pub(crate) async fn forget_all(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(store) => store.forget_all().await,
@@ -143,7 +143,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchAccount`]. Then the payment may come again.
-    pub async fn pay(
+    pub(crate) async fn pay(
         &self,
         proof: Proof,
         username: String,
@@ -159,7 +159,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
+    pub(crate) async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.forget_payments(now).await,
             Self::Postgres(store) => store.forget_payments(now).await,
@@ -181,7 +181,10 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn known(&self, ids: Vec<AccountId>) -> Result<HashMap<AccountId, bool>, StoreError> {
+    pub(crate) async fn known(
+        &self,
+        ids: Vec<AccountId>,
+    ) -> Result<HashMap<AccountId, bool>, StoreError> {
         match self {
             Self::Sqlite(store) => store.known(ids).await,
             Self::Postgres(store) => store.known(ids).await,
@@ -192,7 +195,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails. Then nothing was written.
-    pub async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
+    pub(crate) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.mark(marks).await,
             Self::Postgres(store) => store.mark(marks).await,
@@ -204,7 +207,10 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn leader_lease(&self, address: &str) -> Result<Option<LeaderLease>, StoreError> {
+    pub(crate) async fn leader_lease(
+        &self,
+        address: &str,
+    ) -> Result<Option<LeaderLease>, StoreError> {
         match self {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(store) => store.leader_lease(address).await.map(Some),
@@ -216,7 +222,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn leader_address(&self) -> Result<Option<String>, StoreError> {
+    pub(crate) async fn leader_address(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(store) => store.leader_address().await,
@@ -238,7 +244,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
+    pub(crate) async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(store) => store.revoke_node(name).await,
             Self::Postgres(store) => store.revoke_node(name).await,
@@ -249,7 +255,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
+    pub(crate) async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(store) => store.drain_node(name, on).await,
             Self::Postgres(store) => store.drain_node(name, on).await,
@@ -260,7 +266,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
+    pub(crate) async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
         match self {
             Self::Sqlite(store) => store.node(name).await,
             Self::Postgres(store) => store.node(name).await,

@@ -1,5 +1,4 @@
 //! The service with its accounts in SQLite.
-
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

@@ -1,5 +1,4 @@
 //! What an operator sees: the program's words, output and exit status.
-
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

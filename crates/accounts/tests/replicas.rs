@@ -1,5 +1,4 @@
 //! Several processes on one database: one counts, the others ask it, and take over.
-
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

@@ -15,10 +15,10 @@ use tokio_rustls::TlsConnector;
 use crate::service::{PASSWORD, Way};
 
 /// A connection.
-pub struct Client(SendRequest<Full<Bytes>>);
+pub(crate) struct Client(SendRequest<Full<Bytes>>);
 
 impl Client {
-    pub async fn connect(way: Way) -> Self {
+    pub(crate) async fn connect(way: Way) -> Self {
         let tcp = TcpStream::connect(way.address).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let name = "localhost".try_into().unwrap();
@@ -32,7 +32,7 @@ impl Client {
     }
 
     /// Asks for tokens for so long; how many came.
-    pub async fn tokens(mut self, time: Duration) -> usize {
+    pub(crate) async fn tokens(mut self, time: Duration) -> usize {
         let until = Instant::now() + time;
         let mut tokens = 0;
         while Instant::now() < until {
@@ -44,7 +44,7 @@ impl Client {
     }
 
     /// How long it takes to be refused under this name.
-    pub async fn refused(&mut self, name: &str) -> Duration {
+    pub(crate) async fn refused(&mut self, name: &str) -> Duration {
         let from = Instant::now();
         let status = self
             .call("GET", "/v1/account", name, "a wrong password")

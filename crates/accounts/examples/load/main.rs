@@ -10,7 +10,6 @@
 //! ```
 //!
 //! `cargo xtask bench accounts` runs it once for each store.
-
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -22,14 +22,14 @@ const WINDOW: usize = 250;
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// A stream that has been welcomed.
-pub struct Node {
+pub(crate) struct Node {
     socket: Socket,
     n: u64,
 }
 
 impl Node {
     /// Tries until the service counts, as nodes do.
-    pub async fn connect(way: &Way, identity: Arc<ClientConfig>) -> Self {
+    pub(crate) async fn connect(way: &Way, identity: Arc<ClientConfig>) -> Self {
         let socket = loop {
             match Self::open(way, identity.clone()).await {
                 Err(Error::Http(refusal)) if refusal.status() == 503 => {}
@@ -52,13 +52,13 @@ impl Node {
         Ok(opened?.0)
     }
 
-    pub async fn synced(&mut self) {
+    pub(crate) async fn synced(&mut self) {
         self.send(NodeFrame::Synced {}).await;
         self.settle().await;
     }
 
     /// Sessions that it knows as granted; then it stays until the handle is dropped.
-    pub async fn replay(mut self, tickets: Vec<Ticket>) -> Stays {
+    pub(crate) async fn replay(mut self, tickets: Vec<Ticket>) -> Stays {
         for window in tickets.chunks(WINDOW) {
             self.report(window, Delta::Up).await;
             assert_eq!(self.verdicts(window.len()).await, window.len());
@@ -73,7 +73,7 @@ impl Node {
     }
 
     /// One device comes and goes; how long its verdict took.
-    pub async fn ask_and_leave(&mut self, ticket: Ticket) -> Duration {
+    pub(crate) async fn ask_and_leave(&mut self, ticket: Ticket) -> Duration {
         let from = Instant::now();
         self.report(&[ticket], Delta::Up).await;
         assert_eq!(self.verdicts(1).await, 1);
@@ -130,7 +130,7 @@ impl Node {
 }
 
 /// Lets the devices of these tickets come and go until the time is over; how many reports.
-pub async fn churn(mut node: Node, tickets: Vec<Ticket>, until: Instant) -> usize {
+pub(crate) async fn churn(mut node: Node, tickets: Vec<Ticket>, until: Instant) -> usize {
     let mut reports = 0;
     while Instant::now() < until {
         node.report(&tickets, Delta::Up).await;
@@ -143,7 +143,7 @@ pub async fn churn(mut node: Node, tickets: Vec<Ticket>, until: Instant) -> usiz
 }
 
 /// A stream that stays until this is dropped.
-pub struct Stays(JoinHandle<()>);
+pub(crate) struct Stays(JoinHandle<()>);
 
 impl Drop for Stays {
     fn drop(&mut self) {

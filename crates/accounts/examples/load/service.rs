@@ -21,13 +21,13 @@ use tokio::net::TcpStream;
 
 use crate::postgres::Cluster;
 
-pub const PASSWORD: &str = "a long password";
+pub(crate) const PASSWORD: &str = "a long password";
 
 /// Every limit out of the way.
 const LIMITS: &str = "[limits]\ntokens = 1000000000\nfailures = 1000000000\nconnections = 8192\n";
 
 /// A running service whose accounts and nodes are in its store.
-pub struct Service {
+pub(crate) struct Service {
     directory: TempDir,
     program: PathBuf,
     child: Child,
@@ -40,13 +40,13 @@ pub struct Service {
 
 /// How a client reaches it.
 #[derive(Clone)]
-pub struct Way {
+pub(crate) struct Way {
     pub address: SocketAddr,
     pub tls: Arc<ClientConfig>,
 }
 
 impl Service {
-    pub async fn start(store: &str, program: &Path, accounts: usize, nodes: usize) -> Self {
+    pub(crate) async fn start(store: &str, program: &Path, accounts: usize, nodes: usize) -> Self {
         let directory = TempDir::new().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
         let address = address.unwrap();
@@ -83,26 +83,26 @@ impl Service {
     }
 
     /// SIGKILL, and up again.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.child = serve(&self.program, self.directory.path(), self.address).await;
     }
 
     /// As a client that shows no certificate.
-    pub fn way(&self) -> Way {
+    pub(crate) fn way(&self) -> Way {
         Way {
             address: self.address,
             tls: Arc::new(client(&self.roots).with_no_client_auth()),
         }
     }
 
-    pub fn identity(&self, node: usize) -> Arc<ClientConfig> {
+    pub(crate) fn identity(&self, node: usize) -> Arc<ClientConfig> {
         self.identities[node].clone()
     }
 
     /// CPU time of the process, all threads.
-    pub fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         // After the name, which is in brackets; proc_pid_stat(5) counts from 1.
         let fields: Vec<&str> = stat
@@ -117,7 +117,7 @@ impl Service {
     }
 
     /// Resident memory, in MiB.
-    pub fn rss(&self) -> f64 {
+    pub(crate) fn rss(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
@@ -126,7 +126,7 @@ impl Service {
     }
 
     /// How long it takes here to make so many tokens: a ticket and a signature for each.
-    pub fn seal(&self, count: usize) -> Duration {
+    pub(crate) fn seal(&self, count: usize) -> Duration {
         let config = Config::read(&self.directory.path().join("accounts.toml")).unwrap();
         let signer = Signer::open(&config.token_key()).unwrap();
         let now = clock::unix_now();

@@ -11,7 +11,7 @@ pub const HOUR: u64 = 3600;
 pub const DAY: u64 = 24 * HOUR;
 
 /// The last whole hour that RFC 3339 can write. It is in the year 9999.
-pub const LATEST: u64 = 253_402_297_200;
+pub(crate) const LATEST: u64 = 253_402_297_200;
 
 /// The wall clock, in seconds since 1970.
 pub fn unix_now() -> u64 {
@@ -21,7 +21,7 @@ pub fn unix_now() -> u64 {
 }
 
 /// The start of the hour that contains `seconds`.
-pub const fn floor_hour(seconds: u64) -> u64 {
+pub(crate) const fn floor_hour(seconds: u64) -> u64 {
     seconds - seconds % HOUR
 }
 
@@ -31,7 +31,7 @@ pub const fn ceil_hour(seconds: u64) -> u64 {
 }
 
 /// `seconds` in RFC 3339. `None` after the year 9999.
-pub fn rfc3339(seconds: u64) -> Option<String> {
+pub(crate) fn rfc3339(seconds: u64) -> Option<String> {
     let seconds = i64::try_from(seconds).ok()?;
     let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
     moment.format(&Rfc3339).ok()

@@ -6,7 +6,7 @@ mod codes;
 
 /// The rule that a field breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Invalid {
+pub(crate) enum Invalid {
     /// The rule for user names.
     Username,
     /// The rule for passwords.
@@ -31,7 +31,7 @@ pub enum Invalid {
 
 impl Invalid {
     /// The type of the problem document.
-    pub const fn kind(self) -> &'static str {
+    pub(crate) const fn kind(self) -> &'static str {
         match self {
             Self::Username => "/problems/invalid-username",
             Self::Password => "/problems/invalid-password",
@@ -47,7 +47,7 @@ impl Invalid {
     }
 
     /// The rule, in words for the user.
-    pub const fn rule(self) -> &'static str {
+    pub(crate) const fn rule(self) -> &'static str {
         match self {
             Self::Username => "a user name is 1 to 64 letters, digits and . _ -",
             Self::Password => "a password is 8 to 256 characters, none of them a control character",
@@ -68,13 +68,13 @@ impl Invalid {
 
 /// # Errors
 /// [`Invalid::Username`].
-pub fn check_username(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_username(text: &str) -> Result<(), Invalid> {
     is_word(text).then_some(()).ok_or(Invalid::Username)
 }
 
 /// # Errors
 /// [`Invalid::Password`].
-pub fn check_password(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_password(text: &str) -> Result<(), Invalid> {
     // RFC 7617 section 2: no control characters.
     let fits = (8..=256).contains(&text.chars().count()) && !text.chars().any(char::is_control);
     fits.then_some(()).ok_or(Invalid::Password)
@@ -82,7 +82,7 @@ pub fn check_password(text: &str) -> Result<(), Invalid> {
 
 /// # Errors
 /// [`Invalid::Email`].
-pub fn check_email(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_email(text: &str) -> Result<(), Invalid> {
     let fits = text.len() <= 254
         && text
             .split_once('@')
@@ -92,33 +92,33 @@ pub fn check_email(text: &str) -> Result<(), Invalid> {
 
 /// # Errors
 /// [`Invalid::Language`].
-pub fn check_language(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_language(text: &str) -> Result<(), Invalid> {
     is_language(text).then_some(()).ok_or(Invalid::Language)
 }
 
 /// # Errors
 /// [`Invalid::Currency`].
-pub fn check_currency(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_currency(text: &str) -> Result<(), Invalid> {
     let known = codes::CURRENCIES.split(' ').any(|code| code == text);
     known.then_some(()).ok_or(Invalid::Currency)
 }
 
 /// # Errors
 /// [`Invalid::Country`].
-pub fn check_country(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_country(text: &str) -> Result<(), Invalid> {
     let known = codes::COUNTRIES.split(' ').any(|code| code == text);
     known.then_some(()).ok_or(Invalid::Country)
 }
 
 /// # Errors
 /// [`Invalid::Campaign`].
-pub fn check_campaign(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_campaign(text: &str) -> Result<(), Invalid> {
     is_word(text).then_some(()).ok_or(Invalid::Campaign)
 }
 
 /// # Errors
 /// [`Invalid::Version`].
-pub fn check_version(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_version(text: &str) -> Result<(), Invalid> {
     is_made_of(text, 1..=32, |byte| {
         byte.is_ascii_alphanumeric() || b".+-".contains(&byte)
     })
@@ -128,7 +128,7 @@ pub fn check_version(text: &str) -> Result<(), Invalid> {
 
 /// # Errors
 /// [`Invalid::Payment`].
-pub fn check_payment(text: &str) -> Result<(), Invalid> {
+pub(crate) fn check_payment(text: &str) -> Result<(), Invalid> {
     is_made_of(text, 8..=255, |byte| byte.is_ascii_graphic())
         .then_some(())
         .ok_or(Invalid::Payment)
@@ -138,7 +138,7 @@ pub fn check_payment(text: &str) -> Result<(), Invalid> {
 ///
 /// # Errors
 /// The error of `check`.
-pub fn check_optional(
+pub(crate) fn check_optional(
     field: Option<&String>,
     check: fn(&str) -> Result<(), Invalid>,
 ) -> Result<(), Invalid> {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 ///
 /// # Errors
 /// The directory cannot be made.
-pub fn make_private_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -20,7 +20,7 @@ pub fn make_private_directory(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`], or the file cannot be written.
-pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -35,7 +35,7 @@ pub fn create_private(path: &Path, content: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// The file cannot be written or renamed.
-pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -49,7 +49,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// A file is missing, or cannot be renamed or written.
-pub fn replace(new: &Path, old: &Path) -> io::Result<()> {
+pub(crate) fn replace(new: &Path, old: &Path) -> io::Result<()> {
     let mut former = OpenOptions::new().write(true).open(old)?;
     fs::rename(new, old)?;
     sync_directory_of(old)?;
@@ -60,7 +60,7 @@ pub fn replace(new: &Path, old: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] if the file is larger, or the file cannot be read.
-pub fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     if fs::metadata(path)?.len() > 64 * 1024 {
         return Err(io::ErrorKind::InvalidData.into());
     }
@@ -72,7 +72,7 @@ pub fn read_private(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 ///
 /// # Errors
 /// The file is missing, or cannot be written or removed.
-pub fn destroy(path: &Path) -> io::Result<()> {
+pub(crate) fn destroy(path: &Path) -> io::Result<()> {
     zero(&mut OpenOptions::new().write(true).open(path)?)?;
     fs::remove_file(path)?;
     sync_directory_of(path)

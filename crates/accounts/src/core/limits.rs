@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 /// What a limit counts: a network or an account, as a keyed hash (SipHash) that means nothing
 /// outside this process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Subject(u64);
+pub(crate) struct Subject(u64);
 
 /// Makes subjects from values that must not be kept.
 #[derive(Default)]
-pub struct Salt(RandomState);
+pub(crate) struct Salt(RandomState);
 
 impl Salt {
     /// The network that a client belongs to: an IPv4 address, or the /64 of an IPv6 one.
-    pub fn network(&self, address: IpAddr) -> Subject {
+    pub(crate) fn network(&self, address: IpAddr) -> Subject {
         let network = match address.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
             v4 => v4,
@@ -26,7 +26,7 @@ impl Salt {
     }
 
     /// A subject for any other value.
-    pub fn subject(&self, of: impl Hash) -> Subject {
+    pub(crate) fn subject(&self, of: impl Hash) -> Subject {
         Subject(self.0.hash_one(of))
     }
 }
@@ -35,7 +35,7 @@ impl Salt {
 const MOST: usize = 1 << 20;
 
 /// A token bucket that holds an hour's worth and refills evenly.
-pub struct Limit {
+pub(crate) struct Limit {
     interval: Duration,
     burst: Duration,
     /// When the bucket of each subject is full again.
@@ -44,7 +44,7 @@ pub struct Limit {
 
 impl Limit {
     /// A limit of `hourly` an hour, at least 1.
-    pub fn new(hourly: u32) -> Self {
+    pub(crate) fn new(hourly: u32) -> Self {
         let hour = Duration::from_secs(3600);
         Self {
             interval: hour / hourly.max(1),
@@ -57,7 +57,7 @@ impl Limit {
     ///
     /// # Errors
     /// The bucket is empty. Holds the time until there is one again.
-    pub fn take(&self, subject: Subject, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&self, subject: Subject, now: Instant) -> Result<(), Duration> {
         let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
         if restored.len() >= MOST {
             restored.retain(|_, &mut at| at > now);
@@ -74,7 +74,7 @@ impl Limit {
     }
 
     /// Returns one that turned out not to count.
-    pub fn give_back(&self, subject: Subject) {
+    pub(crate) fn give_back(&self, subject: Subject) {
         let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = restored.get_mut(&subject) {
             *at = at.checked_sub(self.interval).unwrap_or(*at);
@@ -82,7 +82,7 @@ impl Limit {
     }
 
     /// Forgets the subjects whose bucket is full again.
-    pub fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
         restored.retain(|_, &mut at| at > now);
         restored.shrink_to_fit();

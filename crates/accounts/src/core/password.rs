@@ -40,7 +40,7 @@ pub enum Error {
 
 /// The hasher. Each hash takes a thread of its own for about 20 ms, so that neither other
 /// requests nor the counter wait for it.
-pub struct Passwords {
+pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
     memories: Arc<Memories>,
     /// The hash that an unknown user's password is compared with.
@@ -66,7 +66,7 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Error::Argon2`].
-    pub fn new(at_once: usize) -> Result<Self, Error> {
+    pub(crate) fn new(at_once: usize) -> Result<Self, Error> {
         Ok(Self {
             turns: Arc::new(Semaphore::new(at_once)),
             memories: Arc::default(),
@@ -78,7 +78,7 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::Argon2`], [`Error::Task`].
-    pub async fn hash(&self, password: Zeroizing<String>) -> Result<PasswordHash, Error> {
+    pub(crate) async fn hash(&self, password: Zeroizing<String>) -> Result<PasswordHash, Error> {
         let turn = self.turn().await?;
         let work = spawn_blocking(move || {
             let _turn = turn;
@@ -91,7 +91,7 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::NotArgon2`], [`Error::Task`].
-    pub async fn verify(
+    pub(crate) async fn verify(
         &self,
         password: Zeroizing<String>,
         hash: Option<PasswordHash>,

@@ -18,19 +18,19 @@ use crate::core::subscription::extended;
 const MOST_DAYS: u32 = 3660;
 
 /// Makes the proofs of payments.
-pub struct Payments {
+pub(crate) struct Payments {
     salt: hmac::Key,
     retry_hours: u64,
 }
 
 impl Payments {
     /// The provider may repeat a payment for `retry_hours`.
-    pub const fn new(salt: hmac::Key, retry_hours: u64) -> Self {
+    pub(crate) const fn new(salt: hmac::Key, retry_hours: u64) -> Self {
         Self { salt, retry_hours }
     }
 
     /// The proof of the payment with that number.
-    pub fn proof(&self, number: &str, now: u64) -> Proof {
+    pub(crate) fn proof(&self, number: &str, now: u64) -> Proof {
         let mut hash = [0; 32];
         hash.copy_from_slice(hmac::sign(&self.salt, number.as_bytes()).as_ref());
         let ends = ceil_hour(now.saturating_add(self.retry_hours * HOUR));
@@ -43,7 +43,7 @@ impl Payments {
 
 /// # Errors
 /// [`Invalid::Days`]: the payment gives no days, or too many.
-pub fn check_days(payment: &Payment) -> Result<(), Invalid> {
+pub(crate) fn check_days(payment: &Payment) -> Result<(), Invalid> {
     let parts = parts(payment);
     let fits = parts.iter().all(|&days| days <= MOST_DAYS) && parts.iter().any(|&days| days > 0);
     fits.then_some(()).ok_or(Invalid::Days)
@@ -58,7 +58,7 @@ fn parts(payment: &Payment) -> [u32; 3] {
 }
 
 /// Extends what was paid for.
-pub fn extend(account: &mut Account, payment: &Payment, now: u64) {
+pub(crate) fn extend(account: &mut Account, payment: &Payment, now: u64) {
     let ends = [
         &mut account.subscription,
         &mut account.ipv4,

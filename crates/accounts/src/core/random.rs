@@ -19,7 +19,7 @@ impl From<NoRandomness> for io::Error {
 ///
 /// # Errors
 /// [`NoRandomness`].
-pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
+pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)

@@ -110,7 +110,7 @@ pub struct Account {
 pub struct PasswordHash(pub String);
 
 /// The record as its owner, or a court, reads it: [`Record::FIELDS`], in that order.
-pub struct Record {
+pub(crate) struct Record {
     account: Account,
     /// 0 to 4. `None` where the live counter is out of reach, as at the command line.
     devices: Option<u8>,
@@ -118,7 +118,7 @@ pub struct Record {
 
 impl Record {
     /// The names of the fields, in their order.
-    pub const FIELDS: [&str; 21] = [
+    pub(crate) const FIELDS: [&str; 21] = [
         "username",
         "password",
         "email",
@@ -143,7 +143,7 @@ impl Record {
     ];
 
     /// The record of `account`, with the number of its devices from the live counter.
-    pub fn new(account: Account, devices: Option<u8>) -> Self {
+    pub(crate) fn new(account: Account, devices: Option<u8>) -> Self {
         Self { account, devices }
     }
 }
@@ -165,7 +165,7 @@ impl Serialize for Record {
 
 /// What is kept of a payment, so that a repetition is recognized.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Proof {
+pub(crate) struct Proof {
     /// HMAC-SHA256 of the payment's number, keyed with the salt.
     pub hash: [u8; 32],
     /// When the proof is deleted. A whole hour.

@@ -14,7 +14,7 @@ use crate::core::record::{Account, Flag, Moment, PasswordHash};
 /// removes a field that may be missing. The fields are those of [`Account`].
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub struct Rectify {
+pub(crate) struct Rectify {
     #[serde(deserialize_with = "named")]
     pub username: Option<String>,
     #[serde(deserialize_with = "named")]
@@ -40,7 +40,7 @@ pub struct Rectify {
 }
 
 /// The fields of [`Rectify`], for a client whose body is malformed.
-pub const RECTIFY_SHAPE: &str = "PATCH takes an object with any of username, password, email, newsletter, has_ipv6, \
+pub(crate) const RECTIFY_SHAPE: &str = "PATCH takes an object with any of username, password, email, newsletter, has_ipv6, \
      compression, streaming, language, currency, country, campaign; null removes one that may be missing";
 
 /// Distinguishes a field that is null from a field that is missing.
@@ -55,7 +55,7 @@ impl Rectify {
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub(crate) fn check(&self) -> Result<(), Invalid> {
         let said = |field: &Option<Option<String>>| field.clone().flatten();
         check_optional(self.username.as_ref(), fields::check_username)?;
         check_optional(self.password.as_deref(), fields::check_password)?;
@@ -67,7 +67,7 @@ impl Rectify {
     }
 
     /// Changes the account. `password` is the hash of the new password, if there is one.
-    pub fn apply(self, password: Option<PasswordHash>, account: &mut Account, now: u64) {
+    pub(crate) fn apply(self, password: Option<PasswordHash>, account: &mut Account, now: u64) {
         change(&mut account.username, self.username);
         change(&mut account.password, password);
         change(&mut account.email, self.email);

@@ -11,7 +11,7 @@ use crate::core::record::{Account, AccountId, Flag, Moment, PasswordHash};
 /// Body of `POST /v1/accounts`. Only the first two fields are required. [`fields`] has the rules.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-pub struct SignUp {
+pub(crate) struct SignUp {
     /// Upper and lower case count as the same.
     pub username: String,
     /// Stored as a hash.
@@ -46,7 +46,7 @@ pub struct SignUp {
 }
 
 /// The fields of [`SignUp`], for a client whose body is malformed.
-pub const SIGN_UP_SHAPE: &str = "POST takes {username, password} and may have email, newsletter, has_ipv6, \
+pub(crate) const SIGN_UP_SHAPE: &str = "POST takes {username, password} and may have email, newsletter, has_ipv6, \
      compression, streaming, language, currency, country, campaign";
 
 impl SignUp {
@@ -54,7 +54,7 @@ impl SignUp {
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn check(&self) -> Result<(), Invalid> {
+    pub(crate) fn check(&self) -> Result<(), Invalid> {
         fields::check_username(&self.username)?;
         fields::check_password(&self.password)?;
         check_optional(self.email.as_ref(), fields::check_email)?;
@@ -66,7 +66,7 @@ impl SignUp {
 }
 
 /// A sign-up with only a user name and a password.
-pub fn plain_sign_up(username: String, password: String) -> SignUp {
+pub(crate) fn plain_sign_up(username: String, password: String) -> SignUp {
     SignUp {
         username,
         password: Zeroizing::new(password),
@@ -78,7 +78,7 @@ pub fn plain_sign_up(username: String, password: String) -> SignUp {
 ///
 /// # Errors
 /// [`NoRandomness`].
-pub fn new_account(
+pub(crate) fn new_account(
     sign_up: SignUp,
     password: PasswordHash,
     now: u64,

@@ -6,7 +6,7 @@ use crate::core::record::Moment;
 /// The end of a subscription that gets `days` more. They count from its present end, or from now
 /// if that has passed. Ends are whole hours, like the ends of tokens, so that a token can last as
 /// long as the subscription.
-pub fn extended(end: Option<Moment>, days: u32, now: u64) -> Moment {
+pub(crate) fn extended(end: Option<Moment>, days: u32, now: u64) -> Moment {
     let from = end.map_or(now, |end| end.0.max(now));
     let seconds = u64::from(days) * clock::DAY;
     Moment(clock::ceil_hour(from.saturating_add(seconds)).min(clock::LATEST))

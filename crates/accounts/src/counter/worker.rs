@@ -112,8 +112,8 @@ impl Worker {
         }
     }
 
-    /// Works until [`Command::Stop`], or until no sender of commands is left. Streams see the end of
-    /// their channels.
+    /// Works until [`Command::Stop`], or until no sender of commands is left. Streams see the end
+    /// of their channels.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {

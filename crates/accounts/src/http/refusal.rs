@@ -20,7 +20,7 @@ use crate::service::{LoginError, TooManyFailures};
 
 /// Why a request was refused. The document tells the rule, and never repeats the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The path does not exist.
     NoSuchRoute,
     /// The path does not take this method. Holds the methods that it takes.
@@ -75,7 +75,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The problem document of the refusal.
-    pub fn problem(self) -> Problem {
+    pub(crate) fn problem(self) -> Problem {
         let (status, kind, title) = self.document();
         let problem = Problem::new(status, kind, title);
         match self {

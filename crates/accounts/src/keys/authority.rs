@@ -63,7 +63,7 @@ impl Authority {
     ///
     /// # Errors
     /// `AlreadyExists` if there is an authority, or a file cannot be made.
-    pub fn init(directory: &Path, now: u64) -> io::Result<()> {
+    pub(crate) fn init(directory: &Path, now: u64) -> io::Result<()> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
         let mut params = params("Mayfly authority", now + CA_VALIDITY);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -111,7 +111,7 @@ impl Authority {
     }
 
     /// The authority's certificate, in PEM.
-    pub fn pem(&self) -> &str {
+    pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
@@ -124,7 +124,7 @@ impl Authority {
     ///
     /// # Errors
     /// A name is neither a DNS name nor an address, or the certificate cannot be made.
-    pub fn server(
+    pub(crate) fn server(
         &self,
         names: &[String],
         now: u64,

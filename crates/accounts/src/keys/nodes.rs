@@ -44,7 +44,7 @@ impl Registration {
 
 /// The registration of a node, if `shown` is its secret. A name that is not in the register
 /// takes as long.
-pub fn registration(known: Option<&NodeSecret>, shown: &str) -> Option<Registration> {
+pub(crate) fn registration(known: Option<&NodeSecret>, shown: &str) -> Option<Registration> {
     let unknown = NodeSecret {
         salt: [0; 16],
         hash: [0; 32],
@@ -58,7 +58,7 @@ pub fn registration(known: Option<&NodeSecret>, shown: &str) -> Option<Registrat
 }
 
 /// Whether `text` is a valid name of a node: a DNS name in lower case.
-pub fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

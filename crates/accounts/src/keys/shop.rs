@@ -17,13 +17,13 @@ use zeroize::Zeroizing;
 use crate::core::{files, random};
 
 /// The keys that are accepted.
-pub struct ShopKeys {
+pub(crate) struct ShopKeys {
     path: PathBuf,
 }
 
 impl ShopKeys {
     /// The keys in a file, which may not exist yet.
-    pub const fn new(path: PathBuf) -> Self {
+    pub(crate) const fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
@@ -31,7 +31,7 @@ impl ShopKeys {
     ///
     /// # Errors
     /// The file cannot be read, or holds anything other than hashes of keys.
-    pub async fn accepts(&self, shown: &str) -> io::Result<bool> {
+    pub(crate) async fn accepts(&self, shown: &str) -> io::Result<bool> {
         let path = self.path.clone();
         let known = spawn_blocking(move || read(&path)).await??;
         // One round is enough: the key has as much randomness as the hash has bits.
@@ -48,7 +48,7 @@ impl ShopKeys {
     ///
     /// # Errors
     /// There are no random bytes, or the file cannot be read or written.
-    pub fn make(&self, alone: bool) -> io::Result<Zeroizing<String>> {
+    pub(crate) fn make(&self, alone: bool) -> io::Result<Zeroizing<String>> {
         let bytes = random::bytes::<32>()?;
         let key = Zeroizing::new(URL_SAFE_NO_PAD.encode(*Zeroizing::new(bytes)));
         let mut lines = vec![STANDARD.encode(digest(&SHA256, key.as_bytes()))];

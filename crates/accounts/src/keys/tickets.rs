@@ -19,7 +19,7 @@ use crate::core::random::{self, NoRandomness};
 use crate::core::record::AccountId;
 
 /// The longest life of a ticket, in seconds. A token lasts as long as its ticket.
-pub const LONGEST: u64 = 36 * HOUR;
+pub(crate) const LONGEST: u64 = 36 * HOUR;
 
 /// Lengths in bytes of a ticket's parts, in their order (`mayfly_wire::TICKET_LEN`).
 const NUMBER: usize = 4;
@@ -56,11 +56,11 @@ pub enum TicketError {
 
 /// What is in a ticket.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// The account.
-    pub account: AccountId,
+    pub(crate) account: AccountId,
     /// When the ticket expires, in seconds since 1970.
-    pub expiry: u64,
+    pub(crate) expiry: u64,
 }
 
 struct TicketKey {
@@ -108,7 +108,7 @@ impl TicketKeys {
     ///
     /// # Errors
     /// A key file cannot be made or removed.
-    pub fn turn(&self, now: u64) -> io::Result<()> {
+    pub(crate) fn turn(&self, now: u64) -> io::Result<()> {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for key in keys.extract_if(.., |key| TicketKey::is_spent(key.day, now)) {
             files::destroy(&file_of(&self.directory, key.number))?;
@@ -124,7 +124,7 @@ impl TicketKeys {
     ///
     /// # Errors
     /// The key file cannot be made.
-    pub fn prepare(&self, now: u64) -> io::Result<()> {
+    pub(crate) fn prepare(&self, now: u64) -> io::Result<()> {
         let next = (now + HOUR) / DAY;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if keys.iter().all(|key| key.day != next) {
@@ -133,8 +133,8 @@ impl TicketKeys {
         Ok(())
     }
 
-    /// All keys, for another process of the service: number, day and key of each, one after another.
-    pub fn export(&self) -> Zeroizing<Vec<u8>> {
+    /// All keys, for another process of the service: number, day and key of each in turn.
+    pub(crate) fn export(&self) -> Zeroizing<Vec<u8>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = Zeroizing::new(Vec::with_capacity(keys.len() * (NUMBER + FILE)));
         for key in keys.iter() {
@@ -148,7 +148,7 @@ impl TicketKeys {
     ///
     /// # Errors
     /// A key file cannot be made.
-    pub fn merge(&self, theirs: &[u8], now: u64) -> io::Result<()> {
+    pub(crate) fn merge(&self, theirs: &[u8], now: u64) -> io::Result<()> {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for one in theirs.chunks_exact(NUMBER + FILE) {
             let Some((&number, content)) = one.split_first_chunk::<NUMBER>() else {
@@ -193,7 +193,7 @@ impl TicketKeys {
     }
 
     /// Opens a ticket of this service, expired or not.
-    pub fn open_ticket(&self, ticket: &Ticket) -> Option<Opened> {
+    pub(crate) fn open_ticket(&self, ticket: &Ticket) -> Option<Opened> {
         let (number, rest) = ticket.0.split_first_chunk::<NUMBER>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         let mut sealed = Zeroizing::new(sealed.to_vec());

@@ -54,7 +54,7 @@ impl Signer {
     ///
     /// # Errors
     /// As for [`Signer::open`]. Then the key stays as it was.
-    pub fn turn(&self) -> io::Result<()> {
+    pub(crate) fn turn(&self) -> io::Result<()> {
         let pair = read(&self.path)?;
         *self.pair.write().unwrap_or_else(PoisonError::into_inner) = pair;
         Ok(())
@@ -75,7 +75,7 @@ impl Signer {
 ///
 /// # Errors
 /// As for [`Signer::open`].
-pub fn public_keys(path: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn public_keys(path: &Path) -> io::Result<Vec<String>> {
     let mut keys = vec![read(path)?.public_base64()];
     let next = next(path);
     if next.exists() {
@@ -88,7 +88,7 @@ pub fn public_keys(path: &Path) -> io::Result<Vec<String>> {
 ///
 /// # Errors
 /// `AlreadyExists` if there is a next key already, or the file cannot be made.
-pub fn make_next(path: &Path) -> io::Result<String> {
+pub(crate) fn make_next(path: &Path) -> io::Result<String> {
     let next = next(path);
     let pair = KeyPair::generate_for(&PKCS_ED25519).map_err(io::Error::other)?;
     files::create_private(&next, Zeroizing::new(pair.serialize_pem()).as_bytes())?;
@@ -99,7 +99,7 @@ pub fn make_next(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// `NotFound` if there is no next key, or a file cannot be read or replaced.
-pub fn use_next(path: &Path) -> io::Result<String> {
+pub(crate) fn use_next(path: &Path) -> io::Result<String> {
     let public = read(&next(path))?.public_base64();
     files::replace(&next(path), path)?;
     Ok(public)
@@ -144,7 +144,7 @@ fn make(path: &Path) -> io::Result<()> {
 /// The end of a token: a whole hour, drawn 24 to 36 h ahead. It is never after the end of the
 /// subscription, or of an add-on that the token carries. `None`: the subscription ends before the
 /// next whole hour.
-pub fn expiry(now: u64, account: &Account, draw: u64) -> Option<u64> {
+pub(crate) fn expiry(now: u64, account: &Account, draw: u64) -> Option<u64> {
     let first = ceil_hour(now + SHORTEST);
     let last = floor_hour(now + tickets::LONGEST);
     let hours = (last - first) / HOUR + 1;
@@ -160,7 +160,7 @@ pub fn expiry(now: u64, account: &Account, draw: u64) -> Option<u64> {
 }
 
 /// Whether a token that ends at `exp` carries an add-on that ends at `add_on`.
-pub fn carries(add_on: Option<Moment>, exp: u64) -> bool {
+pub(crate) fn carries(add_on: Option<Moment>, exp: u64) -> bool {
     add_on.is_some_and(|end| end.0 >= exp)
 }
 

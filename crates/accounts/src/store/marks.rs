@@ -14,15 +14,15 @@ use crate::core::record::{Account, AccountId};
 use crate::store::{Mark, Store};
 
 /// The hour of the day, in UTC, at which the marks are written.
-pub const HOUR_OF_WRITE: u64 = 3;
+pub(crate) const HOUR_OF_WRITE: u64 = 3;
 
 /// The marks since the last daily write.
 #[derive(Default)]
-pub struct Marks(Mutex<HashMap<AccountId, Mark>>);
+pub(crate) struct Marks(Mutex<HashMap<AccountId, Mark>>);
 
 impl Marks {
     /// The account got a token. The client may have named its version.
-    pub fn authenticated(
+    pub(crate) fn authenticated(
         &self,
         account: &Account,
         client_version: Option<String>,
@@ -42,12 +42,12 @@ impl Marks {
     }
 
     /// The account was granted a device.
-    pub fn connected(&self, id: AccountId) {
+    pub(crate) fn connected(&self, id: AccountId) {
         self.lock().entry(id).or_default().connected = true;
     }
 
     /// The account has been erased.
-    pub fn forget(&self, id: AccountId) {
+    pub(crate) fn forget(&self, id: AccountId) {
         self.lock().remove(&id);
     }
 
@@ -55,7 +55,7 @@ impl Marks {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn write(&self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) async fn write(&self, store: &Store) -> Result<(), StoreError> {
         let marks = std::mem::take(&mut *self.lock());
         let written = store.mark(marks.clone()).await;
         if written.is_err() {

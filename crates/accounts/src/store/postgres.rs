@@ -27,7 +27,7 @@ use crate::config::Database;
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Moment, Proof};
 use forget::Remnants;
-pub use lease::LeaderLease;
+pub(crate) use lease::LeaderLease;
 
 /// The most connections of this process. Each is a process of the server.
 const CONNECTIONS: usize = 8;

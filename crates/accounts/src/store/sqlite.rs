@@ -93,8 +93,8 @@ impl Sqlite {
         .await
     }
 
-    /// `secure_delete` zeroes freed space, but a row that was once moved within a page may remain in
-    /// the page's gaps. So the whole file is rewritten.
+    /// `secure_delete` zeroes freed space, but a row that was once moved within a page may remain
+    /// in the page's gaps. So the whole file is rewritten.
     pub(super) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
         self.ask(move |connection| {
             let erased = connection.execute("DELETE FROM account WHERE id = ?1", [id.0])?;

@@ -25,7 +25,7 @@ type Socket = WebSocketStream<TlsStream<TcpStream>>;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A node that runs until it is dropped.
-pub struct LiveNode {
+pub(crate) struct LiveNode {
     events: mpsc::UnboundedSender<Event>,
     live: Arc<Mutex<BTreeSet<u64>>>,
     next: u64,
@@ -38,7 +38,7 @@ enum Event {
 
 impl LiveNode {
     /// Boots a node whose certificate is in `tls`, with the service at any of `addresses`.
-    pub fn boot(seed: u8, tls: Arc<ClientConfig>, addresses: Vec<SocketAddr>) -> Self {
+    pub(crate) fn boot(seed: u8, tls: Arc<ClientConfig>, addresses: Vec<SocketAddr>) -> Self {
         let (events, received) = mpsc::unbounded_channel();
         let live = Arc::<Mutex<BTreeSet<u64>>>::default();
         let state = State {
@@ -58,7 +58,7 @@ impl LiveNode {
     }
 
     /// A client connects.
-    pub fn up(&mut self, ticket: Ticket) -> SessionId {
+    pub(crate) fn up(&mut self, ticket: Ticket) -> SessionId {
         let id = SessionId(self.next);
         self.next += 1;
         self.live.lock().unwrap().insert(id.0);
@@ -67,13 +67,13 @@ impl LiveNode {
     }
 
     /// A client leaves.
-    pub fn down(&self, id: SessionId) {
+    pub(crate) fn down(&self, id: SessionId) {
         self.live.lock().unwrap().remove(&id.0);
         self.events.send(Event::Down(id)).unwrap();
     }
 
     /// Sessions that have neither left nor been ended.
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.live.lock().unwrap().len()
     }
 }

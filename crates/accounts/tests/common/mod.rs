@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub mod live;
-pub mod postgres;
-pub mod process;
+pub(crate) mod live;
+pub(crate) mod postgres;
+pub(crate) mod process;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -45,11 +45,11 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use postgres::Cluster;
 
-pub const PASSWORD: &str = "a long password";
-pub const ANN: Option<(&str, &str)> = Some(("ann", PASSWORD));
+pub(crate) const PASSWORD: &str = "a long password";
+pub(crate) const ANN: Option<(&str, &str)> = Some(("ann", PASSWORD));
 
 /// Whether the accounts of this suite are in PostgreSQL.
-pub fn on_postgres() -> bool {
+pub(crate) fn on_postgres() -> bool {
     env!("CARGO_CRATE_NAME") == "on_postgres"
 }
 
@@ -65,12 +65,12 @@ fn lines(database: Option<&String>) -> String {
 }
 
 /// Lines of configuration for a fresh store of this suite's kind.
-pub fn store() -> String {
+pub(crate) fn store() -> String {
     lines(database().as_ref())
 }
 
 /// A service with an authority and no account.
-pub struct Service {
+pub(crate) struct Service {
     pub directory: TempDir,
     pub address: SocketAddr,
     pub ca: String,
@@ -81,19 +81,19 @@ pub struct Service {
 }
 
 /// What came back.
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// Asserts that this is a problem document of that status and name.
-    pub fn is_problem(&self, status: u16, name: &str) {
+    pub(crate) fn is_problem(&self, status: u16, name: &str) {
         assert_eq!(self.headers["content-type"], "application/problem+json");
         let json = self.json();
         assert_eq!(json["type"], format!("/problems/{name}"));
@@ -103,12 +103,12 @@ impl Answer {
 }
 
 impl Service {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with("").await
     }
 
     /// With more lines of configuration, such as limits.
-    pub async fn start_with(more: &str) -> Self {
+    pub(crate) async fn start_with(more: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let data = directory.path().join("data");
         let database = database();
@@ -133,7 +133,7 @@ impl Service {
     }
 
     /// Waits until it counts: at once, unless others could.
-    pub async fn counts(&self) {
+    pub(crate) async fn counts(&self) {
         if !on_postgres() {
             return;
         }
@@ -147,7 +147,7 @@ impl Service {
     }
 
     /// One that a program of its own serves at `address`, from the files in `directory`.
-    pub fn elsewhere(directory: TempDir, address: SocketAddr) -> Self {
+    pub(crate) fn elsewhere(directory: TempDir, address: SocketAddr) -> Self {
         let ca = std::fs::read_to_string(directory.path().join("data/ca.pem")).unwrap();
         Self {
             directory,
@@ -160,7 +160,7 @@ impl Service {
     }
 
     /// Stops and starts again, on another port.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop().await;
         let (address, stop, task) = run(&self.directory).await;
         (self.address, self.stop, self.task) = (address, Some(stop), task);
@@ -168,13 +168,13 @@ impl Service {
     }
 
     /// Stops, and waits for the end.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         (&mut self.task).await.unwrap();
     }
 
     /// Runs the program beside the service.
-    pub fn program(&self, words: &[&str]) -> String {
+    pub(crate) fn program(&self, words: &[&str]) -> String {
         let output = program(&self.directory, words, "");
         assert!(
             output.status.success(),
@@ -185,12 +185,12 @@ impl Service {
     }
 
     /// An account `ann` with a subscription of 30 days.
-    pub fn create_ann(&self) {
+    pub(crate) fn create_ann(&self) {
         self.create("ann");
     }
 
     /// An account with a subscription of 30 days.
-    pub fn create(&self, name: &str) {
+    pub(crate) fn create(&self, name: &str) {
         let words = [
             "account",
             "create",
@@ -202,20 +202,20 @@ impl Service {
         assert!(program(&self.directory, &words, PASSWORD).status.success());
     }
 
-    pub async fn get(&self, path: &str, user: Option<(&str, &str)>) -> Answer {
+    pub(crate) async fn get(&self, path: &str, user: Option<(&str, &str)>) -> Answer {
         self.call("GET", path, user, "").await
     }
 
-    pub async fn post(&self, path: &str, user: Option<(&str, &str)>, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, user: Option<(&str, &str)>, body: Value) -> Answer {
         self.call("POST", path, user, &body.to_string()).await
     }
 
-    pub async fn patch(&self, user: Option<(&str, &str)>, body: Value) -> Answer {
+    pub(crate) async fn patch(&self, user: Option<(&str, &str)>, body: Value) -> Answer {
         self.call("PATCH", "/v1/account", user, &body.to_string())
             .await
     }
 
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         method: &str,
         path: &str,
@@ -228,7 +228,7 @@ impl Service {
     }
 
     /// A payment, as the shop tells it.
-    pub async fn pay(&self, key: &str, payment: Value) -> Answer {
+    pub(crate) async fn pay(&self, key: &str, payment: Value) -> Answer {
         let headers = [
             ("content-type", "application/json".to_owned()),
             ("authorization", format!("Bearer {key}")),
@@ -237,7 +237,7 @@ impl Service {
             .await
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: &str,
         path: &str,
@@ -248,7 +248,7 @@ impl Service {
     }
 
     /// `None`: the service went away before it had answered.
-    pub async fn try_send(
+    pub(crate) async fn try_send(
         &self,
         method: &str,
         path: &str,
@@ -267,7 +267,7 @@ impl Service {
     }
 
     /// Calls as one who shows a certificate.
-    pub async fn call_as(
+    pub(crate) async fn call_as(
         &self,
         identity: &Identity,
         method: &str,
@@ -304,7 +304,7 @@ impl Service {
         })
     }
 
-    pub async fn connect(
+    pub(crate) async fn connect(
         &self,
         identity: Option<&Identity>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
@@ -315,7 +315,7 @@ impl Service {
     }
 
     /// How a client, or a node, trusts this service.
-    pub fn tls(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
+    pub(crate) fn tls(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap())
@@ -334,26 +334,26 @@ impl Service {
     }
 
     /// A ticket of a fresh token.
-    pub async fn ticket(&self) -> Ticket {
+    pub(crate) async fn ticket(&self) -> Ticket {
         self.ticket_of(ANN).await
     }
 
     /// A ticket of a fresh token of that user.
-    pub async fn ticket_of(&self, user: Option<(&str, &str)>) -> Ticket {
+    pub(crate) async fn ticket_of(&self, user: Option<(&str, &str)>) -> Ticket {
         let answer = self.post("/v1/tokens", user, json!({"anyway": true})).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);
         claims(answer.json()["token"].as_str().unwrap()).ticket
     }
 
     /// What the record says of ann's devices.
-    pub async fn devices(&self) -> u64 {
+    pub(crate) async fn devices(&self) -> u64 {
         self.get("/v1/account", ANN).await.json()["devices"]
             .as_u64()
             .unwrap()
     }
 
     /// In which files of the service's, and of its database server's, some words stand.
-    pub fn found(&self, words: &str) -> Vec<PathBuf> {
+    pub(crate) fn found(&self, words: &str) -> Vec<PathBuf> {
         let mut found = found(&self.directory.path().join("data"), words.as_bytes());
         if on_postgres() && Cluster::shared().holds(words.as_bytes()) {
             found.push(Cluster::shared().directory.clone());
@@ -363,7 +363,7 @@ impl Service {
 
     /// Its files, and the rows of a database that has its accounts, with which transactions
     /// wrote them and where.
-    pub fn content(&self) -> (BTreeMap<PathBuf, Vec<u8>>, Option<String>) {
+    pub(crate) fn content(&self) -> (BTreeMap<PathBuf, Vec<u8>>, Option<String>) {
         let rows = self.database.as_ref().map(|words| {
             let (_, name) = words.rsplit_once('=').unwrap();
             let cluster = Cluster::shared();
@@ -374,7 +374,7 @@ impl Service {
     }
 
     /// Registers a node and has a key of its certified.
-    pub async fn admit(&self, name: &str) -> Identity {
+    pub(crate) async fn admit(&self, name: &str) -> Identity {
         let secret = self.program(&["ca", "node", name]);
         let (key, csr) = signing_request("whatever.example");
         let answer = self
@@ -407,7 +407,7 @@ async fn run(directory: &TempDir) -> (SocketAddr, oneshot::Sender<()>, JoinHandl
 }
 
 /// Every file under a directory, with its bytes.
-pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -429,7 +429,7 @@ fn found(directory: &Path, needle: &[u8]) -> Vec<PathBuf> {
 }
 
 /// The TCP port that a process listens at, once it does (proc(5), `/proc/net/tcp`).
-pub fn listening_port(process: u32) -> Option<u16> {
+pub(crate) fn listening_port(process: u32) -> Option<u16> {
     let links = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
     let files = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
     let sockets: Vec<String> = files.map(|file| file.display().to_string()).collect();
@@ -444,14 +444,14 @@ pub fn listening_port(process: u32) -> Option<u16> {
 }
 
 /// The header that says who asks.
-pub fn authorization(user: Option<(&str, &str)>) -> Option<(&'static str, String)> {
+pub(crate) fn authorization(user: Option<(&str, &str)>) -> Option<(&'static str, String)> {
     let (name, password) = user?;
     let pair = STANDARD.encode(format!("{name}:{password}"));
     Some(("authorization", format!("Basic {pair}")))
 }
 
 /// Runs the program to its end.
-pub fn program(directory: &TempDir, words: &[&str], input: &str) -> Output {
+pub(crate) fn program(directory: &TempDir, words: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mayfly-accounts"))
         .arg("--config")
         .arg(directory.path().join("accounts.toml"))
@@ -471,13 +471,13 @@ pub fn program(directory: &TempDir, words: &[&str], input: &str) -> Output {
 }
 
 /// A TLS client's certificate and key.
-pub struct Identity {
+pub(crate) struct Identity {
     pub certificate: CertificateDer<'static>,
     pub key: PrivateKeyDer<'static>,
 }
 
 /// A key, and a signing request for it that asks for `name`.
-pub fn signing_request(name: &str) -> (KeyPair, String) {
+pub(crate) fn signing_request(name: &str) -> (KeyPair, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new([name.to_owned()]).unwrap();
     let csr = params.serialize_request(&key).unwrap().pem().unwrap();
@@ -485,7 +485,7 @@ pub fn signing_request(name: &str) -> (KeyPair, String) {
 }
 
 /// The claims of a token, unverified.
-pub fn claims(token: &str) -> Claims {
+pub(crate) fn claims(token: &str) -> Claims {
     let body = token.split('.').nth(1).unwrap();
     let json = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(body)
@@ -494,21 +494,21 @@ pub fn claims(token: &str) -> Claims {
 }
 
 /// A node's end of a stream.
-pub struct Node {
+pub(crate) struct Node {
     socket: WebSocketStream<TlsStream<TcpStream>>,
     n: u64,
 }
 
 impl Node {
     /// Connects, says hello, and is welcomed.
-    pub async fn connect(service: &Service, identity: &Identity) -> Self {
+    pub(crate) async fn connect(service: &Service, identity: &Identity) -> Self {
         let mut node = Self::open(service, identity).await;
         assert!(matches!(node.hear().await, ServiceFrame::Welcome { .. }));
         node
     }
 
     /// Connects, and says hello.
-    pub async fn open(service: &Service, identity: &Identity) -> Self {
+    pub(crate) async fn open(service: &Service, identity: &Identity) -> Self {
         let tls = service.connect(Some(identity)).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async("wss://localhost/v1/counter", tls)
             .await
@@ -521,16 +521,16 @@ impl Node {
         node
     }
 
-    pub async fn send(&mut self, frame: NodeFrame) {
+    pub(crate) async fn send(&mut self, frame: NodeFrame) {
         self.say(&serde_json::to_string(&frame).unwrap()).await;
     }
 
-    pub async fn say(&mut self, text: &str) {
+    pub(crate) async fn say(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
     /// Reports, and says whether a +1 was granted.
-    pub async fn report(&mut self, ticket: Ticket, delta: Delta) -> Option<bool> {
+    pub(crate) async fn report(&mut self, ticket: Ticket, delta: Delta) -> Option<bool> {
         let n = self.n;
         self.n += 1;
         self.send(NodeFrame::Report { n, ticket, delta }).await;
@@ -547,12 +547,12 @@ impl Node {
     }
 
     /// Waits until the service has read all that was said: it answers in order.
-    pub async fn settle(&mut self) {
+    pub(crate) async fn settle(&mut self) {
         self.send(NodeFrame::Ping {}).await;
         assert_eq!(self.hear().await, ServiceFrame::Pong {});
     }
 
-    pub async fn hear(&mut self) -> ServiceFrame {
+    pub(crate) async fn hear(&mut self) -> ServiceFrame {
         match self.socket.next().await.unwrap().unwrap() {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("{other:?}"),
@@ -560,7 +560,7 @@ impl Node {
     }
 
     /// Waits for the end of the stream.
-    pub async fn end(&mut self) -> CloseFrame {
+    pub(crate) async fn end(&mut self) -> CloseFrame {
         loop {
             if let Message::Close(frame) = self.socket.next().await.unwrap().unwrap() {
                 return frame.unwrap();

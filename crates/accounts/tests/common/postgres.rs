@@ -16,7 +16,7 @@ use aho_corasick::AhoCorasick;
 const NOBODY: u32 = 65_534;
 
 /// The settings that the service wants.
-pub const QUIET: &str = include_str!("../../postgresql.conf");
+pub(crate) const QUIET: &str = include_str!("../../postgresql.conf");
 
 /// Starts the server, and stops it when standard input ends: with the process that holds its
 /// other end.
@@ -30,7 +30,7 @@ rm -rf "$2"
 "#;
 
 /// A running server.
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub directory: PathBuf,
     programs: PathBuf,
     databases: AtomicU32,
@@ -40,13 +40,13 @@ pub struct Cluster {
 
 impl Cluster {
     /// The one of this process, with the settings that the service wants.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(QUIET))
     }
 
     /// Another one, with these settings.
-    pub fn start(settings: &str) -> Self {
+    pub(crate) fn start(settings: &str) -> Self {
         let programs = programs();
         let directory = tempfile::Builder::new()
             .prefix("pg")
@@ -104,7 +104,7 @@ impl Cluster {
     }
 
     /// Words for a new database of the role `mayfly`, as the configuration takes them.
-    pub fn database(&self) -> String {
+    pub(crate) fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("mayfly{number}");
         self.sql("postgres", &format!("CREATE DATABASE {name} OWNER mayfly"));
@@ -114,7 +114,7 @@ impl Cluster {
     }
 
     /// Carries out a statement as PostgreSQL's superuser; what it printed.
-    pub fn sql(&self, database: &str, statement: &str) -> String {
+    pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
         let output = Command::new(self.programs.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
             .args(["--username=postgres", "--dbname", database, "--host"])
@@ -127,13 +127,13 @@ impl Cluster {
     }
 
     /// Whether any file of the server's holds these bytes.
-    pub fn holds(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
         holds(&self.directory, &AhoCorasick::new([bytes]).unwrap())
     }
 }
 
 /// Gives a file to the user that servers run as. Whether that is another one.
-pub fn give(path: &Path) -> bool {
+pub(crate) fn give(path: &Path) -> bool {
     chown(path, Some(NOBODY), Some(NOBODY)).is_ok()
 }
 

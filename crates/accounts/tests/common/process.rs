@@ -11,19 +11,19 @@ use tempfile::TempDir;
 use super::{Service, program};
 
 /// A process, and the way to it.
-pub struct Process {
+pub(crate) struct Process {
     pub service: Service,
     child: Child,
 }
 
 impl Process {
     /// Starts one with fresh files; `store` is more lines of configuration.
-    pub async fn start(store: &str) -> Self {
+    pub(crate) async fn start(store: &str) -> Self {
         Self::start_with(store, None).await
     }
 
     /// Starts one that has the keys of another, and shares its store.
-    pub async fn beside(other: &Self, store: &str) -> Self {
+    pub(crate) async fn beside(other: &Self, store: &str) -> Self {
         let data = other.service.directory.path().join("data");
         Self::start_with(store, Some(&data)).await
     }
@@ -70,13 +70,13 @@ impl Process {
     }
 
     /// SIGKILL, and its end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again, at the same address.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.child = serve(&self.service.directory);
         self.listens().await;
     }

@@ -27,7 +27,7 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// A connection that can hold the lock of the leader.
-pub struct LeaderLease {
+pub(crate) struct LeaderLease {
     client: Client,
     /// The task that drives the connection until it ends.
     connection: JoinHandle<()>,
@@ -53,7 +53,7 @@ impl LeaderLease {
     ///
     /// # Errors
     /// The connection has ended.
-    pub async fn try_acquire(&self) -> Result<bool, StoreError> {
+    pub(crate) async fn try_acquire(&self) -> Result<bool, StoreError> {
         let row = self
             .client
             .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
@@ -65,7 +65,7 @@ impl LeaderLease {
     ///
     /// # Errors
     /// The connection has ended.
-    pub async fn check(&self) -> Result<(), StoreError> {
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
         Ok(self.client.batch_execute("").await?)
     }
 
@@ -73,7 +73,7 @@ impl LeaderLease {
     ///
     /// # Errors
     /// The connection has ended. The wait ends at once.
-    pub async fn hold(&mut self, time: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn hold(&mut self, time: Duration) -> Result<(), StoreError> {
         match timeout(time, &mut self.connection).await {
             Ok(_) => Err(StoreError::Postgres("the connection has ended".to_owned())),
             Err(_) => Ok(()),
