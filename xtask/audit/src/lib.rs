@@ -119,7 +119,6 @@ fn observe(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
             tag,
             key: &key,
             image: &sealed,
-            profile: Profile::Sealed,
         };
         report.add(short.quiet(true)?);
         return Ok(());
@@ -129,11 +128,9 @@ fn observe(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
         tag,
         key: &key,
         image: &sealed,
-        profile: Profile::Sealed,
     };
     let mortal = Setup {
         image: &mortal,
-        profile: Profile::Mortal,
         ..sealed
     };
     report.memtest(sealed.memtest()?);
@@ -157,7 +154,6 @@ struct Setup<'a> {
     tag: &'a Tag,
     key: &'a BundleKey,
     image: &'a Image,
-    profile: Profile,
 }
 
 impl Setup<'_> {
@@ -165,8 +161,7 @@ impl Setup<'_> {
     fn quiet(&self, short: bool) -> Result<Findings> {
         self.guest(Strand("quiet"), |strand, lab, operator| {
             let disk = Disk::make(lab)?;
-            let (mut guest, dump) =
-                machine::boot(strand, lab, operator, self.image, self.profile, &disk)?;
+            let (mut guest, dump) = machine::boot(strand, lab, operator, self.image, &disk)?;
             let scene = Scene::new(strand, Load::Quiet, lab, operator, dump)?;
             scene.type_on_a_keyboard()?;
             scene.release()?;
@@ -189,8 +184,7 @@ impl Setup<'_> {
     fn busy(&self) -> Result<Findings> {
         self.guest(Strand("busy"), |strand, lab, operator| {
             let disk = Disk::make(lab)?;
-            let (mut guest, dump) =
-                machine::boot(strand, lab, operator, self.image, self.profile, &disk)?;
+            let (mut guest, dump) = machine::boot(strand, lab, operator, self.image, &disk)?;
             let scene = Scene::new(strand, Load::Busy, lab, operator, dump)?;
             let _other = scene.busy()?;
             scene.release()?;
@@ -205,8 +199,7 @@ impl Setup<'_> {
     fn killed(&self) -> Result<Findings> {
         self.guest(Strand("kill"), |strand, lab, operator| {
             let disk = Disk::make(lab)?;
-            let (mut guest, dump) =
-                machine::boot(strand, lab, operator, self.image, self.profile, &disk)?;
+            let (mut guest, dump) = machine::boot(strand, lab, operator, self.image, &disk)?;
             let scene = Scene::new(strand, Load::Quiet, lab, operator, dump)?.at_leisure();
             scene.die(Death::Killed, &mut guest)?;
             Ok(scene.findings())

@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mayfly_host::process;
 use mayfly_host::progress::Strand;
-use mayfly_image::{Image, Profile};
+use mayfly_image::Image;
 use mayfly_lab::guest::Guest;
-use mayfly_lab::network::{GUEST_MIB, Lab};
+use mayfly_lab::network::Lab;
 use mayfly_lab::operator::Operator;
+use mayfly_lab::qemu;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -71,18 +72,10 @@ pub fn boot(
     lab: &Lab,
     operator: &Operator,
     image: &Image,
-    profile: Profile,
     disk: &Disk,
 ) -> Result<(Guest, Dump)> {
     let (ram, socket) = (lab.file("ram"), lab.file("qmp"));
-    let qemu = [
-        "-object".to_owned(),
-        format!(
-            "memory-backend-file,id=ram,size={GUEST_MIB}M,share=on,mem-path={}",
-            ram.display()
-        ),
-        "-machine".to_owned(),
-        "memory-backend=ram".to_owned(),
+    let machine = qemu::Machine::node(image).ram_in(&ram).with([
         "-qmp".to_owned(),
         format!("unix:{},server=on,wait=off", socket.display()),
         "-drive".to_owned(),
@@ -91,10 +84,8 @@ pub fn boot(
         "virtio-blk-pci,drive=disk".to_owned(),
         "-device".to_owned(),
         "qemu-xhci,id=usb".to_owned(),
-    ];
-    let mut guest = strand.step("boot the image", || {
-        Guest::boot(lab, operator, image, profile, &qemu)
-    })?;
+    ]);
+    let mut guest = strand.step("boot the image", || Guest::boot(lab, operator, &machine))?;
     strand.step("wait until the node takes clients", || {
         guest.await_clients(lab)
     })?;

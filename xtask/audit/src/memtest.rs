@@ -3,10 +3,11 @@
 use anyhow::Result;
 use mayfly_host::cpu;
 use mayfly_host::progress::Strand;
-use mayfly_image::{Image, Profile};
+use mayfly_image::Image;
 use mayfly_lab::guest::Guest;
 use mayfly_lab::network::Lab;
 use mayfly_lab::operator::Operator;
+use mayfly_lab::qemu::Machine;
 
 /// Memory of a guest with much of it, in MiB.
 const MUCH: u32 = 2048;
@@ -34,15 +35,8 @@ pub fn seconds_per_gib(
 
 /// Seconds of CPU that QEMU has used when the guest asks for its settings.
 fn boot(lab: &Lab, operator: &Operator, image: &Image) -> Result<f64> {
-    // Already there, or the host's work to find it would count.
-    let qemu = [
-        "-m".to_owned(),
-        format!("{MUCH}"),
-        "-object".to_owned(),
-        format!("memory-backend-ram,id=much,size={MUCH}M,prealloc=on"),
-        "-machine".to_owned(),
-        "memory-backend=much".to_owned(),
-    ];
-    let guest = Guest::boot(lab, operator, image, Profile::Sealed, &qemu)?;
+    // Without memory that is there already, the host's work to find it would count.
+    let machine = Machine::node(image).ready_memory(MUCH);
+    let guest = Guest::boot(lab, operator, &machine)?;
     Ok(cpu::of_process(guest.id()))
 }

@@ -1,14 +1,12 @@
-//! QEMU's words for a machine that boots in a certain way.
+//! The machine that boots in a certain way: its firmware, and where it finds the image.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use mayfly_host::process::Job;
-use mayfly_lab::guest::Accelerator;
 use mayfly_lab::guest::Guest;
-use mayfly_lab::network::{Lab, TAP};
+use mayfly_lab::network::Lab;
+use mayfly_lab::qemu::{self, Accelerator};
 
 use super::images::Images;
 use super::tpm::Tpm;
@@ -46,53 +44,44 @@ impl Machine {
         tpm: Option<&Tpm>,
     ) -> Result<Self> {
         let (serial, variables) = (lab.file("serial.log"), lab.file("variables"));
-        let mut command = lab.hub.command(["qemu-system-x86_64", "-nodefaults"]);
-        command
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
-            .args(["-m", &memory.to_string(), "-rtc"])
-            .arg(format!("base={},clock=vm", way.clock()))
-            .args(["-no-reboot", "-display", "none", "-monitor", "none"])
-            .args(["-serial", &format!("file:{}", serial.display())])
-            .arg("-netdev")
-            .arg(format!(
-                "tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off"
-            ))
-            .args(firmware(way, images, &variables)?)
-            .args(source(way, images, lab)?)
-            .args(tpm.map(Tpm::words).unwrap_or_default());
-        let complaints = lab.file("qemu.log");
-        command.stderr(File::create(&complaints).context("cannot write QEMU's log")?);
-        let started = Instant::now();
-        let job = Job::start(&mut command, "QEMU")?;
+        let machine = qemu::Machine::on_tap(memory)
+            .serial_to(&serial)
+            .with(["-rtc".to_owned(), format!("base={},clock=vm", way.clock())]);
+        let machine = firmware(machine, way, images, &variables)?
+            .with(source(way, images, lab)?)
+            .with(tpm.map(Tpm::words).unwrap_or_default());
         Ok(Self {
-            guest: Guest::started_as(job, Accelerator::Tcg, started, complaints),
+            guest: Guest::start(lab, &machine, Accelerator::Tcg)?,
             serial,
             variables,
         })
     }
 }
 
-fn firmware(way: Way, images: &Images, variables: &Path) -> Result<Vec<String>> {
+fn firmware(
+    machine: qemu::Machine,
+    way: Way,
+    images: &Images,
+    variables: &Path,
+) -> Result<qemu::Machine> {
     let blank = format!("{OVMF}/OVMF_VARS_4M.fd");
-    let (machine, code) = match way.firmware() {
-        Firmware::Bios => return Ok(words(&["-machine", "q35"])),
-        Firmware::Uefi => ("q35", "OVMF_CODE_4M.fd"),
-        Firmware::SecureBoot => ("q35,smm=on", "OVMF_CODE_4M.secboot.fd"),
+    let code = match way.firmware() {
+        Firmware::Bios => return Ok(machine),
+        Firmware::Uefi => "OVMF_CODE_4M.fd",
+        Firmware::SecureBoot => "OVMF_CODE_4M.secboot.fd",
     };
     fs::copy(&blank, variables).with_context(|| format!("cannot copy {blank}"))?;
+    let mut machine = machine;
     if way.firmware() == Firmware::SecureBoot {
         variables::enrol(variables, &images.keys)?;
-    }
-    let mut all = words(&["-machine", machine]);
-    if way.firmware() == Firmware::SecureBoot {
-        all.extend(words(&[
+        machine = machine.chipset("smm=on").with([
             "-global",
             "driver=cfi.pflash01,property=secure,value=on",
             "-global",
             "ICH9-LPC.disable_s3=1",
-        ]));
+        ]);
     }
-    all.extend([
+    machine = machine.with([
         "-drive".to_owned(),
         format!("if=pflash,format=raw,unit=0,readonly=on,file={OVMF}/{code}"),
         "-drive".to_owned(),
@@ -105,10 +94,10 @@ fn firmware(way: Way, images: &Images, variables: &Path) -> Result<Vec<String>> 
         ("IPv6Support", false),
     ] {
         let answer = if on { "yes" } else { "no" };
-        all.push("-fw_cfg".to_owned());
-        all.push(format!("name=opt/org.tianocore/{name},string={answer}"));
+        let setting = format!("name=opt/org.tianocore/{name},string={answer}");
+        machine = machine.with(["-fw_cfg", &setting]);
     }
-    Ok(all)
+    Ok(machine)
 }
 
 fn source(way: Way, images: &Images, lab: &Lab) -> Result<Vec<String>> {

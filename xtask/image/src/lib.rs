@@ -265,7 +265,8 @@ pub struct Image {
     pub initramfs_bytes: u64,
     /// Every path in the initramfs that can be executed.
     pub executables: Vec<String>,
-    profile: Profile,
+    /// Its kernel.
+    pub profile: Profile,
     /// When its commit was made, in Unix seconds.
     time: u64,
     command_line: String,

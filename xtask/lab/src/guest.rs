@@ -1,6 +1,6 @@
 //! The node: the image in QEMU, on a TAP device of the hub.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -10,25 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use mayfly_host::process::Job;
 use mayfly_host::signals;
-use mayfly_host::teardown;
-use mayfly_image::{Image, Profile};
-use serde::Serialize;
 
-use crate::network::{GUEST_MIB, HEALTHZ, Lab, TAP};
+use crate::network::{HEALTHZ, Lab};
 use crate::operator::Operator;
+use crate::qemu::{self, Accelerator, Machine};
 
-/// What runs a guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accelerator {
-    /// The processor itself.
-    Kvm,
-    /// Emulation.
-    Tcg,
-}
-
-/// How long a guest may take until it asks for its settings. KVM opens
-/// on some machines that cannot run a guest.
+/// How long a guest may take until it asks for its settings.
 const PATIENCE: [(Accelerator, Duration); 2] = [
     (Accelerator::Kvm, Duration::from_secs(10)),
     (Accelerator::Tcg, Duration::from_secs(120)),
@@ -49,25 +36,18 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Boots the image, with the first accelerator under which it gets as far as asking
-    /// for its settings. QEMU gets `more` words.
+    /// Switches a machine on that starts the image, with the first accelerator under which the
+    /// image gets as far as asking for its settings.
     ///
     /// # Errors
-    /// It does under none.
-    pub fn boot(
-        lab: &Lab,
-        operator: &Operator,
-        image: &Image,
-        profile: Profile,
-        more: &[String],
-    ) -> Result<Self> {
-        let kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    /// It asks for them under none.
+    pub fn boot(lab: &Lab, operator: &Operator, machine: &Machine) -> Result<Self> {
         let mut last = None;
         for (accelerator, patience) in PATIENCE {
-            if accelerator == Accelerator::Kvm && kvm.is_err() {
+            if !accelerator.is_there() {
                 continue;
             }
-            let mut guest = Self::start(lab, image, profile, accelerator, more)?;
+            let mut guest = Self::start(lab, machine, accelerator)?;
             match guest.await_first_request(operator, patience) {
                 Ok(()) => return Ok(guest),
                 Err(error) => last = Some(error),
@@ -79,60 +59,23 @@ impl Guest {
         }
     }
 
-    fn start(
-        lab: &Lab,
-        image: &Image,
-        profile: Profile,
-        accelerator: Accelerator,
-        more: &[String],
-    ) -> Result<Self> {
-        let (accel, cpu) = match accelerator {
-            Accelerator::Kvm => ("kvm", "host"),
-            Accelerator::Tcg => ("tcg,thread=multi", "max"),
-        };
-        let serial = match profile {
-            Profile::Dev => format!("file:{}", teardown::runs().join("console.log").display()),
-            Profile::Sealed | Profile::Attack | Profile::Mortal => "none".to_owned(),
-        };
-        let memory = GUEST_MIB.to_string();
-        let netdev = format!("tap,id=net,ifname={TAP},script=no,downscript=no,vhost=off");
-        let mut command = lab.hub.command(["qemu-system-x86_64", "-nodefaults"]);
-        command
-            .args([
-                "-machine", "q35", "-accel", accel, "-cpu", cpu, "-m", &memory,
-            ])
-            // A panic reboots (panic=-1), and a reboot ends QEMU.
-            .args(["-no-reboot", "-display", "none", "-monitor", "none"])
-            .args(["-serial", &serial, "-netdev", &netdev])
-            .args(["-device", "virtio-net-pci,netdev=net,romfile="])
-            .arg("-kernel")
-            .arg(&image.file)
-            .args(more);
+    /// Switches a machine on, on the hub.
+    ///
+    /// # Errors
+    /// QEMU does not start.
+    pub fn start(lab: &Lab, machine: &Machine, accelerator: Accelerator) -> Result<Self> {
         let complaints = lab.file("qemu.log");
-        command.stderr(File::create(&complaints).context("cannot write QEMU's log")?);
+        let mut command = lab.hub.command([qemu::PROGRAM]);
+        command
+            .args(machine.words(accelerator))
+            .stderr(File::create(&complaints).context("cannot write QEMU's log")?);
         let started = Instant::now();
-        let job = Job::start(&mut command, "QEMU")?;
         Ok(Self {
             accelerator,
             started,
-            job,
+            job: Job::start(&mut command, "QEMU")?,
             complaints,
         })
-    }
-
-    /// A guest that was started otherwise, with where QEMU complains.
-    pub fn started_as(
-        job: Job,
-        accelerator: Accelerator,
-        started: Instant,
-        complaints: PathBuf,
-    ) -> Self {
-        Self {
-            accelerator,
-            started,
-            job,
-            complaints,
-        }
     }
 
     fn await_first_request(&mut self, operator: &Operator, patience: Duration) -> Result<()> {

@@ -19,5 +19,6 @@ pub mod guest;
 pub mod image;
 pub mod network;
 pub mod operator;
+pub mod qemu;
 pub mod settings;
 pub mod web;

@@ -29,6 +29,7 @@ use mayfly_lab::customer::Customer;
 use mayfly_lab::guest::Guest;
 use mayfly_lab::network::{self, Lab};
 use mayfly_lab::operator::{self, BundleKey, Operator};
+use mayfly_lab::qemu::Machine;
 use mayfly_lab::web::{self, Web};
 
 use self::capture::Capture;
@@ -109,7 +110,7 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     report.image(&image);
 
     let mut guest = step("boot the image", || {
-        Guest::boot(&lab, &operator, &image, args.profile(), &[])
+        Guest::boot(&lab, &operator, &Machine::node(&image))
     })?;
     report.accelerator = Some(guest.accelerator);
     step("wait until the node takes clients", || {

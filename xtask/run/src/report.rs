@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result};
 use mayfly_host::teardown;
 use mayfly_image::{Image, Profile};
-use mayfly_lab::guest::Accelerator;
 use mayfly_lab::network;
+use mayfly_lab::qemu::Accelerator;
 use serde::Serialize;
 
 /// The whole file. A number that was not measured is null.

@@ -14,6 +14,7 @@ use mayfly_host::process::{self, Job};
 use mayfly_host::progress::step;
 use mayfly_host::{signals, tree};
 use mayfly_image::{Image, Options, Profile};
+use mayfly_lab::qemu::{self, Accelerator, Machine};
 use mayfly_lab::web::Web;
 use sha2::{Digest as _, Sha256};
 
@@ -110,28 +111,14 @@ fn mayfly() -> std::process::Command {
 }
 
 fn boot(image: &Image, ram: &Path, again: bool) -> Result<Job> {
-    let memory = format!(
-        "memory-backend-file,id=ram,size={RAM}M,share=on,mem-path={}",
-        ram.display()
-    );
-    let mut qemu = process::command(["qemu-system-x86_64", "-nodefaults"]);
-    qemu.args(["-machine", "q35,memory-backend=ram", "-object", &memory])
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
-        .args(["-m", &RAM.to_string(), "-display", "none"])
-        .args([
-            "-action",
-            if again {
-                "reboot=reset"
-            } else {
-                "reboot=shutdown"
-            },
-        ])
-        .args(["-monitor", "none", "-serial", "none"])
-        .args(["-netdev", "user,id=net,restrict=off", "-device"])
-        .arg("virtio-net-pci,netdev=net,romfile=")
-        .arg("-kernel")
-        .arg(&image.file);
-    Job::start(&mut qemu, "QEMU")
+    let mut machine = Machine::on_user_network(RAM)
+        .ram_in(ram)
+        .kernel(&image.file);
+    if again {
+        machine = machine.restarting();
+    }
+    let mut command = process::command([qemu::PROGRAM]);
+    Job::start(command.args(machine.words(Accelerator::Tcg)), "QEMU")
 }
 
 fn await_findings(ram: &Path, guest: &mut Job) -> Result<Findings> {
