@@ -8,22 +8,19 @@
 mod guest;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, step};
-use mayfly_host::{process, tree};
+use mayfly_host::{cargo, process, tree};
 use serde::{Deserialize, Serialize};
 
 use self::guest::violation::Violation;
 
 /// How long the attempts may take on this machine, which may be busy.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How long the program's build may take.
-const BUILD: Duration = Duration::from_secs(1800);
 
 /// What a process needs for its work, and so may do: process, attempt.
 const NEEDED: [(&str, &str); 2] = [
@@ -106,12 +103,10 @@ pub fn run() -> Result<()> {
 }
 
 fn on_host() -> Result<Findings> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let words = "build --locked --package mayfly-attack --package mayfly-client";
-    let mut build = process::command([cargo.as_str()].into_iter().chain(words.split(' ')));
-    process::output(build.current_dir(tree()), "cargo build", BUILD)?;
-    let mut attack = process::command(["target/debug/attack", "matrix"]);
-    let found = process::output(attack.current_dir(tree()), "attack", LIMIT)?;
+    cargo::build("--package mayfly-attack --package mayfly-client")?;
+    let mut attack = process::command([]);
+    attack.arg(cargo::program("attack")).arg("matrix");
+    let found = process::output(&mut attack, "attack", LIMIT)?;
     serde_json::from_str(&found).context("attack did not print its findings")
 }
 

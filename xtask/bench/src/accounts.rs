@@ -3,17 +3,15 @@
 //! `crates/accounts/examples/load` does the measuring: the service as it is shipped on one
 //! core, nodes and clients on what is left.
 
-use std::env;
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, step};
-use mayfly_host::{process, signals, tree};
+use mayfly_host::{cargo, process, signals, tree};
 use serde_json::{Map, Value};
 
-const BUILD: Duration = Duration::from_secs(3600);
 const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Accounts: with four devices each, a million are live. With `--quick`, a tenth of that.
@@ -60,11 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let words = "build --locked --release --package mayfly-accounts --bins --example load";
-    let mut command = process::command([cargo.as_str()].into_iter().chain(words.split(' ')));
-    command.current_dir(tree());
-    process::output(&mut command, "cargo build", BUILD).map(|_| ())
+    cargo::build("--release --package mayfly-accounts --bins --example load")
 }
 
 fn measure(store: &str, quick: bool) -> Result<Value> {

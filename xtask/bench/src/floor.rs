@@ -1,20 +1,18 @@
 //! What no server on this machine can go below: the cipher, and the kernel's part of a packet
 //! with every offload and full trains.
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use mayfly_host::process;
 use mayfly_host::teardown::Tag;
 use mayfly_host::tree;
+use mayfly_host::{cargo, process};
 use serde::{Deserialize, Serialize};
 
 use super::lab::Lab;
 use super::plan;
 
-const BUILD: Duration = Duration::from_secs(3600);
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// TCP payload of a full inner packet of 1420 bytes, in bytes, with RFC 7323's time stamps.
@@ -37,11 +35,7 @@ pub struct Units {
 /// # Errors
 /// It does not build.
 pub fn build() -> Result<PathBuf> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let words = "build --locked --release --package mayfly-sys --example floor";
-    let mut command = process::command([cargo.as_str()].into_iter().chain(words.split(' ')));
-    command.current_dir(tree());
-    process::output(&mut command, "cargo build", BUILD)?;
+    cargo::build("--release --package mayfly-sys --example floor")?;
     Ok(tree().join("target/release/examples/floor"))
 }
 

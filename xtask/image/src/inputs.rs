@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use mayfly_host::{process, tree};
+use mayfly_host::{cargo, process, tree};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -177,10 +177,8 @@ fn crates(profile: Profile) -> Result<Vec<Input>> {
         .filter_map(|package| Some(((package.name, package.version), package.checksum?)))
         .collect();
     let ((init, _), (node, _)) = (profile.init(), profile.node());
-    let mut command = process::command([]);
+    let mut command = cargo::command();
     command
-        .arg(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(tree())
         .args(["tree", "--locked", "--package", init, "--package", node])
         .args(["--target", "x86_64-unknown-linux-gnu"])
         .args(["--edges", "normal,build", "--prefix", "none", "--no-dedupe"])

@@ -68,11 +68,11 @@ impl BundleKey {
         Self::make_at(tag.directory().join("stranger.key"))
     }
 
-    /// Makes one.
+    /// Makes one, in a file.
     ///
     /// # Errors
     /// `mayfly node keys` fails.
-    fn make_at(file: PathBuf) -> Result<Self> {
+    pub fn make_at(file: PathBuf) -> Result<Self> {
         let mut command = process::command([]);
         command
             .arg(cargo::program("mayfly"))
@@ -84,9 +84,26 @@ impl BundleKey {
             public: public.trim().to_owned(),
         })
     }
+
+    /// Signs `settings` into a bundle, which is written to the file `bundle` and returned.
+    ///
+    /// # Errors
+    /// `mayfly node bundle` fails.
+    pub fn sign(&self, settings: &Path, bundle: &Path) -> Result<Vec<u8>> {
+        let mut command = process::command([]);
+        command
+            .arg(cargo::program("mayfly"))
+            .args(["node", "bundle", "--key"])
+            .arg(&self.file)
+            .arg("--out")
+            .arg(bundle)
+            .arg(settings);
+        process::output(&mut command, "mayfly node bundle", LIMIT)?;
+        fs::read(bundle).context("mayfly node bundle left no file")
+    }
 }
 
-/// What an account service is started with.
+/// What an account service is started with. By default, one customer has an account.
 pub struct Setting<'a> {
     /// Who has an account.
     pub users: &'a [&'a str],
@@ -94,6 +111,16 @@ pub struct Setting<'a> {
     pub environment: Vec<(&'static str, String)>,
     /// Where goes what it prints, if that is not for whoever runs this.
     pub prints_to: Option<PathBuf>,
+}
+
+impl Default for Setting<'_> {
+    fn default() -> Self {
+        Self {
+            users: &[USER],
+            environment: Vec::new(),
+            prints_to: None,
+        }
+    }
 }
 
 /// The running account service, and the settings that a node can fetch.
@@ -115,12 +142,7 @@ impl Operator {
     /// # Errors
     /// A command fails.
     pub fn start(lab: &Lab, key: &BundleKey) -> Result<Self> {
-        let setting = Setting {
-            users: &[USER],
-            environment: Vec::new(),
-            prints_to: None,
-        };
-        Self::start_with(lab, key, setting)
+        Self::start_with(lab, key, Setting::default())
     }
 
     /// The same with more than one account, or in another environment.
@@ -173,7 +195,7 @@ impl Operator {
         let authority = fs::read_to_string(&ca).context("mayfly-accounts left no ca.pem")?;
         let text = settings::node(&authority, secret.trim(), token_key.trim());
         write(&plain, &text)?;
-        let bundle = sign(lab, key, &plain)?;
+        let bundle = key.sign(&plain, &lab.file("node.bundle"))?;
         let operator = Self {
             hub: lab.hub.clone(),
             service,
@@ -334,21 +356,6 @@ fn password(files: &Path, user: &str) -> PathBuf {
 /// What curl reads.
 fn login(files: &Path, user: &str) -> PathBuf {
     files.join(format!("{user}.curl"))
-}
-
-fn sign(lab: &Lab, key: &BundleKey, settings: &Path) -> Result<Vec<u8>> {
-    let bundle = lab.file("node.bundle");
-    let mut command = process::command([]);
-    command
-        .arg(cargo::program("mayfly"))
-        .args(["node", "bundle", "--key"]);
-    command
-        .arg(&key.file)
-        .arg("--out")
-        .arg(&bundle)
-        .arg(settings);
-    process::output(&mut command, "mayfly node bundle", LIMIT)?;
-    fs::read(&bundle).context("mayfly node bundle left no file")
 }
 
 fn run(command: &mut Command) -> Result<String> {

@@ -14,12 +14,13 @@ use mayfly_host::process::{self, Job};
 use mayfly_host::progress::step;
 use mayfly_host::{signals, tree};
 use mayfly_image::{Image, Options, Profile};
+use mayfly_lab::operator::BundleKey;
 use mayfly_lab::qemu::{self, Accelerator, Machine};
 use mayfly_lab::web::Web;
 use sha2::{Digest as _, Sha256};
 
 use self::violation::Violation;
-use super::{Findings, LIMIT};
+use super::Findings;
 
 /// Of this machine only.
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
@@ -42,12 +43,14 @@ const HASH: usize = 32;
 pub fn run() -> Result<(Findings, Violation)> {
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     let scratch = scratch.path();
-    let (key, public) = make_key(scratch)?;
+    let key = BundleKey::make_at(scratch.join("bundle.key"))?;
+    let signed = scratch.join("node.bundle");
     let ram = scratch.join("ram");
     let example = tree().join("crates/node/example.toml");
-    let web = Web::serve(ANY_PORT.into(), sign(scratch, &key, &example)?)?;
+    // The attacker needs no settings, but PID 1 does not start it without.
+    let web = Web::serve(ANY_PORT.into(), key.sign(&example, &signed)?)?;
     let address = web.address();
-    let image = build(public.trim(), address.port())?;
+    let image = build(&key.public, address.port())?;
     let findings = step("attempts in the attack image", || {
         let mut guest = boot(&image, empty(&ram)?, false)?;
         await_findings(&ram, &mut guest)
@@ -55,7 +58,7 @@ pub fn run() -> Result<(Findings, Violation)> {
     drop(web);
     let settings = scratch.join("violation.toml");
     fs::write(&settings, violation::settings(&example)?).context("cannot write a settings file")?;
-    let bundle = sign(scratch, &key, &settings)?;
+    let bundle = key.sign(&settings, &signed)?;
     let violation = step("a write under the shipped filter", || {
         let web = Web::serve(address, bundle)?;
         let mut guest = boot(&image, empty(&ram)?, true)?;
@@ -84,30 +87,6 @@ fn build(public: &str, port: u16) -> Result<Image> {
         from_nothing: false,
         out: tree().join("target/audit/attack"),
     })
-}
-
-fn make_key(scratch: &Path) -> Result<(std::path::PathBuf, String)> {
-    let key = scratch.join("bundle.key");
-    let mut keys = mayfly();
-    keys.args(["node", "keys", "--out"]).arg(&key);
-    let public = process::output(&mut keys, "mayfly node keys", LIMIT)?;
-    Ok((key, public))
-}
-
-/// The attacker needs no settings, but PID 1 does not start it without.
-fn sign(scratch: &Path, key: &Path, settings: &Path) -> Result<Vec<u8>> {
-    let bundle = scratch.join("node.bundle");
-    let mut sign = mayfly();
-    sign.args(["node", "bundle", "--key"]).arg(key);
-    sign.arg("--out").arg(&bundle).arg(settings);
-    process::output(&mut sign, "mayfly node bundle", LIMIT)?;
-    fs::read(&bundle).context("mayfly node bundle left no file")
-}
-
-fn mayfly() -> std::process::Command {
-    let mut command = process::command(["target/debug/mayfly"]);
-    command.current_dir(tree());
-    command
 }
 
 fn boot(image: &Image, ram: &Path, again: bool) -> Result<Job> {
