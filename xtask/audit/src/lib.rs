@@ -41,9 +41,9 @@ use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
 use mayfly_host::packages::{self, Need};
+use mayfly_host::prologue;
 use mayfly_host::progress::{Strand, say, step};
-use mayfly_host::signals;
-use mayfly_host::teardown::{self, Guard, Tag};
+use mayfly_host::teardown::{Guard, Tag};
 use mayfly_image::{Image, Profile};
 use mayfly_lab::network::Lab;
 use mayfly_lab::operator::{self, BundleKey, Operator};
@@ -75,14 +75,8 @@ pub const NEEDS: &[&[Need]] = &[
 /// # Errors
 /// Something was remembered, or the experiment could not be made.
 pub fn audit(args: &Args) -> Result<()> {
-    signals::watch()?;
-    packages::require_root()?;
-    packages::provide(&NEEDS.concat())?;
+    let tag = prologue(NEEDS)?;
     mayfly_image::provide_kernel_source()?;
-    for name in teardown::sweep()? {
-        say(&format!("took away what {name} had left"));
-    }
-    let tag = Tag::own();
     let mut report = Report::new()?;
     report.take_writes()?;
     if !args.short && report.writes.is_none() {

@@ -35,9 +35,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mayfly_host::packages::{self, Need};
+use mayfly_host::prologue;
 use mayfly_host::progress::{say, step};
 use mayfly_host::signals;
-use mayfly_host::teardown::{self, Guard, Tag};
+use mayfly_host::teardown::{Guard, Tag};
 
 use self::client::Clients;
 use self::kinds::Kind;
@@ -97,13 +98,7 @@ pub fn bench(args: &Args) -> Result<()> {
     if let Some(Other::Accounts(args)) = &args.other {
         return accounts::run(args);
     }
-    signals::watch()?;
-    packages::require_root()?;
-    packages::provide(&NEEDS.concat())?;
-    for name in teardown::sweep()? {
-        say(&format!("took away what {name} had left"));
-    }
-    let tag = Tag::own();
+    let tag = prologue(NEEDS)?;
     let _guard = Guard::new(&tag)?;
     let plan = Plan::new(&args.only, args.quick);
     ensure!(

@@ -10,8 +10,10 @@ pub mod namespace;
 pub mod packages;
 pub mod process;
 pub mod progress;
+mod prologue;
 pub mod signals;
 pub mod teardown;
 mod tree;
 
+pub use self::prologue::prologue;
 pub use self::tree::{TREE, commit, tree};

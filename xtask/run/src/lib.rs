@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
 use mayfly_host::packages::{self, Need};
+use mayfly_host::prologue;
 use mayfly_host::progress::{say, step};
 use mayfly_host::signals::{self, Interrupted};
 use mayfly_host::teardown::{self, Guard, Tag};
@@ -74,14 +75,8 @@ pub const NEEDS: &[&[Need]] = &[packages::IMAGE, packages::NETWORK, packages::QE
 /// # Errors
 /// What did not hold, or what is missing on this machine.
 pub fn run(args: &Args) -> Result<()> {
-    signals::watch()?;
-    packages::require_root()?;
-    packages::provide(&NEEDS.concat())?;
+    let tag = prologue(NEEDS)?;
     mayfly_image::provide_kernel_source()?;
-    for name in teardown::sweep()? {
-        say(&format!("took away what {name} had left"));
-    }
-    let tag = Tag::own();
     let mut report = Report::new(args.profile())?;
     let shown = show(args, &tag, &mut report);
     let left_behind = teardown::left_behind(&tag);
