@@ -91,7 +91,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Run(args) => mayfly_run::run(&args),
         Verb::Audit(args) => mayfly_audit::audit(&args),
         Verb::Bench(args) => mayfly_bench::bench(&args),
-        Verb::Boots(args) => mayfly_boots::boots(&args),
+        Verb::Boots(args) => mayfly_boots::boots(&args)?.verdict(),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Image(args) => mayfly_image::image(&args),

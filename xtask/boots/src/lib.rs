@@ -7,11 +7,12 @@
 //!                 QEMU: a BIOS or UEFI, a NIC that boots, or a CD; a TPM
 //! ```
 //!
-//! Each boot is a process of its own, with namespaces of its own, two at a time. The report is
+//! Each boot has namespaces of its own, and two go on at a time. The report is
 //! `target/boots.json`.
 
 mod images;
 mod machine;
+mod report;
 mod services;
 mod tampering;
 mod tpm;
@@ -20,7 +21,6 @@ mod way;
 
 use std::fs;
 use std::net::UdpSocket;
-use std::process::Stdio;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,18 +28,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum as _;
 use mayfly_host::packages::{self, Need};
-use mayfly_host::process::{self, Job};
 use mayfly_host::progress::{say, seconds, step};
 use mayfly_host::teardown::{self, Guard, Tag};
-use mayfly_host::{signals, tree};
+use mayfly_host::{prologue, signals, tree};
 use mayfly_lab::customer::Customer;
 use mayfly_lab::network::{Lab, OPERATOR, PAGE_AT};
-use mayfly_lab::operator::{self, BundleKey, Operator};
+use mayfly_lab::operator::{self, BundleKey, Operator, Setting};
 use mayfly_lab::web::{self, Web};
-use serde::{Deserialize, Serialize};
 
 use self::images::Images;
 use self::machine::Machine;
+pub use self::report::{Boot, Report};
 use self::services::Services;
 use self::tpm::Tpm;
 use self::way::{Outcome, Way};
@@ -53,9 +52,6 @@ pub struct Args {
     /// Memory of the machines, in MiB (default: 128, with UEFI 256)
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
-    /// Boot once, in this process, with what is built already
-    #[arg(long, value_enum, hide = true)]
-    one: Option<Way>,
 }
 
 /// No tool takes longer.
@@ -70,33 +66,6 @@ const PAGE: usize = 64 * 1024;
 /// Guests at a time.
 const AT_A_TIME: usize = 2;
 
-/// What one boot showed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Boot {
-    way: String,
-    about: String,
-    ok: bool,
-    /// Why it is not, or null.
-    failure: Option<String>,
-    /// From QEMU's start to the first enrolment that was answered, or null.
-    enrolled_ms: Option<u64>,
-    memory_mib: u32,
-    /// PCR number to what the TPM says, where there is one.
-    pcrs: std::collections::BTreeMap<u8, String>,
-    /// What the beacon said, where something was to be refused.
-    beacon: Option<String>,
-    /// UEFI variables that a panic and a restart changed.
-    variables_changed: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    schema: u32,
-    commit: String,
-    ok: bool,
-    boots: Vec<Boot>,
-}
-
 /// What it starts.
 pub const NEEDS: &[&[Need]] = &[
     packages::IMAGE,
@@ -110,44 +79,31 @@ pub const NEEDS: &[&[Need]] = &[
 /// Boots in every way, and writes `target/boots.json`.
 ///
 /// # Errors
-/// A boot did not end as it should.
-pub fn boots(args: &Args) -> Result<()> {
-    signals::watch()?;
-    packages::require_root()?;
-    if let Some(way) = args.one {
-        return one(way, args.memory);
-    }
-    packages::provide(&NEEDS.concat())?;
+/// Nothing could be booted, or a signal came. That a boot did not end as it should is in the
+/// report.
+pub fn boots(args: &Args) -> Result<Report> {
+    let tag = prologue(NEEDS)?;
     mayfly_image::provide_kernel_source()?;
-    for name in teardown::sweep()? {
-        say(&format!("took away what {name} had left"));
-    }
     step("build mayfly and mayfly-accounts", operator::build)?;
     let images = Images::at();
     images.build(&BundleKey::of_runs()?)?;
     images.check_what_is_signed()?;
     let ways = match args.only.as_slice() {
-        [] => Way::value_variants().to_vec(),
-        some => some.to_vec(),
+        [] => Way::value_variants(),
+        some => some,
     };
-    let boots = all(&ways, args.memory)?;
-    let report = Report {
-        schema: 1,
-        commit: mayfly_host::commit()?,
-        ok: boots.iter().all(|boot| boot.ok),
-        boots,
+    let boots = {
+        let _guard = Guard::new(&tag)?;
+        all(ways, args.memory, &images, &tag)?
     };
-    fs::write(
-        tree().join("target/boots.json"),
-        serde_json::to_string_pretty(&report)? + "\n",
-    )?;
+    let report = Report::of(boots, teardown::left_behind(&tag))?;
+    report.write()?;
     say("report: target/boots.json");
-    ensure!(report.ok, "not every boot ended as it should");
-    Ok(())
+    Ok(report)
 }
 
 /// Boots in `ways`, some at a time, in their order.
-fn all(ways: &[Way], memory: Option<u32>) -> Result<Vec<Boot>> {
+fn all(ways: &[Way], memory: Option<u32>, images: &Images, tag: &Tag) -> Result<Vec<Boot>> {
     let waiting = Mutex::new(ways.iter());
     let done = Mutex::new(Vec::new());
     let next = || waiting.lock().ok()?.next().copied();
@@ -155,7 +111,7 @@ fn all(ways: &[Way], memory: Option<u32>) -> Result<Vec<Boot>> {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 while let Some(way) = next() {
-                    let boot = apart(way, memory);
+                    let boot = one(way, memory, images, tag);
                     if let Ok(mut done) = done.lock() {
                         done.push(boot);
                     }
@@ -167,89 +123,40 @@ fn all(ways: &[Way], memory: Option<u32>) -> Result<Vec<Boot>> {
     done.into_inner().ok().context("a thread died")
 }
 
-/// One boot as a process of its own: names of namespaces and files are by process.
-fn apart(way: Way, memory: Option<u32>) -> Boot {
+/// Boots once, and says how that ended.
+fn one(way: Way, memory: Option<u32>, images: &Images, tag: &Tag) -> Boot {
     let started = Instant::now();
-    let boot = run_apart(way, memory).unwrap_or_else(|error| Boot {
-        way: way.name(),
-        about: way.about(),
-        failure: Some(format!("{error:#}")),
-        ..Boot::default()
-    });
-    let word = match (&boot.failure, boot.enrolled_ms) {
-        (Some(failure), _) => format!("FAILED: {failure}"),
-        (None, Some(time)) => format!(
-            "ok, enrolled after {}",
-            seconds(Duration::from_millis(time))
-        ),
-        (None, None) => "ok".to_owned(),
-    };
+    let mut boot = Boot::by(way, memory);
+    boot.failure = show(way, images, tag, &mut boot)
+        .err()
+        .map(|error| format!("{error:#}"));
+    boot.ok = boot.failure.is_none();
     say(&format!(
-        "{:<22} {:>8}  {word}",
-        way.name(),
-        seconds(started.elapsed())
+        "{:<22} {:>8}  {}",
+        boot.way,
+        seconds(started.elapsed()),
+        boot.word()
     ));
     boot
 }
 
-fn run_apart(way: Way, memory: Option<u32>) -> Result<Boot> {
-    let report = report_of(way);
-    let _ = fs::remove_file(&report);
-    let this = std::env::current_exe().context("this program has no name")?;
-    let mut command = process::command([]);
-    command
-        .arg(this)
-        .args(["boots", "--one", &way.name()])
-        .args(memory.map(|memory| format!("--memory={memory}")))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    Job::start(&mut command, "a boot")?.wait(PATIENCE + RESTART)?;
-    let text = fs::read_to_string(&report).context("the boot left no report")?;
-    serde_json::from_str(&text).context("a boot's report is not understood")
-}
-
-fn report_of(way: Way) -> std::path::PathBuf {
-    teardown::runs()
-        .join("boots")
-        .join(format!("{}.json", way.name()))
-}
-
-/// Boots once, and writes what it showed.
-fn one(way: Way, memory: Option<u32>) -> Result<()> {
-    let tag = Tag::own();
-    let mut boot = Boot {
-        way: way.name(),
-        about: way.about(),
-        memory_mib: memory.unwrap_or_else(|| way.memory()),
-        ..Boot::default()
-    };
-    let shown = show(way, &tag, &mut boot);
-    let left = teardown::left_behind(&tag);
-    boot.failure = match shown {
-        Err(error) => Some(format!("{error:#}")),
-        Ok(()) if !left.is_empty() => Some(format!("left behind: {}", left.join("; "))),
-        Ok(()) => None,
-    };
-    boot.ok = boot.failure.is_none();
-    let text = serde_json::to_string_pretty(&boot)? + "\n";
-    fs::write(report_of(way), text).context("cannot write a boot's report")
-}
-
-fn show(way: Way, tag: &Tag, boot: &mut Boot) -> Result<()> {
-    let _guard = Guard::new(tag)?;
-    let images = Images::at();
-    let lab = Lab::make(tag)?;
+fn show(way: Way, images: &Images, tag: &Tag, boot: &mut Boot) -> Result<()> {
+    let lab = Lab::beside(tag, &way.label())?;
     let key = match way.outcome() {
         Outcome::Restart => BundleKey::of_a_stranger(tag)?,
         Outcome::Tunnel | Outcome::Refused => BundleKey::of_runs()?,
     };
-    let operator = Operator::start(&lab, &key)?;
+    let setting = Setting {
+        prints_to: Some(lab.file("accounts.log")),
+        ..Setting::default()
+    };
+    let operator = Operator::start_with(&lab, &key, setting)?;
     let _services = Services::start(&lab, way, &images.directory(way))?;
     let tpm = way
         .measured()
         .then(|| Tpm::start(&lab.file("tpm")))
         .transpose()?;
-    let mut machine = Machine::start(&lab, way, boot.memory_mib, &images, tpm.as_ref())?;
+    let mut machine = Machine::start(&lab, way, boot.memory_mib, images, tpm.as_ref())?;
     let ended = match way.outcome() {
         Outcome::Tunnel => tunnel(&lab, &operator, &mut machine, boot),
         Outcome::Refused => refused(&mut machine),
@@ -260,7 +167,7 @@ fn show(way: Way, tag: &Tag, boot: &mut Boot) -> Result<()> {
     // The TPM tells what it knows only while nobody else holds it.
     drop(machine);
     if let Some(tpm) = tpm {
-        measured(&images, &tpm, boot)?;
+        measured(images, &tpm, boot)?;
     }
     Ok(())
 }

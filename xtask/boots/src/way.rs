@@ -142,6 +142,11 @@ impl Way {
         }
     }
 
+    /// What tells its lab from others: short, since it is a part of an interface's name.
+    pub fn label(self) -> String {
+        format!("w{}", self as u8)
+    }
+
     /// As on the command line and in the report.
     pub fn name(self) -> String {
         self.to_possible_value()

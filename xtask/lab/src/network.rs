@@ -43,7 +43,7 @@ const fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(address), port)
 }
 
-/// All of them.
+/// All of them. Dropped, it is gone.
 #[derive(Debug)]
 pub struct Lab {
     /// Router between the others, and the operator's machine.
@@ -55,7 +55,7 @@ pub struct Lab {
     /// The run's name.
     pub tag: Tag,
     /// What tells this lab from others of the run.
-    label: &'static str,
+    label: String,
 }
 
 impl Lab {
@@ -71,14 +71,14 @@ impl Lab {
     ///
     /// # Errors
     /// As [`Lab::make`].
-    pub fn beside(tag: &Tag, label: &'static str) -> Result<Self> {
+    pub fn beside(tag: &Tag, label: &str) -> Result<Self> {
         let make = |role: &str| Namespace::make(tag, &format!("{label}{role}"));
         let lab = Self {
             hub: make("hub")?,
             internet: make("internet")?,
             customer: make("customer")?,
             tag: tag.clone(),
-            label,
+            label: label.to_owned(),
         };
         fs::create_dir_all(lab.file("")).context("cannot make a directory for the lab")?;
         lab.hub.ip(&format!("tuntap add dev {TAP} mode tap"))?;
@@ -127,6 +127,14 @@ impl Lab {
 
     /// Where the lab keeps its files.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.tag.directory().join(self.label).join(name)
+        self.tag.directory().join(&self.label).join(name)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for namespace in [&self.hub, &self.internet, &self.customer] {
+            namespace.delete();
+        }
     }
 }
