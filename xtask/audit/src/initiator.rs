@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use blake2::digest::consts::U16;
 use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _};
-use mayfly_lab::network::WIREGUARD_PORT;
+use mayfly_lab::settings::WIREGUARD_PORT;
 use snow::{Builder, HandshakeState};
 
 // WireGuard paper, section 5.4.

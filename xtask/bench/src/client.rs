@@ -11,8 +11,8 @@ use mayfly_host::namespace::Namespace;
 use mayfly_host::process::{self, Job};
 use mayfly_host::signals;
 
-use super::lab::{Lab, internet};
 use super::plan::Setup;
+use super::testbed::{Testbed, internet};
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may take to learn a hundred thousand peers.
@@ -54,9 +54,9 @@ impl Clients {
     ///
     /// # Errors
     /// One does not start.
-    pub fn start(lab: &Lab, program: &Path, count: usize) -> Result<Self> {
+    pub fn start(testbed: &Testbed, program: &Path, count: usize) -> Result<Self> {
         (0..count)
-            .map(|number| Client::start(lab, program, number))
+            .map(|number| Client::start(testbed, program, number))
             .collect::<Result<_>>()
             .map(Self)
     }
@@ -76,22 +76,22 @@ impl Clients {
     ///
     /// # Errors
     /// One does not.
-    pub fn connect(&self, lab: &Lab, access: &[Access], setup: Setup) -> Result<()> {
+    pub fn connect(&self, testbed: &Testbed, access: &[Access], setup: Setup) -> Result<()> {
         for (client, access) in self.0.iter().zip(access) {
-            client.configure(lab, access)?;
+            client.configure(testbed, access)?;
         }
         for client in &self.0 {
-            client.await_echo(lab, setup)?;
+            client.await_echo(testbed, setup)?;
         }
         Ok(())
     }
 }
 
 impl Client {
-    fn start(lab: &Lab, program: &Path, number: usize) -> Result<Self> {
-        let interface = format!("{}c{number}", lab.tag.interface());
-        let job = start_userspace(lab, &lab.client, program, &interface, &[])?;
-        let (private_key, public_key) = key_pair(lab)?;
+    fn start(testbed: &Testbed, program: &Path, number: usize) -> Result<Self> {
+        let interface = format!("{}c{number}", testbed.tag.interface());
+        let job = start_userspace(testbed, &testbed.client, program, &interface, &[])?;
+        let (private_key, public_key) = key_pair(testbed)?;
         Ok(Self {
             interface,
             private_key,
@@ -100,7 +100,7 @@ impl Client {
         })
     }
 
-    fn configure(&self, lab: &Lab, access: &Access) -> Result<()> {
+    fn configure(&self, testbed: &Testbed, access: &Access) -> Result<()> {
         let mut config = format!(
             "[Interface]\nPrivateKey = {}\n[Peer]\nPublicKey = {}\nEndpoint = {}\n\
              AllowedIPs = 0.0.0.0/0, ::/0\nPersistentKeepalive = 25\n",
@@ -112,13 +112,15 @@ impl Client {
             config.push_str(&format!("PresharedKey = {key}\n"));
         }
         let interface = &self.interface;
-        set_config(lab, &lab.client, interface, &config)?;
+        set_config(testbed, &testbed.client, interface, &config)?;
         for address in &access.addresses {
             let nodad = if address.contains(':') { " nodad" } else { "" };
-            lab.client
+            testbed
+                .client
                 .ip(&format!("address add {address} dev {interface}{nodad}"))?;
         }
-        lab.client
+        testbed
+            .client
             .ip(&format!("link set {interface} mtu {MTU} up"))?;
         // Found by programs that are bound to the interface; each has a metric of its own.
         let metric = 1000 + self.number();
@@ -127,7 +129,7 @@ impl Client {
                 let to = internet(v6);
                 let bits = if v6 { 128 } else { 32 };
                 let family = if v6 { "-6 " } else { "" };
-                lab.client.ip(&format!(
+                testbed.client.ip(&format!(
                     "{family}route add {to}/{bits} dev {interface} metric {metric}"
                 ))?;
             }
@@ -142,7 +144,7 @@ impl Client {
             .unwrap_or(0)
     }
 
-    fn await_echo(&self, lab: &Lab, setup: Setup) -> Result<()> {
+    fn await_echo(&self, testbed: &Testbed, setup: Setup) -> Result<()> {
         let started = Instant::now();
         let to = internet(setup.v6).to_string();
         loop {
@@ -157,7 +159,7 @@ impl Client {
                 &self.interface,
                 &to,
             ];
-            if process::output(&mut lab.client.command(words), "ping", LIMIT).is_ok() {
+            if process::output(&mut testbed.client.command(words), "ping", LIMIT).is_ok() {
                 return Ok(());
             }
             signals::check()?;
@@ -171,7 +173,7 @@ impl Client {
 /// # Errors
 /// It ends, or does not listen.
 pub fn start_userspace(
-    lab: &Lab,
+    testbed: &Testbed,
     namespace: &Namespace,
     program: &Path,
     interface: &str,
@@ -188,7 +190,7 @@ pub fn start_userspace(
         .env("LOG_LEVEL", "error")
         .env("WG_LOG_LEVEL", "error")
         .env("WG_SUDO", "true");
-    let path = lab.file(&format!("{interface}.log"));
+    let path = testbed.file(&format!("{interface}.log"));
     let log = fs::File::create(&path)?;
     command.stdout(log.try_clone()?).stderr(log);
     let mut job = Job::start(&mut command, &program.display().to_string())?;
@@ -218,9 +220,9 @@ fn last_words(log: &Path) -> String {
 ///
 /// # Errors
 /// wg fails.
-pub fn key_pair(lab: &Lab) -> Result<(String, String)> {
+pub fn key_pair(testbed: &Testbed) -> Result<(String, String)> {
     let private_key = process::output(&mut process::command(["wg", "genkey"]), "wg", LIMIT)?;
-    let file = lab.file("private.key");
+    let file = testbed.file("private.key");
     fs::write(&file, &private_key).context("cannot write a key")?;
     let mut pubkey = process::command(["sh", "-c", "wg pubkey < \"$0\""]);
     let public_key = process::output(pubkey.arg(&file), "wg", LIMIT)?;
@@ -231,26 +233,36 @@ pub fn key_pair(lab: &Lab) -> Result<(String, String)> {
 ///
 /// # Errors
 /// `wg setconf` fails.
-pub fn set_config(lab: &Lab, namespace: &Namespace, interface: &str, config: &str) -> Result<()> {
-    configure(lab, namespace, "setconf", interface, config)
+pub fn set_config(
+    testbed: &Testbed,
+    namespace: &Namespace,
+    interface: &str,
+    config: &str,
+) -> Result<()> {
+    configure(testbed, namespace, "setconf", interface, config)
 }
 
 /// The interface has this config too.
 ///
 /// # Errors
 /// `wg addconf` fails.
-pub fn add_config(lab: &Lab, namespace: &Namespace, interface: &str, config: &str) -> Result<()> {
-    configure(lab, namespace, "addconf", interface, config)
+pub fn add_config(
+    testbed: &Testbed,
+    namespace: &Namespace,
+    interface: &str,
+    config: &str,
+) -> Result<()> {
+    configure(testbed, namespace, "addconf", interface, config)
 }
 
 fn configure(
-    lab: &Lab,
+    testbed: &Testbed,
     namespace: &Namespace,
     verb: &str,
     interface: &str,
     config: &str,
 ) -> Result<()> {
-    let file = lab.file("wg.conf");
+    let file = testbed.file("wg.conf");
     fs::write(&file, config).context("cannot write a config")?;
     let mut command = namespace.command(["wg", verb, interface]);
     process::output(command.arg(&file), "wg", CONFIGURED).map(|_| ())

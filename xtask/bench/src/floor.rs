@@ -10,8 +10,8 @@ use mayfly_host::tree;
 use mayfly_host::{cargo, process};
 use serde::{Deserialize, Serialize};
 
-use super::lab::Lab;
 use super::plan;
+use super::testbed::Testbed;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -44,9 +44,9 @@ pub fn build() -> Result<PathBuf> {
 /// # Errors
 /// The program fails.
 pub fn measure(tag: &Tag, program: &PathBuf) -> Result<Units> {
-    let lab = Lab::make(tag, plan::ONE)?;
-    let beyond = lab.beyond()?;
-    let mut command = lab.server.command([]);
+    let testbed = Testbed::make(tag, plan::ONE)?;
+    let beyond = testbed.beyond()?;
+    let mut command = testbed.server.command([]);
     command.arg(program).arg(beyond.to_string());
     let said = process::output(&mut command, "floor", LIMIT)?;
     serde_json::from_str(&said).context("floor said no JSON")

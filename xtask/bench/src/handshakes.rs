@@ -14,11 +14,11 @@ use mayfly_host::teardown::Tag;
 
 use super::initiator::{Initiator, key_pairs};
 use super::kinds::Kind;
-use super::lab::Lab;
 use super::load::Cost;
 use super::plan::{self, HANDSHAKES};
 use super::report::Report;
 use super::server::Server;
+use super::testbed::Testbed;
 
 /// Initiators, and those of them that wait for an answer at a time: fewer than make
 /// wireguard-go say that it is under load.
@@ -30,13 +30,13 @@ const AT_ONCE: usize = 12;
 /// # Errors
 /// It does not start, or answers nobody.
 pub fn measure(tag: &Tag, kind: &Kind, time: Duration, report: &mut Report) -> Result<()> {
-    let lab = Lab::make(tag, plan::ONE)?;
-    let addresses: Vec<_> = lab.many_clients()?.take(INITIATORS).collect();
+    let testbed = Testbed::make(tag, plan::ONE)?;
+    let addresses: Vec<_> = testbed.many_clients()?.take(INITIATORS).collect();
     let (secrets, keys) = key_pairs(addresses.len())?;
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-    let server = Server::bare(&lab, kind, plan::ONE)?;
-    let access = server.take(&lab, 0, &keys)?;
-    let mut initiators = lab.client.inside(|| {
+    let server = Server::bare(&testbed, kind, plan::ONE)?;
+    let access = server.take(&testbed, 0, &keys)?;
+    let mut initiators = testbed.client.inside(|| {
         let parts = secrets.into_iter().zip(&access).zip(addresses);
         parts
             .map(|((secret, access), address)| {

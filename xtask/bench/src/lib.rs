@@ -19,7 +19,6 @@ mod floor;
 mod handshakes;
 mod initiator;
 mod kinds;
-mod lab;
 mod live;
 mod load;
 mod mayfly;
@@ -27,6 +26,7 @@ mod memory;
 mod plan;
 mod report;
 mod server;
+mod testbed;
 mod trixie;
 
 use std::fmt;
@@ -42,10 +42,10 @@ use mayfly_host::teardown::{Guard, Tag};
 
 use self::client::Clients;
 use self::kinds::Kind;
-use self::lab::Lab;
 use self::plan::{Plan, Setup, Test};
 use self::report::Report;
 use self::server::Server;
+use self::testbed::Testbed;
 
 /// `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
@@ -201,15 +201,15 @@ fn loads(
     time: Duration,
     report: &mut Report,
 ) -> Result<()> {
-    let lab = Lab::make(tag, setup)?;
-    let clients = Clients::start(&lab, client, setup.peers)?;
-    let server = Server::start(&lab, kind, setup, &clients)?;
-    clients.connect(&lab, &server.access, setup)?;
+    let testbed = Testbed::make(tag, setup)?;
+    let clients = Clients::start(&testbed, client, setup.peers)?;
+    let server = Server::start(&testbed, kind, setup, &clients)?;
+    clients.connect(&testbed, &server.access, setup)?;
     for test in tests {
-        let cost = load::run(&lab, test, setup, &clients, &server, time)?;
+        let cost = load::run(&testbed, test, setup, &clients, &server, time)?;
         say(&format!("  {:<20} {}", test.id(setup), cost.line()));
         report.add(&test.id(setup), test.unit(), kind, &cost);
     }
-    drop((server, clients, lab));
+    drop((server, clients, testbed));
     Ok(())
 }

@@ -13,12 +13,12 @@ use mayfly_host::teardown::Tag;
 use super::client::Access;
 use super::initiator::{Initiator, key_pairs};
 use super::kinds::Kind;
-use super::lab::Lab;
 use super::load::Cost;
 use super::memory::SETTLE;
 use super::plan::{self, LIVE, LIVE_PEERS};
 use super::report::Report;
 use super::server::Server;
+use super::testbed::Testbed;
 
 /// Handshakes at a time.
 const AT_ONCE: usize = 12;
@@ -38,17 +38,18 @@ pub fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()> {
         say("  has no room for so many");
         return Ok(());
     }
-    let lab = Lab::make(tag, plan::ONE)?;
-    let addresses: Vec<_> = lab.many_clients()?.collect();
+    let testbed = Testbed::make(tag, plan::ONE)?;
+    let addresses: Vec<_> = testbed.many_clients()?.collect();
     let (secrets, keys) = key_pairs(LIVE_PEERS)?;
     let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-    let mut server = Server::bare(&lab, kind, plan::ONE)?;
+    let mut server = Server::bare(&testbed, kind, plan::ONE)?;
     let access = step(&format!("  tell it of {LIVE_PEERS} peers"), || {
-        server.take(&lab, 0, &keys)
+        server.take(&testbed, 0, &keys)
     })?;
     server.leave_alone();
     step("  handshakes", || {
-        lab.client
+        testbed
+            .client
             .inside(|| shake_hands(secrets, &access, &addresses))
     })?;
     thread::sleep(SETTLE);

@@ -10,9 +10,9 @@ use mayfly_host::signals;
 use serde_json::Value;
 
 use super::client::{Client, Clients};
-use super::lab::{Lab, internet};
 use super::plan::{Load, Setup, Test};
 use super::server::Server;
+use super::testbed::{Testbed, internet};
 
 const FIRST_PORT: usize = 5201;
 const LIMIT: Duration = Duration::from_secs(20);
@@ -61,7 +61,7 @@ impl Cost {
 /// # Errors
 /// iperf3 or ping fails.
 pub fn run(
-    lab: &Lab,
+    testbed: &Testbed,
     test: &Test,
     setup: Setup,
     clients: &Clients,
@@ -72,16 +72,16 @@ pub fn run(
     let sinks = clients
         .iter()
         .enumerate()
-        .map(|(number, _)| listen(lab, number, setup))
+        .map(|(number, _)| listen(testbed, number, setup))
         .collect::<Result<Vec<_>>>()?;
     let before = Reading::take(clients, server);
     let streams = clients
         .iter()
         .enumerate()
-        .map(|(number, client)| Stream::start(lab, test, setup, number, client, time))
+        .map(|(number, client)| Stream::start(testbed, test, setup, number, client, time))
         .collect::<Result<Vec<_>>>()?;
     let echoes = if test.load == Load::Ping {
-        Some(ping(lab, setup, clients, time)?)
+        Some(ping(testbed, setup, clients, time)?)
     } else {
         None
     };
@@ -138,11 +138,12 @@ fn idle_rate() -> f64 {
     (cpu::of_machine() - before) / WINDOW.as_secs_f64()
 }
 
-fn listen(lab: &Lab, number: usize, setup: Setup) -> Result<Job> {
+fn listen(testbed: &Testbed, number: usize, setup: Setup) -> Result<Job> {
     let port = (FIRST_PORT + number).to_string();
-    let mut command = lab
-        .internet
-        .command(["iperf3", "--server", "--one-off", "--port", &port]);
+    let mut command =
+        testbed
+            .internet
+            .command(["iperf3", "--server", "--one-off", "--port", &port]);
     command.stdout(std::process::Stdio::null());
     let job = Job::start(&mut command, "iperf3")?;
     let started = Instant::now();
@@ -151,7 +152,7 @@ fn listen(lab: &Lab, number: usize, setup: Setup) -> Result<Job> {
     let filter = format!("sport = :{port}");
     loop {
         let words = ["ss", "-H", "-l", "-n", "-t", &filter];
-        let seen = process::output(&mut lab.internet.command(words), "ss", LIMIT)?;
+        let seen = process::output(&mut testbed.internet.command(words), "ss", LIMIT)?;
         if !seen.trim().is_empty() {
             return Ok(job);
         }
@@ -172,15 +173,15 @@ struct Stream {
 
 impl Stream {
     fn start(
-        lab: &Lab,
+        testbed: &Testbed,
         test: &Test,
         setup: Setup,
         number: usize,
         client: &Client,
         time: Duration,
     ) -> Result<Self> {
-        let said = lab.file(&format!("iperf{number}.json"));
-        let mut command = lab.client.command(["iperf3", "--json", "--client"]);
+        let said = testbed.file(&format!("iperf{number}.json"));
+        let mut command = testbed.client.command(["iperf3", "--json", "--client"]);
         command
             .arg(internet(setup.v6).to_string())
             .args(["--bind-dev", &client.interface])
@@ -240,7 +241,7 @@ impl Carried {
 }
 
 /// Median of echoes' times, in milliseconds.
-fn ping(lab: &Lab, setup: Setup, clients: &Clients, time: Duration) -> Result<f64> {
+fn ping(testbed: &Testbed, setup: Setup, clients: &Clients, time: Duration) -> Result<f64> {
     let client = clients.iter().next().context("no client")?;
     let to = internet(setup.v6).to_string();
     let count = (time.as_secs() * 20).to_string();
@@ -254,7 +255,7 @@ fn ping(lab: &Lab, setup: Setup, clients: &Clients, time: Duration) -> Result<f6
         &client.interface,
         &to,
     ];
-    let said = process::output(&mut lab.client.command(words), "ping", time + LIMIT)?;
+    let said = process::output(&mut testbed.client.command(words), "ping", time + LIMIT)?;
     let mut times: Vec<f64> = said
         .lines()
         .filter_map(|line| line.split_once("time=")?.1.split(' ').next()?.parse().ok())

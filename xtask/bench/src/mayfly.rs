@@ -1,7 +1,6 @@
 //! What Mayfly needs beside it: an account service with accounts, settings, enrolments.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,18 +11,16 @@ use anyhow::{Context as _, Result, ensure};
 use mayfly_host::cargo::program;
 use mayfly_host::process::{self, Job};
 use mayfly_host::signals;
+use mayfly_lab::healthz::healthz;
+use mayfly_lab::settings::{self, ACCOUNTS_NAME, NODE_NAME};
 
 use super::client::{Access, Client};
 use super::enrol::{Mint, Node};
-use super::lab::{CLIENT, Lab, SERVER, UPLINK};
 use super::plan::Setup;
+use super::testbed::{CLIENT, INTERNET, SERVER, Testbed, UPLINK};
 
 const ACCOUNTS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(CLIENT), 8443);
-const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(SERVER.0), 9180);
-const ACCOUNTS_NAME: &str = "accounts.example";
-const NODE_NAME: &str = "node-1.example";
 const LIMIT: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
 /// The counter grants no more to an account.
 const DEVICES: usize = 4;
@@ -43,15 +40,12 @@ impl Mayfly {
     ///
     /// # Errors
     /// A command fails.
-    pub fn prepare(lab: &Lab) -> Result<Self> {
-        let data = lab.file("accounts");
+    pub fn prepare(testbed: &Testbed) -> Result<Self> {
+        let data = testbed.file("accounts");
         let _ = fs::remove_dir_all(&data);
-        let config = lab.file("accounts.toml");
-        let text = format!(
-            "listen = \"{ACCOUNTS}\"\nnames = [\"{ACCOUNTS_NAME}\"]\ndata = \"{}\"\n\
-             [limits]\ntokens = 100\nfailures = 1000\n",
-            data.display()
-        );
+        let config = testbed.file("accounts.toml");
+        let limits = [("tokens", 100), ("failures", 1000)];
+        let text = settings::accounts(ACCOUNTS, &data, &limits);
         fs::write(&config, text).context("cannot write settings")?;
         let tool = |words: &[&str]| {
             let mut command = process::command([]);
@@ -64,12 +58,23 @@ impl Mayfly {
         let token_key = tool(&["keys"])?;
         let ca = data.join("ca.pem");
         let authority = fs::read_to_string(&ca).context("mayfly-accounts left no ca.pem")?;
-        let settings = lab.file("node.toml");
+        let node = testbed.file("node.toml");
         let mint = Mint::new()?;
-        let token_keys = [token_key.trim(), &mint.public_key()];
-        let text = node_settings(&authority, secret.trim(), token_keys);
-        fs::write(&settings, text).context("cannot write settings")?;
-        let mut serve = lab.client.command([]);
+        let text = settings::Node {
+            addresses: SERVER,
+            uplink: format!("interface = \"{UPLINK}\""),
+            resolver: INTERNET.0,
+            streaming: Some("10.65.0.0/16"),
+            token_keys: &[token_key.trim(), &mint.public_key()],
+            accounts: ACCOUNTS,
+            secret: secret.trim(),
+            ca: &authority,
+            // Of the kernel of a machine that measures.
+            landlock_abi: 3,
+        }
+        .text();
+        fs::write(&node, text).context("cannot write settings")?;
+        let mut serve = testbed.client.command([]);
         serve
             .arg(program("mayfly-accounts"))
             .args(["serve", "--config"])
@@ -77,11 +82,11 @@ impl Mayfly {
         let service = Job::start(&mut serve, "mayfly-accounts")?;
         let connect = || Ok(TcpStream::connect(ACCOUNTS)?);
         await_that("the account service listens", || {
-            lab.client.inside(connect).is_ok()
+            testbed.client.inside(connect).is_ok()
         })?;
         Ok(Self {
             config,
-            settings,
+            settings: node,
             ca,
             mint,
             service: Some(service),
@@ -97,11 +102,15 @@ impl Mayfly {
     ///
     /// # Errors
     /// It does not.
-    pub fn start(&mut self, lab: &Lab, command: &mut Command) -> Result<Job> {
+    pub fn start(&mut self, testbed: &Testbed, command: &mut Command) -> Result<Job> {
         command.arg("--config").arg(&self.settings);
         let mut job = Job::start(command, "mayfly-node")?;
         await_that("the node takes clients", || {
-            job.still_runs().is_ok() && lab.client.inside(health).is_ok_and(|word| word == "ok")
+            job.still_runs().is_ok()
+                && testbed
+                    .client
+                    .inside(|| healthz(SERVER.0))
+                    .is_ok_and(|word| word == "ok")
         })?;
         Ok(job)
     }
@@ -110,9 +119,15 @@ impl Mayfly {
     ///
     /// # Errors
     /// It fails.
-    pub fn enrol(&self, lab: &Lab, number: usize, client: &Client, setup: Setup) -> Result<Access> {
+    pub fn enrol(
+        &self,
+        testbed: &Testbed,
+        number: usize,
+        client: &Client,
+        setup: Setup,
+    ) -> Result<Access> {
         let user = format!("user{}", number / DEVICES);
-        let password = lab.file(&format!("{user}.password"));
+        let password = testbed.file(&format!("{user}.password"));
         if number.is_multiple_of(DEVICES) {
             let mut create = process::command([]);
             create
@@ -123,14 +138,14 @@ impl Mayfly {
             let made = process::output(&mut create, "mayfly-accounts", LIMIT)?;
             fs::write(&password, made).context("cannot write a password")?;
         }
-        let out = lab.file(&format!("{}.conf", client.interface));
+        let out = testbed.file(&format!("{}.conf", client.interface));
         let _ = fs::remove_file(&out);
         let node = if setup.v6 {
             format!("{NODE_NAME}@[{}]:443", SERVER.1)
         } else {
             format!("{NODE_NAME}@{}:443", SERVER.0)
         };
-        let mut enrol = lab.client.command([]);
+        let mut enrol = testbed.client.command([]);
         enrol
             .arg(program("mayfly"))
             .args(["enrol", "--user", &user]);
@@ -153,10 +168,17 @@ impl Mayfly {
     ///
     /// # Errors
     /// The node refuses one.
-    pub fn enrol_all(&self, lab: &Lab, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
+    pub fn enrol_all(
+        &self,
+        testbed: &Testbed,
+        before: usize,
+        keys: &[&str],
+    ) -> Result<Vec<Access>> {
         let ca = fs::read(&self.ca).context("mayfly-accounts left no ca.pem")?;
         let node = Node::new((SERVER.0, 443).into(), NODE_NAME, &ca)?;
-        lab.client.inside(|| node.enrol(&self.mint, before, keys))
+        testbed
+            .client
+            .inside(|| node.enrol(&self.mint, before, keys))
     }
 }
 
@@ -180,17 +202,6 @@ fn access(config: &str) -> Option<Access> {
     })
 }
 
-/// The node's word for how it is: "ok" once it has its certificate and is counted.
-fn health() -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&HEALTH, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, word) = answer.split_once("\r\n\r\n").context("no HTTP")?;
-    Ok(word.trim().to_owned())
-}
-
 fn await_that(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
     let started = Instant::now();
     while !holds() {
@@ -199,53 +210,4 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
         thread::sleep(LOOK);
     }
     Ok(())
-}
-
-fn node_settings(ca: &str, secret: &str, token_keys: [&str; 2]) -> String {
-    format!(
-        r#"name = "{NODE_NAME}"
-serial = 1
-dns = ["192.0.2.80"]
-
-[uplink]
-interface = "{UPLINK}"
-
-[wireguard]
-port = 51820
-addresses = ["{}", "{}"]
-mtu = 1420
-persistent_keepalive = 25
-
-[enrolment]
-port = 443
-
-[operator]
-healthz = "{HEALTH}"
-
-[pools.default]
-ipv4 = "10.64.0.0/16"
-ipv6 = "fd00:64::/64"
-
-[pools.streaming]
-ipv4 = "10.65.0.0/16"
-
-[tokens]
-keys = {token_keys:?}
-
-[accounts]
-address = "{ACCOUNTS}"
-tls_name = "{ACCOUNTS_NAME}"
-secret = "{secret}"
-ca = """
-{ca}"""
-
-[privilege]
-uid = 65532
-gid = 65532
-
-[lockdown]
-landlock_abi = 3
-"#,
-        SERVER.0, SERVER.1
-    )
 }

@@ -12,11 +12,11 @@ use mayfly_host::teardown::Tag;
 
 use super::enrol::random;
 use super::kinds::Kind;
-use super::lab::Lab;
 use super::load::Cost;
 use super::plan::{self, memory_id};
 use super::report::Report;
 use super::server::Server;
+use super::testbed::Testbed;
 
 /// Until what was needed to learn of them is given back.
 pub const SETTLE: Duration = Duration::from_secs(2);
@@ -26,8 +26,8 @@ pub const SETTLE: Duration = Duration::from_secs(2);
 /// # Errors
 /// The server does not take them.
 pub fn measure(tag: &Tag, kind: &Kind, peers: &[usize], report: &mut Report) -> Result<()> {
-    let lab = Lab::make(tag, plan::ONE)?;
-    let server = Server::bare(&lab, kind, plan::ONE)?;
+    let testbed = Testbed::make(tag, plan::ONE)?;
+    let server = Server::bare(&testbed, kind, plan::ONE)?;
     let mut known = 0;
     for &peers in peers.iter().filter(|peers| kind.takes(**peers)) {
         let keys = (known..peers)
@@ -35,7 +35,7 @@ pub fn measure(tag: &Tag, kind: &Kind, peers: &[usize], report: &mut Report) -> 
             .collect::<Result<Vec<_>>>()?;
         let keys: Vec<_> = keys.iter().map(String::as_str).collect();
         step(&format!("  tell it of {} peers", keys.len()), || {
-            server.take(&lab, known, &keys)
+            server.take(&testbed, known, &keys)
         })?;
         known += keys.len();
         thread::sleep(SETTLE);

@@ -9,9 +9,9 @@ use mayfly_host::process::Job;
 
 use super::client::{Access, Clients, MTU, add_config, key_pair, set_config, start_userspace};
 use super::kinds::Kind;
-use super::lab::{Lab, SERVER};
 use super::mayfly::Mayfly;
 use super::plan::Setup;
+use super::testbed::{SERVER, Testbed};
 
 const PORT: u16 = 51820;
 /// The server's inner addresses; the first peer's are the next ones.
@@ -45,17 +45,17 @@ impl Server {
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(lab: &Lab, kind: &Kind, setup: Setup, clients: &Clients) -> Result<Self> {
-        let mut server = Self::bare(lab, kind, setup)?;
+    pub fn start(testbed: &Testbed, kind: &Kind, setup: Setup, clients: &Clients) -> Result<Self> {
+        let mut server = Self::bare(testbed, kind, setup)?;
         server.access = match &server.way {
             Way::Enrolment(mayfly) => clients
                 .iter()
                 .enumerate()
-                .map(|(number, client)| mayfly.enrol(lab, number, client, setup))
+                .map(|(number, client)| mayfly.enrol(testbed, number, client, setup))
                 .collect::<Result<_>>()?,
             Way::Wg { .. } => {
                 let keys: Vec<_> = clients.iter().map(|client| &*client.public_key).collect();
-                server.take(lab, 0, &keys)?
+                server.take(testbed, 0, &keys)?
             }
         };
         Ok(server)
@@ -65,13 +65,13 @@ impl Server {
     ///
     /// # Errors
     /// It does not start.
-    pub fn bare(lab: &Lab, kind: &Kind, setup: Setup) -> Result<Self> {
+    pub fn bare(testbed: &Testbed, kind: &Kind, setup: Setup) -> Result<Self> {
         if !kind.is_mayfly() {
-            return Self::userspace(lab, kind, setup);
+            return Self::userspace(testbed, kind, setup);
         }
-        let mut command = lab.server.command(before(setup).iter().copied());
-        let mut mayfly = Mayfly::prepare(lab)?;
-        let job = mayfly.start(lab, command.arg(&kind.program))?;
+        let mut command = testbed.server.command(before(setup).iter().copied());
+        let mut mayfly = Mayfly::prepare(testbed)?;
+        let job = mayfly.start(testbed, command.arg(&kind.program))?;
         Ok(Self {
             access: Vec::new(),
             job,
@@ -84,9 +84,9 @@ impl Server {
     ///
     /// # Errors
     /// It refuses one.
-    pub fn take(&self, lab: &Lab, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
+    pub fn take(&self, testbed: &Testbed, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
         let (interface, public_key, endpoint) = match &self.way {
-            Way::Enrolment(mayfly) => return mayfly.enrol_all(lab, before, keys),
+            Way::Enrolment(mayfly) => return mayfly.enrol_all(testbed, before, keys),
             Way::Wg {
                 interface,
                 public_key,
@@ -104,7 +104,7 @@ impl Server {
             format!("[Peer]\nPublicKey = {key}\nAllowedIPs = {ipv4}/32, {ipv6}/128\n")
         };
         let config: String = keys.iter().enumerate().map(peer).collect();
-        add_config(lab, &lab.server, interface, &config)?;
+        add_config(testbed, &testbed.server, interface, &config)?;
         let access = |number| Access {
             private_key: None,
             public_key: public_key.clone(),
@@ -137,19 +137,27 @@ impl Server {
         kib.unwrap_or_default() / 1024.0
     }
 
-    fn userspace(lab: &Lab, kind: &Kind, setup: Setup) -> Result<Self> {
-        let interface = format!("{}s", lab.tag.interface());
-        let job = start_userspace(lab, &lab.server, &kind.program, &interface, before(setup))?;
-        let (private_key, public_key) = key_pair(lab)?;
+    fn userspace(testbed: &Testbed, kind: &Kind, setup: Setup) -> Result<Self> {
+        let interface = format!("{}s", testbed.tag.interface());
+        let job = start_userspace(
+            testbed,
+            &testbed.server,
+            &kind.program,
+            &interface,
+            before(setup),
+        )?;
+        let (private_key, public_key) = key_pair(testbed)?;
         let config = format!("[Interface]\nPrivateKey = {private_key}\nListenPort = {PORT}\n");
-        set_config(lab, &lab.server, &interface, &config)?;
+        set_config(testbed, &testbed.server, &interface, &config)?;
         for address in [format!("{}/16", INNER.0), format!("{}/64", INNER.1)] {
-            lab.server
+            testbed
+                .server
                 .ip(&format!("address add {address} dev {interface}"))?;
         }
-        lab.server
+        testbed
+            .server
             .ip(&format!("link set {interface} mtu {MTU} up"))?;
-        lab.masquerade()?;
+        testbed.masquerade()?;
         let endpoint = if setup.v6 {
             format!("[{}]:{PORT}", SERVER.1)
         } else {

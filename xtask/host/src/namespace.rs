@@ -77,7 +77,33 @@ impl Namespace {
         })
     }
 
+    /// A pair of links, both up: `name` here, and `peer` in `other`.
+    ///
+    /// # Errors
+    /// iproute2 refuses.
+    pub fn connect(&self, name: &str, other: &Self, peer: &str) -> Result<()> {
+        let netns = other.name();
+        self.ip(&format!(
+            "link add {name} type veth peer name {peer} netns {netns}"
+        ))?;
+        self.ip(&format!("link set {name} up"))?;
+        other.ip(&format!("link set {peer} up"))
+    }
+
+    /// Gives a link an address with its prefix length, at once: an IPv6 address is not looked
+    /// for on the link first.
+    ///
+    /// # Errors
+    /// iproute2 refuses.
+    pub fn address(&self, link: &str, address: &str) -> Result<()> {
+        let at_once = if address.contains(':') { " nodad" } else { "" };
+        self.ip(&format!("address add {address} dev {link}{at_once}"))
+    }
+
     /// `ip` with these words, inside.
+    ///
+    /// # Errors
+    /// iproute2 refuses.
     pub fn ip(&self, words: &str) -> Result<()> {
         let words = ["ip", "-n", &self.name].into_iter().chain(words.split(' '));
         let mut command = process::command(words.clone());

@@ -1,8 +1,6 @@
 //! The node: the image in QEMU, on a TAP device of the hub.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use mayfly_host::process::Job;
 use mayfly_host::signals;
 
-use crate::network::{HEALTHZ, Lab};
+use crate::healthz::healthz;
+use crate::network::{Lab, NODE};
 use crate::operator::Operator;
 use crate::qemu::{self, Accelerator, Machine};
 
@@ -110,7 +109,7 @@ impl Guest {
         let mut last = "nothing".to_owned();
         let started = Instant::now();
         while started.elapsed() < limit {
-            if let Ok(word) = lab.hub.inside(healthz) {
+            if let Ok(word) = lab.hub.inside(|| healthz(NODE)) {
                 if word == "ok" {
                     return Ok(());
                 }
@@ -145,19 +144,4 @@ impl Guest {
                 .to_owned()
         })
     }
-}
-
-/// The node's word for how it is.
-fn healthz() -> Result<String> {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let mut stream = TcpStream::connect_timeout(&HEALTHZ, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET /healthz HTTP/1.1\r\nHost: {HEALTHZ}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
-    Ok(body.trim().to_owned())
 }

@@ -16,6 +16,7 @@
 
 pub mod customer;
 pub mod guest;
+pub mod healthz;
 pub mod image;
 pub mod network;
 pub mod operator;

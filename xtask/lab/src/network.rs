@@ -12,12 +12,6 @@ use mayfly_host::teardown::Tag;
 pub const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 /// The other of them.
 pub const NODE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
-/// Where the node takes clients.
-pub const ENROLMENT_PORT: u16 = 443;
-/// Where the node takes WireGuard datagrams.
-pub const WIREGUARD_PORT: u16 = 51820;
-/// Where the node says how it is.
-pub const HEALTHZ: SocketAddr = at(NODE, 9180);
 /// The operator, as the node's network sees it.
 pub const OPERATOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The other of its addresses there.
@@ -82,10 +76,8 @@ impl Lab {
         };
         fs::create_dir_all(lab.file("")).context("cannot make a directory for the lab")?;
         lab.hub.ip(&format!("tuntap add dev {TAP} mode tap"))?;
-        lab.hub
-            .ip(&format!("address add {OPERATOR}/24 dev {TAP}"))?;
-        lab.hub
-            .ip(&format!("address add {OPERATOR_V6}/64 dev {TAP} nodad"))?;
+        lab.hub.address(TAP, &format!("{OPERATOR}/24"))?;
+        lab.hub.address(TAP, &format!("{OPERATOR_V6}/64"))?;
         lab.hub.ip(&format!("link set {TAP} up"))?;
         lab.attach(&lab.internet, "inet0", "198.51.100", "2001:db8:64")?;
         lab.attach(&lab.customer, "cust0", "203.0.113", "2001:db8:71")?;
@@ -96,16 +88,11 @@ impl Lab {
 
     /// A veth pair to `other`: .1 and ::1 are the hub, .2 and ::2 the other.
     fn attach(&self, other: &Namespace, name: &str, ipv4: &str, ipv6: &str) -> Result<()> {
-        let (hub, peer) = (&self.hub, other.name());
-        hub.ip(&format!(
-            "link add {name} type veth peer name {LINK} netns {peer}"
-        ))?;
-        hub.ip(&format!("address add {ipv4}.1/24 dev {name}"))?;
-        hub.ip(&format!("address add {ipv6}::1/64 dev {name} nodad"))?;
-        hub.ip(&format!("link set {name} up"))?;
-        other.ip(&format!("address add {ipv4}.2/24 dev {LINK}"))?;
-        other.ip(&format!("address add {ipv6}::2/64 dev {LINK} nodad"))?;
-        other.ip(&format!("link set {LINK} up"))?;
+        self.hub.connect(name, other, LINK)?;
+        self.hub.address(name, &format!("{ipv4}.1/24"))?;
+        self.hub.address(name, &format!("{ipv6}::1/64"))?;
+        other.address(LINK, &format!("{ipv4}.2/24"))?;
+        other.address(LINK, &format!("{ipv6}::2/64"))?;
         other.ip(&format!("route add default via {ipv4}.1"))?;
         other.ip(&format!("-6 route add default via {ipv6}::1"))
     }

@@ -14,8 +14,8 @@ use mayfly_host::process::{self, Job};
 use mayfly_host::signals;
 use mayfly_host::teardown::{Tag, runs};
 
-use crate::network::{ACCOUNTS, BUNDLE_AT, ENROLMENT_PORT, Lab, NODE, OPERATOR};
-use crate::settings::{self, ACCOUNTS_NAME, NODE_NAME};
+use crate::network::{ACCOUNTS, BUNDLE_AT, Lab, NODE, NODE_V6, OPERATOR, OPERATOR_V6, RESOLVER};
+use crate::settings::{self, ACCOUNTS_NAME, ENROLMENT_PORT, NODE_NAME};
 use crate::web::Web;
 
 /// The customer's account.
@@ -152,7 +152,10 @@ impl Operator {
     pub fn start_with(lab: &Lab, key: &BundleKey, setting: Setting<'_>) -> Result<Self> {
         let config = lab.file("accounts.toml");
         let data = lab.file("accounts");
-        write(&config, &settings::accounts(&data))?;
+        write(
+            &config,
+            &settings::accounts(ACCOUNTS, &data, &[("tokens", 1000)]),
+        )?;
         let accounts = |words: &[&str]| {
             let mut command = process::command([]);
             command.arg(cargo::program("mayfly-accounts")).args(words);
@@ -193,7 +196,20 @@ impl Operator {
         let ca = data.join("ca.pem");
         let plain = lab.file("node.toml");
         let authority = fs::read_to_string(&ca).context("mayfly-accounts left no ca.pem")?;
-        let text = settings::node(&authority, secret.trim(), token_key.trim());
+        let text = settings::Node {
+            addresses: (NODE, NODE_V6),
+            uplink: format!(
+                "interface = \"eth0\"\naddresses = [\"{NODE_V6}/64\"]\ngateways = [\"{OPERATOR_V6}\"]"
+            ),
+            resolver: RESOLVER,
+            streaming: None,
+            token_keys: &[token_key.trim()],
+            accounts: ACCOUNTS,
+            secret: secret.trim(),
+            ca: &authority,
+            landlock_abi: 6,
+        }
+        .text();
         write(&plain, &text)?;
         let bundle = key.sign(&plain, &lab.file("node.bundle"))?;
         let operator = Self {

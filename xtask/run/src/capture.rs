@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use mayfly_host::process::Job;
-use mayfly_lab::network::{LINK, Lab, NODE, WIREGUARD_PORT};
+use mayfly_lab::network::{LINK, Lab, NODE};
+use mayfly_lab::settings::WIREGUARD_PORT;
 
 /// Lengths of the handshake's messages, in bytes (WireGuard paper, section 5.4).
 const INITIATION: u32 = 148;

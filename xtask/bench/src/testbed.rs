@@ -29,7 +29,7 @@ pub const INTERNET: (Ipv4Addr, Ipv6Addr) = (
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// All of it. Dropped, it is gone.
-pub struct Lab {
+pub struct Testbed {
     /// Where the server is.
     pub server: Namespace,
     /// Where the clients are.
@@ -40,35 +40,32 @@ pub struct Lab {
     pub tag: Tag,
 }
 
-impl Lab {
+impl Testbed {
     /// Makes it.
     ///
     /// # Errors
     /// The kernel, iproute2 or ethtool refuses.
     pub fn make(tag: &Tag, setup: Setup) -> Result<Self> {
-        let lab = Self {
+        let testbed = Self {
             server: Namespace::make(tag, "server")?,
             client: Namespace::make(tag, "client")?,
             internet: Namespace::make(tag, "internet")?,
             tag: tag.clone(),
         };
         let bridge = format!("link add {UPLINK} address 02:00:00:00:00:01 type bridge");
-        lab.server.ip(&bridge)?;
-        lab.attach(&lab.client, "client0", "9", setup)?;
-        lab.attach(&lab.internet, "inet0", "80", setup)?;
-        addresses(&lab.server, "1")?;
-        lab.server.sysctl("net/ipv4/ip_forward", "1")?;
-        lab.server.sysctl("net/ipv6/conf/all/forwarding", "1")?;
-        Ok(lab)
+        testbed.server.ip(&bridge)?;
+        testbed.attach(&testbed.client, "client0", "9", setup)?;
+        testbed.attach(&testbed.internet, "inet0", "80", setup)?;
+        addresses(&testbed.server, "1")?;
+        testbed.server.sysctl("net/ipv4/ip_forward", "1")?;
+        testbed.server.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        Ok(testbed)
     }
 
     fn attach(&self, other: &Namespace, port: &str, host: &str, setup: Setup) -> Result<()> {
-        let name = other.name();
-        self.server.ip(&format!(
-            "link add {port} type veth peer name {UPLINK} netns {name}"
-        ))?;
+        self.server.connect(port, other, UPLINK)?;
         self.server
-            .ip(&format!("link set {port} master {UPLINK} up"))?;
+            .ip(&format!("link set {port} master {UPLINK}"))?;
         addresses(other, host)?;
         if !setup.uso {
             for (namespace, link) in [(&self.server, port), (other, UPLINK)] {
@@ -121,7 +118,7 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
+impl Drop for Testbed {
     fn drop(&mut self) {
         for namespace in [&self.server, &self.client, &self.internet] {
             namespace.delete();
@@ -139,9 +136,7 @@ pub fn internet(v6: bool) -> IpAddr {
 }
 
 fn addresses(namespace: &Namespace, host: &str) -> Result<()> {
-    namespace.ip(&format!("address add 192.0.2.{host}/24 dev {UPLINK}"))?;
-    namespace.ip(&format!(
-        "address add 2001:db8::{host}/64 dev {UPLINK} nodad"
-    ))?;
+    namespace.address(UPLINK, &format!("192.0.2.{host}/24"))?;
+    namespace.address(UPLINK, &format!("2001:db8::{host}/64"))?;
     namespace.ip(&format!("link set {UPLINK} up"))
 }
