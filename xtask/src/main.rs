@@ -88,15 +88,15 @@ fn main() -> ExitCode {
 
 fn dispatch(verb: Verb) -> Result<()> {
     match verb {
-        Verb::Run(args) => mayfly_run::run(&args),
-        Verb::Audit(args) => mayfly_audit::audit(&args),
+        Verb::Run(args) => mayfly_run::run(&args)?.verdict(),
+        Verb::Audit(args) => mayfly_audit::audit(&args)?.verdict(),
         Verb::Bench(args) => mayfly_bench::bench(&args),
         Verb::Boots(args) => mayfly_boots::boots(&args)?.verdict(),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Image(args) => mayfly_image::image(&args),
         Verb::Keys(args) => mayfly_image::keys::keys(&args),
-        Verb::Writes => mayfly_audit::writes::run(),
+        Verb::Writes => mayfly_audit::writes::run()?.verdict(),
         Verb::Lock { update } => show_lock(update),
     }
 }

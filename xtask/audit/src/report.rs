@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use mayfly_host::progress::say;
 use mayfly_host::tree;
 use serde::Serialize;
@@ -172,6 +172,15 @@ impl Report {
         fs::create_dir_all(tree().join("target/audit"))?;
         fs::write(tree().join("target/audit/remembered.txt"), places)?;
         fs::write(tree().join("target/audit.json"), text + "\n").context("cannot write audit.json")
+    }
+
+    /// What a command that made this ends with.
+    ///
+    /// # Errors
+    /// Something was remembered.
+    pub fn verdict(&self) -> Result<()> {
+        ensure!(self.ok, "{}", self.failures.join("; "));
+        Ok(())
     }
 
     /// Prints what was seen, and the promises.

@@ -5,7 +5,7 @@
 //! with that program in the node's place. The findings of both are judged here and written
 //! to `target/audit/writes.json`, where the audit takes them from.
 
-mod guest;
+pub mod guest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{say, step};
-use mayfly_host::{cargo, process, tree};
+use mayfly_host::{cargo, process, prologue, tree};
 use serde::{Deserialize, Serialize};
 
 use self::guest::violation::Violation;
@@ -34,29 +34,39 @@ const LEAST: usize = 70;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Findings {
-    place: String,
-    attempts: Vec<String>,
-    jails: BTreeMap<String, InJail>,
+    /// `host` or `image`.
+    pub place: String,
+    /// The names of all attempts.
+    pub attempts: Vec<String>,
+    /// What each process could do in its confinement.
+    pub jails: BTreeMap<String, InJail>,
 }
 
 /// What it found in one confinement.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct InJail {
-    syscalls_allowed: usize,
-    allowed: Vec<String>,
-    refused: BTreeMap<String, String>,
-    without: BTreeMap<String, Vec<String>>,
-    unconfined: Vec<String>,
+pub struct InJail {
+    /// How many system calls the filter lets through.
+    pub syscalls_allowed: usize,
+    /// Attempts that came through.
+    pub allowed: Vec<String>,
+    /// Attempts that did not, and what refused them.
+    pub refused: BTreeMap<String, String>,
+    /// Layer to what comes through with that layer away.
+    pub without: BTreeMap<String, Vec<String>>,
+    /// What comes through with no layer at all.
+    pub unconfined: Vec<String>,
 }
 
 /// `target/audit/writes.json`
 #[derive(Debug, Serialize)]
-struct Report {
+pub struct Report {
     schema: u32,
     commit: String,
-    ok: bool,
-    failures: Vec<String>,
+    /// Nothing came through but what the work needs.
+    pub ok: bool,
+    /// What did.
+    pub failures: Vec<String>,
     /// How many attempts there are.
     attempts: usize,
     /// What came through anywhere.
@@ -66,11 +76,11 @@ struct Report {
     /// How many system calls the daemon may make.
     syscalls_allowed: usize,
     /// Words for a log that the shipped programs hold.
-    log_strings: Vec<&'static str>,
+    pub log_strings: Vec<&'static str>,
     /// What becomes of a machine whose daemon writes.
-    violation: Violation,
+    pub violation: Violation,
     /// Each place, with each process.
-    places: Vec<Findings>,
+    pub places: Vec<Findings>,
 }
 
 /// What it starts.
@@ -79,10 +89,9 @@ pub const NEEDS: &[&[Need]] = &[packages::IMAGE, packages::QEMU];
 /// Tries everything, and says what came through.
 ///
 /// # Errors
-/// Something came through that is not needed, or the attempts could not be made.
-pub fn run() -> Result<()> {
-    packages::require_root()?;
-    packages::provide(&NEEDS.concat())?;
+/// The attempts could not be made. What came through is in the report.
+pub fn run() -> Result<Report> {
+    prologue(NEEDS)?;
     mayfly_image::provide_kernel_source()?;
     let host = step("attempts on this machine", on_host)?;
     let (image, violation) = guest::run()?;
@@ -98,8 +107,7 @@ pub fn run() -> Result<()> {
         .context("cannot write writes.json")?;
     report.show();
     say("report: target/audit/writes.json");
-    ensure!(report.ok, "{}", report.failures.join("; "));
-    Ok(())
+    Ok(report)
 }
 
 fn on_host() -> Result<Findings> {
@@ -120,6 +128,15 @@ fn words_for_a_log() -> Result<Vec<&'static str>> {
 }
 
 impl Report {
+    /// What a command that made this ends with.
+    ///
+    /// # Errors
+    /// Something came through that is not needed.
+    pub fn verdict(&self) -> Result<()> {
+        ensure!(self.ok, "{}", self.failures.join("; "));
+        Ok(())
+    }
+
     fn of(
         commit: String,
         places: Vec<Findings>,

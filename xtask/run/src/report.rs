@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use mayfly_host::teardown;
 use mayfly_image::{Image, Profile};
 use mayfly_lab::network;
@@ -19,7 +19,8 @@ pub struct Report {
     pub ok: bool,
     /// What did not hold, one sentence each.
     pub failures: Vec<String>,
-    profile: &'static str,
+    /// The image's.
+    pub profile: &'static str,
     /// What ran the guest.
     pub accelerator: Option<Accelerator>,
     /// QEMU's start to the first 200 of `POST /v1/peers`.
@@ -28,14 +29,20 @@ pub struct Report {
     pub handshake_ms: Option<f64>,
     /// The page that came through the tunnel is the one that was sent.
     pub tunnel_ok: bool,
-    internet_saw: Option<IpAddr>,
-    node_egress: IpAddr,
-    customer_address: IpAddr,
-    devices: Vec<Devices>,
+    /// The first visitor of the internet's web server.
+    pub internet_saw: Option<IpAddr>,
+    /// The node's own address.
+    pub node_egress: IpAddr,
+    /// The customer's own address.
+    pub customer_address: IpAddr,
+    /// What the counter showed.
+    pub devices: Vec<Devices>,
     image_bytes: ImageBytes,
-    executables: Vec<String>,
+    /// Every path in the image that can be executed.
+    pub executables: Vec<String>,
     guest_mem_mib: u32,
-    left_behind: Vec<String>,
+    /// What could not be taken away.
+    pub left_behind: Vec<String>,
 }
 
 /// What the customer does while `devices` is watched.
@@ -67,10 +74,13 @@ impl Phase {
     }
 }
 
+/// One look at the counter.
 #[derive(Debug, Serialize)]
-struct Devices {
-    phase: Phase,
-    value: Option<u8>,
+pub struct Devices {
+    /// What the customer had done.
+    pub phase: Phase,
+    /// The value that was waited for, or null if it did not come.
+    pub value: Option<u8>,
     /// From what the customer did to the first look that showed the value.
     after_ms: u64,
 }
@@ -143,23 +153,36 @@ impl Report {
         }
     }
 
-    fn fail(&mut self, what: &str) {
+    /// Something did not hold.
+    pub fn fail(&mut self, what: &str) {
         self.failures.push(what.to_owned());
     }
 
-    /// The last entries: how it ended, and what is left.
-    pub fn finish(&mut self, shown: &Result<()>, left_behind: Vec<String>) {
-        match shown {
-            Err(error) => self.fail(&format!("{error:#}")),
-            Ok(()) if !self.tunnel_ok => self.fail("the page that came is not the page sent"),
-            Ok(()) if self.handshake_ms.is_none() => self.fail("no handshake was seen"),
-            Ok(()) => {}
+    /// What has to have been seen, once everything was shown.
+    pub fn check(&mut self) {
+        if !self.tunnel_ok {
+            self.fail("the page that came is not the page sent");
+        } else if self.handshake_ms.is_none() {
+            self.fail("no handshake was seen");
         }
+    }
+
+    /// The last entries: what is left, and whether everything held.
+    pub fn finish(&mut self, left_behind: Vec<String>) {
         for thing in &left_behind {
-            self.failures.push(format!("left behind: {thing}"));
+            self.fail(&format!("left behind: {thing}"));
         }
         self.left_behind = left_behind;
         self.ok = self.failures.is_empty();
+    }
+
+    /// What a command that showed this ends with.
+    ///
+    /// # Errors
+    /// Something did not hold.
+    pub fn verdict(&self) -> Result<()> {
+        ensure!(self.ok, "{}", self.failures.join("; "));
+        Ok(())
     }
 
     /// Writes the file.
