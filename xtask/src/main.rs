@@ -19,8 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use mayfly_host::progress::{complain, say};
-use mayfly_host::signals::Interrupted;
+use mayfly_host::progress::{end, say};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "What people do with this tree")]
@@ -72,18 +71,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse().verb) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Interrupted>() => {
-            complain(&error);
-            // What a shell reports of a program that Ctrl-C ended.
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    end(dispatch(Cli::parse().verb))
 }
 
 fn dispatch(verb: Verb) -> Result<()> {

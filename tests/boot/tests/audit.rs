@@ -1,4 +1,5 @@
-//! Runs `cargo xtask audit --short` and judges its report, promise by promise. Needs root.
+//! Makes the experiment of `cargo xtask audit --short`, and judges its report, promise by promise.
+//! Needs root.
 #![allow(
     clippy::unwrap_used,
     reason = "a set-up that fails is a test that fails"
@@ -6,85 +7,84 @@
 
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use mayfly_audit::findings::Moment;
+use mayfly_audit::needle::Kind;
+use mayfly_audit::report::Report;
+use mayfly_audit::{Args, audit};
 
-/// The report of one run, made once for all tests.
-fn report() -> &'static Value {
-    static REPORT: OnceLock<Value> = OnceLock::new();
-    REPORT.get_or_init(|| mayfly_boot::report(&["audit", "--short"], "target/audit.json"))
+/// The report of one experiment, made once for all tests.
+fn report() -> &'static Report {
+    static REPORT: OnceLock<Report> = OnceLock::new();
+    REPORT.get_or_init(|| audit(&Args { short: true }).unwrap())
 }
 
-fn holds(id: &str) -> &'static Value {
-    let promises = report()["promises"].as_array().unwrap();
-    let promise = promises.iter().find(|promise| promise["id"] == id);
-    &promise.unwrap()["holds"]
+fn holds(id: &str) -> Option<bool> {
+    let mut promises = report().promises.iter();
+    promises.find(|promise| promise.id == id).unwrap().holds
 }
 
 /// Hits of one needle at one moment, over IPv4 and IPv6.
-fn hits(moment: &str, needle: &str) -> Vec<u64> {
-    let ram = report()["ram"].as_array().unwrap();
-    let of_it = ram
-        .iter()
-        .filter(|seen| seen["moment"] == moment && seen["needle"] == needle);
-    of_it
-        .map(|seen| seen["full_hits"].as_u64().unwrap())
+fn hits(moment: Moment, needle: Kind) -> Vec<usize> {
+    let seen = report().ram.iter();
+    seen.filter(|seen| seen.moment == moment && seen.needle == needle)
+        .map(|seen| seen.full_hits)
         .collect()
 }
 
 #[test]
 fn every_secret_is_found_while_the_customer_is_connected() {
     for needle in [
-        "endpoint",
-        "session-keys",
-        "tls",
-        "connection",
-        "visited",
-        "name",
-        "page",
-        "public-key",
-        "preshared-key",
-        "ticket",
-        "token",
-        "inner-address",
+        Kind::Endpoint,
+        Kind::SessionKeys,
+        Kind::Tls,
+        Kind::Connection,
+        Kind::Visited,
+        Kind::Name,
+        Kind::Page,
+        Kind::PublicKey,
+        Kind::PresharedKey,
+        Kind::Ticket,
+        Kind::Token,
+        Kind::InnerAddress,
     ] {
-        let found = hits("connected", needle);
-        assert_eq!(found.len(), 2, "{needle}");
-        assert!(found.iter().all(|hits| *hits > 0), "{needle}: {found:?}");
+        let found = hits(Moment::Connected, needle);
+        assert_eq!(found.len(), 2, "{needle:?}");
+        assert!(found.iter().all(|hits| *hits > 0), "{needle:?}: {found:?}");
     }
 }
 
 #[test]
 fn no_traffic_and_no_look_up_is_in_memory_a_minute_later() {
-    assert_eq!(holds("traffic"), true);
-    assert_eq!(holds("dns"), true);
+    assert_eq!(holds("traffic"), Some(true));
+    assert_eq!(holds("dns"), Some(true));
 }
 
 #[test]
 fn no_key_and_no_ticket_is_in_memory_a_minute_later() {
-    assert_eq!(holds("session-keys"), true);
-    assert_eq!(holds("tls"), true);
-    assert_eq!(holds("keys"), true);
+    assert_eq!(holds("session-keys"), Some(true));
+    assert_eq!(holds("tls"), Some(true));
+    assert_eq!(holds("keys"), Some(true));
 }
 
 #[test]
 fn the_counter_follows_the_devices() {
-    assert_eq!(holds("devices"), true);
+    assert_eq!(holds("devices"), Some(true));
 }
 
 #[test]
 fn nobody_writes_to_the_disk_or_listens_to_the_keyboard() {
-    assert_eq!(holds("disk"), true);
-    assert_eq!(holds("keyboard"), true);
+    assert_eq!(holds("disk"), Some(true));
+    assert_eq!(holds("keyboard"), Some(true));
 }
 
 #[test]
 fn nothing_moves_in_the_account_store_on_a_connect() {
-    assert_eq!(holds("account-store"), true);
+    assert_eq!(holds("account-store"), Some(true));
 }
 
 #[test]
 fn what_was_not_tried_is_not_said_to_hold() {
     // Only the long form tries these.
-    assert_eq!(holds("busy"), &Value::Null);
-    assert_eq!(holds("panic"), &Value::Null);
+    assert_eq!(holds("busy"), None);
+    assert_eq!(holds("panic"), None);
 }

@@ -1,4 +1,4 @@
-//! Runs `cargo xtask boots` and judges its report, way by way. Needs root.
+//! Boots in every way of `cargo xtask boots`, and judges the report, way by way. Needs root.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,29 +7,29 @@
 
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use mayfly_boots::{Args, Boot, Report, boots};
 
 /// The report of all boots, made once for all tests.
-fn report() -> &'static Value {
-    static REPORT: OnceLock<Value> = OnceLock::new();
-    REPORT.get_or_init(|| mayfly_boot::report(&["boots"], "target/boots.json"))
+fn report() -> &'static Report {
+    static REPORT: OnceLock<Report> = OnceLock::new();
+    REPORT.get_or_init(|| boots(&Args::default()).unwrap())
 }
 
-fn boot(way: &str) -> &'static Value {
-    let all = report()["boots"].as_array().unwrap();
-    all.iter().find(|boot| boot["way"] == way).unwrap()
+fn boot(way: &str) -> &'static Boot {
+    let mut all = report().boots.iter();
+    all.find(|boot| boot.way == way).unwrap()
 }
 
 #[track_caller]
 fn ends_with_a_tunnel(way: &str) {
-    assert_eq!(boot(way)["failure"], Value::Null);
-    assert!(boot(way)["enrolled_ms"].as_u64().unwrap() > 0);
+    assert_eq!(boot(way).failure, None);
+    assert!(boot(way).enrolled_ms.unwrap() > 0);
 }
 
 #[test]
 fn what_a_loader_hands_over_changes_nothing_and_a_slow_clock_is_set() {
     ends_with_a_tunnel("hostile");
-    assert_eq!(boot("hostile")["memory_mib"], 128);
+    assert_eq!(boot("hostile").memory_mib, 128);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn uefi_boots_by_pxe() {
 #[test]
 fn uefi_boots_by_http_and_the_tpm_says_what_the_manifest_says() {
     ends_with_a_tunnel("uefi-http-measured");
-    let pcrs = boot("uefi-http-measured")["pcrs"].as_object().unwrap();
+    let pcrs = &boot("uefi-http-measured").pcrs;
     assert_eq!(pcrs.len(), 2, "{pcrs:?}");
 }
 
@@ -78,16 +78,19 @@ fn under_secure_boot_an_initrd_and_a_command_line_beside_it_change_nothing() {
 #[test]
 fn secure_boot_refuses_another_kernel_initramfs_or_command_line() {
     for part in ["kernel", "initramfs", "command-line"] {
-        assert_eq!(boot(&format!("tampered-{part}"))["failure"], Value::Null);
+        assert_eq!(boot(&format!("tampered-{part}")).failure, None);
     }
 }
 
 #[test]
 fn settings_that_a_stranger_signed_are_refused_told_and_leave_nothing_in_the_firmware() {
-    assert_eq!(boot("strangers-settings")["failure"], Value::Null);
-    assert_eq!(boot("strangers-settings")["beacon"], "mayfly-boot 19");
-    assert_eq!(
-        boot("strangers-settings")["variables_changed"],
-        Value::Array(Vec::new())
-    );
+    let strangers = boot("strangers-settings");
+    assert_eq!(strangers.failure, None);
+    assert_eq!(strangers.beacon.as_deref(), Some("mayfly-boot 19"));
+    assert_eq!(strangers.variables_changed, Vec::<String>::new());
+}
+
+#[test]
+fn boots_leave_nothing_behind() {
+    assert_eq!(report().left_behind, Vec::<String>::new());
 }

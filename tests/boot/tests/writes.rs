@@ -1,4 +1,4 @@
-//! Runs `cargo xtask writes` and judges its report. Needs root.
+//! Makes the attempts of `cargo xtask writes`, and judges their report. Needs root.
 #![allow(
     clippy::unwrap_used,
     reason = "a set-up that fails is a test that fails"
@@ -6,33 +6,29 @@
 
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use mayfly_audit::writes::{self, Findings, Report};
 
 /// The report of one run, made once for all tests.
-fn report() -> &'static Value {
-    static REPORT: OnceLock<Value> = OnceLock::new();
-    REPORT.get_or_init(|| mayfly_boot::report(&["writes"], "target/audit/writes.json"))
+fn report() -> &'static Report {
+    static REPORT: OnceLock<Report> = OnceLock::new();
+    REPORT.get_or_init(|| writes::run().unwrap())
 }
 
-fn in_the_image() -> &'static Value {
-    let places = report()["places"].as_array().unwrap();
-    places
-        .iter()
-        .find(|place| place["place"] == "image")
-        .unwrap()
+fn in_the_image() -> &'static Findings {
+    let mut places = report().places.iter();
+    places.find(|place| place.place == "image").unwrap()
 }
 
 #[test]
 fn in_the_image_too_only_what_is_needed_comes_through() {
-    assert_eq!(report()["failures"], Value::Array(Vec::new()));
-    assert!(in_the_image()["attempts"].as_array().unwrap().len() >= 70);
+    assert_eq!(report().failures, Vec::<String>::new());
+    assert!(in_the_image().attempts.len() >= 70);
 }
 
 #[test]
 fn the_sealed_kernel_has_no_memory_without_a_name_no_module_and_no_log() {
     // Even for root, with no layer at all.
-    let unconfined = &in_the_image()["jails"]["daemon"]["unconfined"];
-    let unconfined = unconfined.as_array().unwrap();
+    let unconfined = &in_the_image().jails["daemon"].unconfined;
     for attempt in [
         "memfd-create",
         "memfd-secret",
@@ -54,14 +50,14 @@ fn the_sealed_kernel_has_no_memory_without_a_name_no_module_and_no_log() {
 
 #[test]
 fn a_write_under_the_shipped_filter_restarts_the_machine_into_a_clean_state() {
-    let violation = &report()["violation"];
-    assert_eq!(violation["restarted"], true);
-    let [before, after] = [0, 1].map(|index| violation["marks"][index].as_u64().unwrap());
+    let violation = &report().violation;
+    assert!(violation.restarted);
+    let [before, after] = violation.marks;
     assert!(before > 0, "there was nothing to be forgotten");
     assert_eq!(after, 0);
 }
 
 #[test]
 fn the_shipped_programs_hold_no_words_for_a_log() {
-    assert_eq!(report()["log_strings"], Value::Array(Vec::new()));
+    assert_eq!(report().log_strings, Vec::<&str>::new());
 }

@@ -44,7 +44,7 @@ use self::tpm::Tpm;
 use self::way::{Outcome, Way};
 
 /// `cargo xtask boots`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
     /// Only these
     #[arg(long, value_enum, num_args = 1..)]

@@ -1,10 +1,13 @@
 //! What a person sees of a long command: one line a step, alive on a terminal.
 
 use std::io::Write as _;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::signals::Interrupted;
 
 /// One line on standard output.
 pub fn say(line: &str) {
@@ -13,8 +16,25 @@ pub fn say(line: &str) {
 }
 
 /// Why it ended, in one line on standard error.
-pub fn complain(error: &anyhow::Error) {
+fn complain(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "xtask: {error:#}");
+}
+
+/// The exit code of a command that ended so; says why it failed.
+pub fn end(result: Result<()>) -> ExitCode {
+    /// What a shell reports of a program that Ctrl-C ended.
+    const INTERRUPTED: u8 = 130;
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            if error.is::<Interrupted>() {
+                ExitCode::from(INTERRUPTED)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
 }
 
 /// Runs one step: a spinner with its time while it lasts, one line when it is done.
