@@ -15,14 +15,17 @@ mod fuzz;
 mod pypi;
 mod test;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use mayfly_host::cargo;
 use mayfly_host::progress::{end, say};
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "What people do with this tree")]
+#[command(bin_name = "cargo xtask", about = "What people do with this tree")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -37,11 +40,11 @@ enum Verb {
     /// Look for a customer in the memory of a node that should have forgotten
     ///
     /// Needs root. Writes target/audit.json and target/audit.html.
-    Audit(mayfly_audit::Args),
+    Audit(Words),
     /// What a gigabyte costs, beside other servers
     ///
     /// Needs root. Writes target/bench.json and target/bench.svg.
-    Bench(mayfly_bench::Args),
+    Bench(Words),
     /// Start the image in every way that an operator may: BIOS and UEFI, network and CD
     ///
     /// Needs root. Writes target/boots.json.
@@ -61,7 +64,7 @@ enum Verb {
     /// Try to leave something behind from inside every confinement, here and in the image
     ///
     /// Needs root. Writes target/audit/writes.json.
-    Writes,
+    Writes(Words),
     /// Say which kernel source the image is built from
     Lock {
         /// Move the lock to the source that is installed
@@ -77,16 +80,33 @@ fn main() -> ExitCode {
 fn dispatch(verb: Verb) -> Result<()> {
     match verb {
         Verb::Run(args) => mayfly_run::run(&args)?.verdict(),
-        Verb::Audit(args) => mayfly_audit::audit(&args)?.verdict(),
-        Verb::Bench(args) => mayfly_bench::bench(&args),
+        Verb::Audit(args) => apart("mayfly-audit", "audit", &args),
+        Verb::Bench(args) => apart("mayfly-bench", "bench", &args),
         Verb::Boots(args) => mayfly_boots::boots(&args)?.verdict(),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Image(args) => mayfly_image::image(&args),
         Verb::Keys(args) => mayfly_image::keys::keys(&args),
-        Verb::Writes => mayfly_audit::writes::run()?.verdict(),
+        Verb::Writes(args) => apart("mayfly-audit", "writes", &args),
         Verb::Lock { update } => show_lock(update),
     }
+}
+
+/// What a verb is told that is a program of its own, `--help` included.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+struct Words {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    words: Vec<OsString>,
+}
+
+/// Becomes the program of a verb that links much: no other verb waits until that is compiled.
+fn apart(package: &str, verb: &str, words: &Words) -> Result<()> {
+    let error = Command::new(cargo::path())
+        .args(["run", "--locked", "--package", package, "--", verb])
+        .args(&words.words)
+        .exec();
+    Err(error).context("cannot run cargo")
 }
 
 fn show_lock(update: bool) -> Result<()> {

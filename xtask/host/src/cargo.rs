@@ -1,6 +1,7 @@
 //! cargo: the programs that a verb starts are built first, and are where cargo put them.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -12,12 +13,15 @@ use crate::{process, tree};
 /// How long a build may take, on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-/// cargo, the one that runs us if there is one, in the work tree.
+/// cargo: the one that runs us, if there is one.
+pub fn path() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// A call of cargo in the work tree, which ends with us.
 pub fn command() -> Command {
     let mut command = process::command([]);
-    command
-        .arg(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(tree());
+    command.arg(path()).current_dir(tree());
     command
 }
 

@@ -1,0 +1,22 @@
+//! `cargo xtask bench`: a program apart from xtask, whose other verbs do not wait until its
+//! libraries are compiled.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use mayfly_bench::{Args, bench};
+use mayfly_host::progress;
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Verb {
+    /// What a gigabyte costs, beside other servers
+    ///
+    /// Needs root. Writes target/bench.json and target/bench.svg.
+    Bench(Args),
+}
+
+fn main() -> ExitCode {
+    let Verb::Bench(args) = Verb::parse();
+    progress::end(bench(&args))
+}
