@@ -41,8 +41,8 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 use mayfly_host::packages::{self, Need};
+use mayfly_host::progress::{Strand, say};
 use mayfly_host::prologue;
-use mayfly_host::progress::{Strand, say, step};
 use mayfly_host::teardown::{Guard, Tag};
 use mayfly_image::{Image, Profile};
 use mayfly_lab::network::Lab;
@@ -100,7 +100,7 @@ fn attempt_writes(report: &mut Report) -> Result<()> {
 
 fn observe(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     let _guard = Guard::new(tag)?;
-    step("build mayfly and mayfly-accounts", operator::build)?;
+    operator::build()?;
     let key = BundleKey::of_runs()?;
     let sealed = mayfly_lab::image::build(Profile::Sealed, &key)?;
     if args.short {

@@ -93,6 +93,11 @@ pub const NEEDS: &[&[Need]] = &[packages::IMAGE, packages::QEMU];
 pub fn run() -> Result<Report> {
     prologue(NEEDS)?;
     mayfly_image::provide_kernel_source()?;
+    cargo::build(
+        "build attack and mayfly",
+        "three minutes of two processors",
+        "--package mayfly-attack --package mayfly-client",
+    )?;
     let host = step("attempts on this machine", on_host)?;
     let (image, violation) = guest::run()?;
     let report = Report::of(
@@ -111,7 +116,6 @@ pub fn run() -> Result<Report> {
 }
 
 fn on_host() -> Result<Findings> {
-    cargo::build("--package mayfly-attack --package mayfly-client")?;
     let mut attack = process::command([]);
     attack.arg(cargo::program("attack")).arg("matrix");
     let found = process::output(&mut attack, "attack", LIMIT)?;

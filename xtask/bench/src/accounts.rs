@@ -39,7 +39,7 @@ pub const NEEDS: &[&[Need]] = &[packages::DATABASE, packages::BENCH];
 pub fn run(args: &Args) -> Result<()> {
     signals::watch()?;
     packages::provide(&NEEDS.concat())?;
-    step("build the service and its load", build)?;
+    build()?;
     let mut report = Map::new();
     report.insert("commit".to_owned(), mayfly_host::commit()?.into());
     for store in ["sqlite", "postgres"] {
@@ -58,7 +58,11 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn build() -> Result<()> {
-    cargo::build("--release --package mayfly-accounts --bins --example load")
+    cargo::build(
+        "build the service and its load",
+        "ten minutes of two processors",
+        "--release --package mayfly-accounts --bins --example load",
+    )
 }
 
 fn measure(store: &str, quick: bool) -> Result<Value> {

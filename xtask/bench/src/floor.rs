@@ -35,7 +35,11 @@ pub struct Units {
 /// # Errors
 /// It does not build.
 pub fn build() -> Result<PathBuf> {
-    cargo::build("--release --package mayfly-sys --example floor")?;
+    cargo::build(
+        "build what measures the floor",
+        "a minute",
+        "--release --package mayfly-sys --example floor",
+    )?;
     Ok(tree().join("target/release/examples/floor"))
 }
 

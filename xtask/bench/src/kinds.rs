@@ -124,10 +124,7 @@ fn mayfly(tag: &Tag) -> Result<Kind> {
     )
     .context("cannot write mayfly-node")?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-    step(
-        "build mayfly and mayfly-accounts",
-        mayfly_lab::operator::build,
-    )?;
+    mayfly_lab::operator::build()?;
     Ok(Kind {
         name: MAYFLY.to_owned(),
         version: mayfly_host::commit()?,

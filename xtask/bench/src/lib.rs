@@ -35,8 +35,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use mayfly_host::packages::{self, Need};
+use mayfly_host::progress::say;
 use mayfly_host::prologue;
-use mayfly_host::progress::{say, step};
 use mayfly_host::signals;
 use mayfly_host::teardown::{Guard, Tag};
 
@@ -111,7 +111,7 @@ pub fn bench(args: &Args) -> Result<()> {
         Some(program) => program.clone(),
         None => trixie::wireguard_go()?.0,
     };
-    let floor = step("build what measures the floor", floor::build)?;
+    let floor = floor::build()?;
     let mut report = Report::new(&kinds)?;
     let turns = if args.quick { 1 } else { args.repeat.max(1) };
     for turn in 1..=turns {

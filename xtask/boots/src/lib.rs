@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum as _;
 use mayfly_host::packages::{self, Need};
-use mayfly_host::progress::{say, seconds, step};
+use mayfly_host::progress::{say, seconds};
 use mayfly_host::teardown::{self, Guard, Tag};
 use mayfly_host::{prologue, signals, tree};
 use mayfly_lab::customer::Customer;
@@ -84,7 +84,7 @@ pub const NEEDS: &[&[Need]] = &[
 pub fn boots(args: &Args) -> Result<Report> {
     let tag = prologue(NEEDS)?;
     mayfly_image::provide_kernel_source()?;
-    step("build mayfly and mayfly-accounts", operator::build)?;
+    operator::build()?;
     let images = Images::at();
     images.build(&BundleKey::of_runs()?)?;
     images.check_what_is_signed()?;

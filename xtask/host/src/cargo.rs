@@ -1,17 +1,24 @@
 //! cargo: the programs that a verb starts are built first, and are where cargo put them.
 
+use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use crate::{process, tree};
+use crate::process::{self, Job};
+use crate::progress::{self, Note};
+use crate::tree;
 
 /// How long a build may take, on a machine that is busy.
-const LIMIT: Duration = Duration::from_secs(3600);
+const LIMIT: Duration = Duration::from_secs(2 * 3600);
+/// Lines of cargo's that stand in the error when it fails.
+const KEPT: usize = 40;
 
 /// cargo: the one that runs us, if there is one.
 pub fn path() -> OsString {
@@ -25,21 +32,56 @@ pub fn command() -> Command {
     command
 }
 
-/// Builds what `words` ask for into the tree's own target directory.
+/// Builds what `words` ask for into the tree's own target directory, as the step `what`.
+/// `elsewhere` says how long it took on a fresh machine.
 ///
 /// # Errors
 /// It does not build.
-pub fn build(words: &str) -> Result<()> {
+pub fn build(what: &str, elsewhere: &'static str, words: &str) -> Result<()> {
     let mut command = command();
     command
         .args(["build", "--locked"])
         .args(words.split_whitespace())
         .arg("--target-dir")
         .arg(tree().join("target"));
-    process::output(&mut command, "cargo build", LIMIT).map(drop)
+    run(what, elsewhere, &mut command)
+}
+
+/// Runs a call of cargo as the step `what`, which counts the crates that are compiled.
+///
+/// # Errors
+/// cargo fails; the error has its last lines.
+pub fn run(what: &str, elsewhere: &'static str, command: &mut Command) -> Result<()> {
+    progress::long_step(what, elsewhere, |note| {
+        let mut job = Job::start(command.stderr(Stdio::piped()), "cargo")?;
+        let printed = job.stderr();
+        let reader = thread::spawn(move || printed.map(|printed| follow(printed, note)));
+        let status = job.wait(LIMIT)?;
+        let last = reader.join().ok().flatten().unwrap_or_default();
+        ensure!(status.success(), "{what}: cargo failed\n{last}");
+        Ok(())
+    })
 }
 
 /// A program that [`build`] has built for people who develop it, not for the image.
 pub fn program(name: &str) -> PathBuf {
     tree().join("target/debug").join(name)
+}
+
+/// Counts the crates that are compiled, and returns the last lines.
+fn follow(printed: impl Read, note: Note) -> String {
+    let mut crates = 0;
+    let mut last = VecDeque::with_capacity(KEPT);
+    for line in BufReader::new(printed).lines().map_while(Result::ok) {
+        if let Some(name) = line.trim_start().strip_prefix("Compiling ") {
+            crates += 1;
+            let name = name.split(' ').next().unwrap_or_default();
+            note.set(format!("crate {crates}, {name}"));
+        }
+        if last.len() == KEPT {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    Vec::from(last).join("\n")
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -125,6 +125,11 @@ impl Job {
         while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
             thread::sleep(LOOK);
         }
+    }
+
+    /// What it prints on standard error, if that is a pipe; the first time that it is asked.
+    pub fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// The process's id.

@@ -1,23 +1,71 @@
-//! What a person sees of a long command: one line a step, alive on a terminal.
+//! What a person sees of a long command: one line for each step that is done, and while a step
+//! lasts, what it is at. On a terminal that is a line which changes each second; in a file or a
+//! pipe it is a line after three seconds, and another each half minute.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::signals::Interrupted;
 
-/// One line on standard output.
-pub fn say(line: &str) {
-    // A reader that went away does not stop the work.
-    let _ = writeln!(std::io::stdout(), "{line}");
+/// Between two looks at the steps.
+const LOOK: Duration = Duration::from_millis(200);
+/// When a step is first told of in a pipe, and how often after that.
+const FIRST: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_secs(30);
+/// Columns of a terminal that are used, at most.
+const COLUMNS: usize = 100;
+
+/// The steps that go on.
+static STEPS: Mutex<Steps> = Mutex::new(Steps {
+    running: Vec::new(),
+    next: 0,
+    is_watched: false,
+    is_drawn: false,
+});
+
+struct Steps {
+    running: Vec<Running>,
+    /// The number of the next step.
+    next: u64,
+    /// A thread tells of them.
+    is_watched: bool,
+    /// The last line of the terminal is theirs.
+    is_drawn: bool,
 }
 
-/// Why it ended, in one line on standard error.
-fn complain(error: &anyhow::Error) {
-    let _ = writeln!(std::io::stderr(), "xtask: {error:#}");
+struct Running {
+    number: u64,
+    what: String,
+    elsewhere: Option<&'static str>,
+    started: Instant,
+    note: String,
+    /// When it was last told of in a pipe.
+    told: Option<Instant>,
+}
+
+/// What a step is at, for the line that tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Note(u64);
+
+impl Note {
+    /// Says what the step is at now.
+    pub fn set(self, note: String) {
+        let mut steps = steps();
+        let mut running = steps.running.iter_mut();
+        if let Some(step) = running.find(|step| step.number == self.0) {
+            step.note = note;
+        }
+    }
+}
+
+/// One line on standard output.
+pub fn say(line: &str) {
+    steps().say(line);
 }
 
 /// The exit code of a command that ended so; says why it failed.
@@ -27,7 +75,7 @@ pub fn end(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            let _ = writeln!(std::io::stderr(), "xtask: {error:#}");
             if error.is::<Interrupted>() {
                 ExitCode::from(INTERRUPTED)
             } else {
@@ -37,25 +85,44 @@ pub fn end(result: Result<()>) -> ExitCode {
     }
 }
 
-/// Runs one step: a spinner with its time while it lasts, one line when it is done.
+/// Runs one step.
 ///
 /// # Errors
 /// The step's.
 pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    run(what, None, |_| work())
+}
+
+/// Runs one step that can be long: `elsewhere` says how long it took on another machine. It says
+/// what it is at in its [`Note`].
+///
+/// # Errors
+/// The step's.
+pub fn long_step<T>(
+    what: &str,
+    elsewhere: &'static str,
+    work: impl FnOnce(Note) -> Result<T>,
+) -> Result<T> {
+    run(what, Some(elsewhere), work)
+}
+
+fn run<T>(
+    what: &str,
+    elsewhere: Option<&'static str>,
+    work: impl FnOnce(Note) -> Result<T>,
+) -> Result<T> {
     let started = Instant::now();
-    let spinner = spinner(what);
-    let result = work();
-    spinner.finish_and_clear();
+    let note = steps().begin(what, elsewhere, started);
+    let result = work(note);
     let mark = if result.is_ok() { "ok" } else { "FAILED" };
-    say(&format!(
-        "{what:<58} {mark:>6} {:>8}",
-        seconds(started.elapsed())
-    ));
+    let time = seconds(started.elapsed());
+    let mut steps = steps();
+    steps.running.retain(|step| step.number != note.0);
+    steps.say(&format!("{what:<58} {mark:>6} {time:>8}"));
     result
 }
 
-/// One of several things that go on at the same time, by its name: no spinners, which would be
-/// in each other's way.
+/// One of several things that go on at the same time, by its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Strand(pub &'static str);
 
@@ -65,29 +132,138 @@ impl Strand {
     /// # Errors
     /// The step's.
     pub fn step<T>(self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let started = Instant::now();
-        let result = work();
-        let mark = if result.is_ok() { "ok" } else { "FAILED" };
-        let what = format!("{}: {what}", self.0);
-        say(&format!(
-            "{what:<58} {mark:>6} {:>8}",
-            seconds(started.elapsed())
-        ));
-        result
+        step(&format!("{}: {what}", self.0), work)
     }
-}
-
-fn spinner(what: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let spinner = ProgressBar::new_spinner()
-        .with_style(style)
-        .with_message(what.to_owned());
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    spinner
 }
 
 /// A time as a person reads it.
 pub fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+fn steps() -> MutexGuard<'static, Steps> {
+    STEPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Steps {
+    fn begin(&mut self, what: &str, elsewhere: Option<&'static str>, started: Instant) -> Note {
+        let number = self.next;
+        self.next += 1;
+        self.running.push(Running {
+            number,
+            what: what.to_owned(),
+            elsewhere,
+            started,
+            note: String::new(),
+            told: None,
+        });
+        if !self.is_watched {
+            self.is_watched = true;
+            thread::spawn(watch);
+        }
+        Note(number)
+    }
+
+    fn say(&mut self, line: &str) {
+        // A reader that went away does not stop the work.
+        let erase = if self.is_drawn { "\r\x1b[2K" } else { "" };
+        let _ = writeln!(std::io::stdout(), "{erase}{line}");
+        self.is_drawn = false;
+    }
+
+    /// Tells what goes on, where that is due.
+    fn tell(&mut self) {
+        if std::io::stdout().is_terminal() {
+            self.draw();
+            return;
+        }
+        let now = Instant::now();
+        let mut lines = Vec::new();
+        for step in &mut self.running {
+            if step.is_due(now) {
+                step.told = Some(now);
+                lines.push(format!("  {}", step.line()));
+            }
+        }
+        for line in lines {
+            self.say(&line);
+        }
+    }
+
+    fn draw(&mut self) {
+        let lines: Vec<_> = self.running.iter().map(Running::line).collect();
+        let line: String = lines.join(" | ").chars().take(COLUMNS).collect();
+        let mut terminal = std::io::stdout();
+        let _ = write!(terminal, "\r\x1b[2K{line}").and_then(|()| terminal.flush());
+        self.is_drawn = true;
+    }
+}
+
+impl Running {
+    fn is_due(&self, now: Instant) -> bool {
+        match self.told {
+            None => now.duration_since(self.started) >= FIRST,
+            Some(told) => now.duration_since(told) >= AGAIN,
+        }
+    }
+
+    fn line(&self) -> String {
+        let mut line = format!("{}: {} s", self.what, self.started.elapsed().as_secs());
+        if !self.note.is_empty() {
+            line.push_str(&format!(", {}", self.note));
+        }
+        if let Some(elsewhere) = self.elsewhere {
+            line.push_str(&format!(" (elsewhere {elsewhere})"));
+        }
+        line
+    }
+}
+
+/// Tells of the steps until none goes on.
+fn watch() {
+    loop {
+        thread::sleep(LOOK);
+        let mut steps = steps();
+        if steps.running.is_empty() {
+            steps.is_watched = false;
+            return;
+        }
+        steps.tell();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_says_what_it_is_at_and_how_long_it_was_elsewhere() {
+        let step = Running {
+            number: 0,
+            what: "build it".to_owned(),
+            elsewhere: Some("6 min"),
+            started: Instant::now(),
+            note: "12 crates".to_owned(),
+            told: None,
+        };
+        assert_eq!(step.line(), "build it: 0 s, 12 crates (elsewhere 6 min)");
+    }
+
+    #[test]
+    fn a_step_is_told_of_after_three_seconds_and_each_half_minute() {
+        let started = Instant::now();
+        let mut step = Running {
+            number: 0,
+            what: String::new(),
+            elsewhere: None,
+            started,
+            note: String::new(),
+            told: None,
+        };
+        assert!(!step.is_due(started + Duration::from_secs(2)));
+        assert!(step.is_due(started + Duration::from_secs(3)));
+        step.told = Some(started + Duration::from_secs(3));
+        assert!(!step.is_due(started + Duration::from_secs(32)));
+        assert!(step.is_due(started + Duration::from_secs(33)));
+    }
 }

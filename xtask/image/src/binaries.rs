@@ -3,11 +3,9 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use mayfly_host::progress::step;
-use mayfly_host::tree;
+use mayfly_host::{cargo, tree};
 
 use super::{Profile, silence};
 
@@ -32,28 +30,21 @@ pub fn build(profile: Profile) -> Result<Programs> {
     let (init_package, init) = profile.init();
     let (package, node) = profile.node();
     let out = tree().join("target/image-build");
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo::command();
     command
-        .current_dir(tree())
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--profile",
-            "image",
-            "--target",
-            TARGET,
-        ])
+        .args(["build", "--locked", "--profile", "image"])
+        .args(["--target", TARGET])
         .args(["--package", init_package, "--package", package])
         .arg("--target-dir")
         .arg(&out)
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags().join("\x1f"))
         .env_remove("RUSTFLAGS")
         .env(format!("CFLAGS_{}", TARGET.replace('-', "_")), c_flags());
-    step(&format!("build {init} and {node}, static"), || {
-        run(&mut command)
-    })?;
+    cargo::run(
+        &format!("build {init} and {node}, static"),
+        "ten minutes of two processors",
+        &mut command,
+    )?;
 
     let program = |name: &str| {
         let path = out.join(TARGET).join("image").join(name);
@@ -70,16 +61,6 @@ pub fn build(profile: Profile) -> Result<Programs> {
         init: program(init)?,
         node: program(node)?,
     })
-}
-
-fn run(cargo: &mut Command) -> Result<()> {
-    let output = cargo.output().context("cannot run cargo")?;
-    ensure!(
-        output.status.success(),
-        "the image's programs do not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }
 
 /// Static glibc, since the image has no loader; and no path of this machine. Crate

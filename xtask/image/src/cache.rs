@@ -52,7 +52,7 @@ impl Cache {
         }
         let lock = File::create(entry.join(LOCK)).with_context(|| unusable(&entry))?;
         if lock.try_lock().is_err() {
-            say("waiting for somebody else who links this kernel");
+            say("waiting: this kernel is being linked");
             lock.lock().with_context(|| unusable(&entry))?;
         }
         // It may have been swept out meanwhile.
@@ -73,7 +73,7 @@ impl Cache {
     pub fn take_turn(&self) -> Result<Turn<'_>> {
         let lock = File::create(self.root.join(LOCK)).with_context(|| unusable(&self.root))?;
         if lock.try_lock().is_err() {
-            say("waiting for another build of a kernel");
+            say("waiting: a kernel is being built");
             lock.lock().with_context(|| unusable(&self.root))?;
         }
         for entry in fs::read_dir(&self.root)? {

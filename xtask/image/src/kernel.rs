@@ -23,6 +23,9 @@ use super::verify::no_path_in;
 /// Where the archive has to be, from the top of the tree (`CONFIG_INITRAMFS_SOURCE`).
 const INITRAMFS: &str = "mayfly.cpio.zst";
 
+/// How long a kernel took on a machine with two processors.
+const BUILD: &str = "ten minutes of two processors";
+
 /// What differs between two images of one kernel.
 #[derive(Debug, Clone, Copy)]
 pub struct Inside<'a> {
@@ -50,6 +53,14 @@ pub fn link_once(profile: Profile, inside: Inside<'_>, file: &Path) -> Result<()
     fs::write(stamp, format!("{inputs}\n{output}\n")).context("cannot write beside the image")
 }
 
+/// Builds the kernel of `profile` that is kept, unless it is there.
+///
+/// # Errors
+/// As [`super::build`].
+pub fn prepare(profile: Profile) -> Result<()> {
+    Recipe::read(profile)?.built().map(drop)
+}
+
 /// Links the kernel of `profile` around `inside`, from the kept tree, which is built first if
 /// it is not there. Returns the bzImage.
 ///
@@ -58,7 +69,7 @@ pub fn link_once(profile: Profile, inside: Inside<'_>, file: &Path) -> Result<()
 pub fn link(profile: Profile, inside: Inside<'_>) -> Result<Vec<u8>> {
     let recipe = Recipe::read(profile)?;
     let held = recipe.built()?;
-    recipe.make(inside, held.tree(), "linking")
+    recipe.make(inside, held.tree(), "link", "half a minute")
 }
 
 /// The same from nothing, in a directory that must be empty. Whatever is kept is not touched.
@@ -68,7 +79,7 @@ pub fn link(profile: Profile, inside: Inside<'_>) -> Result<Vec<u8>> {
 pub fn from_nothing(profile: Profile, inside: Inside<'_>, tree: &Path) -> Result<Vec<u8>> {
     let recipe = Recipe::read(profile)?;
     recipe.unpack(tree)?;
-    recipe.make(inside, tree, "building anew")
+    recipe.make(inside, tree, "build from nothing", BUILD)
 }
 
 /// What a kernel is made of.
@@ -107,7 +118,7 @@ impl Recipe {
         if cache.hold(&key)?.is_none() {
             let tree = turn.begin(&key)?;
             self.unpack(&tree)?;
-            self.make(Inside::nothing(), &tree, "building")?;
+            self.make(Inside::nothing(), &tree, "build", BUILD)?;
             turn.finish(&key)?;
         }
         cache.hold(&key)?.context("the kernel has left the cache")
@@ -119,10 +130,17 @@ impl Recipe {
         make::patch(&self.patches, into)
     }
 
-    fn make(&self, inside: Inside<'_>, tree: &Path, what: &str) -> Result<Vec<u8>> {
+    fn make(
+        &self,
+        inside: Inside<'_>,
+        tree: &Path,
+        what: &str,
+        elsewhere: &'static str,
+    ) -> Result<Vec<u8>> {
         fs::write(tree.join(INITRAMFS), inside.initramfs).context("cannot place the initramfs")?;
         make::configure(&self.demands_with(inside.command_line), tree)?;
-        make::compile(&format!("kernel: {what} ({})", self.profile.name()), tree)?;
+        let what = format!("kernel: {what} ({})", self.profile.name());
+        make::compile(&what, elsewhere, tree)?;
         let unpacked = fs::read(tree.join("arch/x86/boot/compressed/vmlinux.bin"))
             .context("make left no kernel")?;
         no_path_in("the kernel", &unpacked)?;

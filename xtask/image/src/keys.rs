@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mayfly_host::progress::{say, step};
+use mayfly_host::progress::say;
 use mayfly_host::{cargo, packages, process};
 
 /// `cargo xtask keys`.
@@ -45,7 +45,7 @@ pub fn keys(args: &Args) -> Result<()> {
         "{} exists already; name another directory",
         args.out.display()
     );
-    step("build mayfly", || cargo::build("--package mayfly-client"))?;
+    cargo::build("build mayfly", "two minutes", "--package mayfly-client")?;
     make(&args.out)?;
     say(&format!("keys: {}", args.out.display()));
     Ok(())

@@ -29,13 +29,14 @@ pub mod verify;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use mayfly_host::progress::{say, step};
-use mayfly_host::{packages, tree};
+use mayfly_host::{packages, process, tree};
 
 /// Which kernel an image has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -285,7 +286,11 @@ pub fn build(options: &Options) -> Result<Image> {
         built: time,
         least_serial: options.least_serial,
     };
-    let programs = binaries::build(options.profile)?;
+    let programs = if options.from_nothing {
+        binaries::build(options.profile)?
+    } else {
+        while_kernel_builds(options.profile, || binaries::build(options.profile))?
+    };
     let packed = initramfs::pack(&programs, &pins)?;
     let command_line = command_line(options)?;
     let inside = kernel::Inside {
@@ -313,6 +318,20 @@ pub fn build(options: &Options) -> Result<Image> {
         time,
         command_line,
         files: packed.files,
+    })
+}
+
+/// Builds the kernel of `profile` that is kept, unless it is there, while `work` goes on: most of
+/// that is cargo's, which has nothing to do for a processor now and then.
+///
+/// # Errors
+/// What the work returns, or the kernel does not build.
+pub fn while_kernel_builds<T>(profile: Profile, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    thread::scope(|scope| {
+        let kernel = scope.spawn(|| process::interruptible(|| kernel::prepare(profile)));
+        let done = work();
+        let kernel = kernel.join().map_err(|_| anyhow!("a panic"))?;
+        done.and_then(|done| kernel.map(|()| done))
     })
 }
 

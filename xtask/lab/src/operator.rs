@@ -31,7 +31,11 @@ const LOOK: Duration = Duration::from_millis(50);
 /// # Errors
 /// They do not build.
 pub fn build() -> Result<()> {
-    cargo::build("--package mayfly-client --package mayfly-accounts")
+    cargo::build(
+        "build mayfly and mayfly-accounts",
+        "six minutes of two processors",
+        "--package mayfly-client --package mayfly-accounts",
+    )
 }
 
 /// The key that signs this run's settings.

@@ -21,11 +21,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
 use mayfly_host::packages::{self, Need};
-use mayfly_host::prologue;
 use mayfly_host::progress::{say, step};
+use mayfly_host::prologue;
 use mayfly_host::signals::{self, Interrupted};
 use mayfly_host::teardown::{self, Guard, Tag};
-use mayfly_image::Profile;
+use mayfly_image::{Image, Profile};
 use mayfly_lab::customer::Customer;
 use mayfly_lab::guest::Guest;
 use mayfly_lab::network::{self, Lab};
@@ -98,11 +98,8 @@ pub fn run(args: &Args) -> Result<Report> {
 
 fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     let _guard = Guard::new(tag)?;
-    step("build mayfly and mayfly-accounts", operator::build)?;
-    let key = BundleKey::of_runs()?;
-    let lab = step("make namespaces", || Lab::make(tag))?;
-    let operator = step("start the account service", || Operator::start(&lab, &key))?;
-    let image = mayfly_lab::image::build(args.profile(), &key)?;
+    let (lab, operator, image) =
+        mayfly_image::while_kernel_builds(args.profile(), || set_up(args.profile(), tag))?;
     report.image(&image);
 
     let mut guest = step("boot the image", || {
@@ -127,6 +124,16 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
         stay(&lab, &operator, &mut guest)?;
     }
     Ok(())
+}
+
+/// Everything that the guest needs.
+fn set_up(profile: Profile, tag: &Tag) -> Result<(Lab, Operator, Image)> {
+    operator::build()?;
+    let key = BundleKey::of_runs()?;
+    let lab = step("make namespaces", || Lab::make(tag))?;
+    let operator = step("start the account service", || Operator::start(&lab, &key))?;
+    let image = mayfly_lab::image::build(profile, &key)?;
+    Ok((lab, operator, image))
 }
 
 /// devices 0, 1, 0; and in between, everything that goes through the tunnel or beside it.

@@ -1,14 +1,14 @@
 //! The steps from the locked source to a kernel: unpack, patch, configure, check, make.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use mayfly_host::progress::{self, Note};
 use mayfly_host::{process, tree};
 
 use crate::config::{self, Demand};
@@ -25,8 +25,8 @@ pub const ENVIRONMENT: [(&str, &str); 6] = [
     ("KBUILD_BUILD_VERSION", "1"),
 ];
 
-/// Steps that `make` announces for a sealed kernel of Linux 6.12: the length of the bar.
-const STEPS: u64 = 1_850;
+/// Steps that `make` announces for a sealed kernel of Linux 6.12, from nothing.
+const STEPS: usize = 1_850;
 
 /// What a tool says that it is.
 ///
@@ -56,27 +56,22 @@ pub fn patches() -> Result<Vec<PathBuf>> {
 }
 
 pub fn unpack(source: &Source, into: &Path) -> Result<()> {
-    let name = || format!("cannot unpack {}", source.tarball.display());
-    let tarball = File::open(&source.tarball).with_context(name)?;
-    let bar = bar(
-        tarball.metadata()?.len(),
-        "kernel: unpacking",
-        "{decimal_bytes}",
-    );
-    let mut tar = process::command(["tar", "--extract", "--xz", "--strip-components=1"])
-        .arg("--directory")
-        .arg(into)
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("cannot run tar")?;
-    let copied = match tar.stdin.take() {
-        Some(mut stdin) => io::copy(&mut bar.wrap_read(tarball), &mut stdin),
-        None => Ok(0),
-    };
-    ensure!(tar.wait()?.success(), name());
-    copied.with_context(name)?;
-    bar.finish_and_clear();
-    Ok(())
+    progress::long_step("kernel: unpack the source", "20 s", |_| {
+        let output = process::command(["tar", "--extract", "--strip-components=1"])
+            .arg("--file")
+            .arg(&source.tarball)
+            .arg("--directory")
+            .arg(into)
+            .output()
+            .context("cannot run tar")?;
+        ensure!(
+            output.status.success(),
+            "cannot unpack {}:\n{}",
+            source.tarball.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    })
 }
 
 pub fn patch(patches: &[PathBuf], source: &Path) -> Result<()> {
@@ -115,7 +110,12 @@ pub fn configure(demands: &[Demand], source: &Path) -> Result<()> {
     config::check(demands, &config)
 }
 
-pub fn compile(what: &str, source: &Path) -> Result<()> {
+/// Makes the kernel, as the step `what`.
+pub fn compile(what: &str, elsewhere: &'static str, source: &Path) -> Result<()> {
+    progress::long_step(what, elsewhere, |note| run(source, note))
+}
+
+fn run(source: &Path, note: Note) -> Result<()> {
     let jobs = process::jobs();
     let mut make = make(source)
         .arg(format!("--jobs={jobs}"))
@@ -126,14 +126,13 @@ pub fn compile(what: &str, source: &Path) -> Result<()> {
         .context("cannot run make")?;
     let complaints = make.stderr.take();
     let complaints = thread::spawn(|| complaints.map(last_lines).unwrap_or_default());
-    let bar = bar(STEPS, what, "{eta} left");
     if let Some(stdout) = make.stdout.take() {
-        for _announced in BufReader::new(stdout).lines().map_while(Result::ok) {
-            bar.inc(1);
+        let announced = BufReader::new(stdout).lines().map_while(Result::ok);
+        for (step, _) in announced.enumerate() {
+            note.set(format!("step {step} of {STEPS} at most"));
         }
     }
     let status = make.wait()?;
-    bar.finish_and_clear();
     ensure!(
         status.success(),
         "the kernel does not build:\n{}",
@@ -167,12 +166,4 @@ fn make(source: &Path) -> Command {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .envs(ENVIRONMENT);
     make
-}
-
-fn bar(length: u64, what: &str, tail: &str) -> ProgressBar {
-    let template = format!("{what} [{{bar:40}}] {{percent:>3}} %, {tail}");
-    let style = ProgressStyle::with_template(&template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ");
-    ProgressBar::new(length).with_style(style)
 }
