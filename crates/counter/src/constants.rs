@@ -1,30 +1,36 @@
-//! The numbers of the protocol, from the design, and a few of our own.
+//! The numbers of the counter protocol. This is their only home in the code.
+//!
+//! "Rule N" is rule N of `crates/counter/PROTOCOL.md`.
 
 use std::time::Duration;
 
-/// "ping/pong every 10 s"
+/// The message list: each end sends a ping this often.
 pub const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// "dead after 15 s"
+/// The message list: an end that has received nothing for this long takes its stream for dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(15);
-/// Rule 3: an account's devices.
-pub const MOST_DEVICES: u8 = 4;
-/// Rule 4: how long credit lives without a stream.
+/// Rule 3: how many devices of an account may count at the same time.
+pub const MAX_DEVICES: u8 = 4;
+/// Rule 4: how long a node's credit lasts without a stream.
 pub const GRACE: Duration = Duration::from_secs(30);
 /// Rule 4: how long a stream may take until it is synced.
 pub const SYNC_WITHIN: Duration = Duration::from_secs(30);
 /// Rule 4: the longest pause between two attempts to connect.
-pub const MOST_BACK_OFF: Duration = Duration::from_secs(5);
-/// Rule 5: how long after its start the service grants only what is replayed.
+pub const MAX_BACK_OFF: Duration = Duration::from_secs(5);
+/// Rule 5: how long after its start the service grants only what nodes replay.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(30);
-/// Rule 6: how long until a denied +1 is asked again.
+/// Rule 6: the time from a denied +1 to the next ask.
 pub const RETRY: Duration = Duration::from_secs(10);
-/// Rule 6: an ask sent so long after the first denial is the last.
+/// Rule 6: an ask that is sent this long after the first denial is the last one.
 pub const FINAL_AFTER: Duration = Duration::from_secs(300);
 /// Rule 6: how long the key of a finally denied session is refused.
 pub const KEY_REFUSED_FOR: Duration = Duration::from_secs(600);
+/// Rule 7: a session outlives its token until the service has been in reach for this long, since
+/// its client could not renew before. It is as long as a denied session has by rule 6.
+pub const RENEWAL_GRACE: Duration = FINAL_AFTER;
 
-/// Ours: the first pause between two attempts to connect; it doubles.
+/// Our own choice: the first pause between two attempts to connect. Each failure doubles it.
 pub const FIRST_BACK_OFF: Duration = Duration::from_millis(250);
-/// Ours: how many replaced epochs of a node are remembered. Each is a boot, or a machine
-/// that is told to stay down, so that more than a few in one life of the service is rare.
+/// Our own choice: how many replaced epochs of a node the service remembers. Each one is a boot
+/// of the node, or a machine that was told to stay down. More than a few of them in one life of
+/// the service are rare.
 pub const REPLACED_EPOCHS: usize = 32;

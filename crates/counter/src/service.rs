@@ -12,7 +12,7 @@ use std::time::Instant;
 use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
 
 use crate::CloseReason;
-use crate::constants::{MOST_DEVICES, RESTART_WINDOW};
+use crate::constants::{MAX_DEVICES, RESTART_WINDOW};
 use ledger::Ledger;
 use node::Node;
 use stream::{Stage, Stream};
@@ -273,7 +273,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         }
         let just_restarted = now < self.restarted + RESTART_WINDOW;
         let may = replaying || !just_restarted;
-        let granted = may && self.totals.count(&account) < MOST_DEVICES;
+        let granted = may && self.totals.count(&account) < MAX_DEVICES;
         if granted {
             stream.ledger.add(account);
             self.totals.add(account);

@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use mayfly_counter::constants::RENEWAL_GRACE;
 use mayfly_counter::node::{Reporter, SessionId};
 use mayfly_wire::enrol::{EnrolRequest, EnrolResponse};
 use mayfly_wire::{PresharedKey, PublicKey};
@@ -23,10 +24,6 @@ use crate::refusal::Refusal;
 use crate::settings::WhenUnreachable;
 use crate::status::Status;
 use crate::token::Verifier;
-
-/// A session outlives its token while the account service is out of reach (rule 7), and for
-/// so long after, as a client could not renew: what rule 6 gives a denied one, too.
-const RENEWAL_GRACE: Duration = Duration::from_secs(300);
 
 /// Why nobody is admitted any more.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore as _;
 
 use crate::alive::Alive;
-use crate::constants::{FIRST_BACK_OFF, MOST_BACK_OFF};
+use crate::constants::{FIRST_BACK_OFF, MAX_BACK_OFF};
 
 pub(super) enum Link {
     Down {
@@ -65,7 +65,7 @@ impl Pacer {
     pub fn pause(&mut self, random: &mut ChaCha8Rng) -> Duration {
         let doubled = FIRST_BACK_OFF.saturating_mul(1 << self.failures.min(8));
         self.failures = self.failures.saturating_add(1);
-        let half = doubled.min(MOST_BACK_OFF) / 2;
+        let half = doubled.min(MAX_BACK_OFF) / 2;
         half + half * (random.next_u32() % 1_000) / 1_000
     }
 

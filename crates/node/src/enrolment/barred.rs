@@ -1,18 +1,16 @@
-//! Keys that are refused for a while, as salted hashes.
+//! Keys that are refused for a while (rule 6 of `crates/counter/PROTOCOL.md`), as salted hashes.
 
 use std::collections::HashMap;
 use std::hash::Hasher as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use siphasher::sip::SipHasher13;
 
+use mayfly_counter::constants::KEY_REFUSED_FOR;
 use mayfly_wire::PublicKey;
 
-/// How long a key is refused after its session was finally denied (the counter's rule 6).
-const BARRED_FOR: Duration = Duration::from_secs(600);
-
-/// Refused keys. A key costs five minutes of an enrolled session to get here, so there are
-/// at most twice as many as addresses in the pools.
+/// Refused keys. A key gets here by five minutes of an enrolled session, and stays for
+/// [`KEY_REFUSED_FOR`], which is ten. So there are at most twice as many as addresses in the pools.
 pub struct Barred {
     salt: (u64, u64),
     until: HashMap<u64, Instant>,
@@ -28,7 +26,7 @@ impl Barred {
 
     pub fn add(&mut self, key: PublicKey, now: Instant) {
         self.until.retain(|_, until| *until > now);
-        self.until.insert(self.hash(key), now + BARRED_FOR);
+        self.until.insert(self.hash(key), now + KEY_REFUSED_FOR);
     }
 
     pub fn holds(&self, key: PublicKey, now: Instant) -> bool {
