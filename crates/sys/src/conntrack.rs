@@ -1,47 +1,40 @@
-//! The kernel's connections: deleting those of addresses that are gone (ctnetlink).
+//! The kernel's connections: deletes those of addresses that are gone (ctnetlink).
 //!
-//! The kernel has no way to say "all of this address", so the table is listed, once for any
-//! number of addresses, and what matches is deleted. What was listed is wiped before
+//! The kernel cannot delete "all connections of this address". So the table is listed, once for
+//! any number of addresses, and each match is deleted. What was listed is wiped before
 //! [`Connections::forget`] returns.
 
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto,
-    setsockopt, socket, sockopt,
+use crate::netlink::{
+    self, NFGENMSG_LEN, NLA_TYPE_MASK, NLMSG_DONE, NLMSG_ERROR, NLMSG_HDRLEN, Request, receive,
+    split, verdict,
 };
-use nix::sys::time::TimeVal;
 
-use crate::nft::netlink::{split, verdict};
-
-/// The kernel answers at once; a kernel that does not is an error, not a wait.
-const PATIENCE: TimeVal = TimeVal::new(5, 0);
-/// What the kernel lists at once is shorter.
+/// The kernel lists less than this at once.
 const ROOM: usize = 64 * 1024;
 
-/// linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
-const SUBSYSTEM: u16 = 1;
-const LIST: u16 = SUBSYSTEM << 8 | 1;
-const DELETE: u16 = SUBSYSTEM << 8 | 2;
-const TUPLE_ORIGINAL: u16 = 1;
-const TUPLE_REPLY: u16 = 2;
-const ID: u16 = 12;
-const ZONE: u16 = 18;
-const TUPLE_IP: u16 = 1;
-/// Source and destination, IPv4 and IPv6.
-const ADDRESSES: [u16; 4] = [1, 2, 3, 4];
-
-/// linux/netlink.h
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-/// nlmsghdr, nfgenmsg
-const HEADER: usize = 16;
-const FAMILY: usize = 4;
-/// Without the bits "nested" and "network byte order".
-const KIND: u16 = 0x3fff;
+/// linux/netfilter/nfnetlink.h
+const NFNL_SUBSYS_CTNETLINK: u16 = 1;
+/// linux/netfilter/nfnetlink_conntrack.h: `enum cntl_msg_types`
+const IPCTNL_MSG_CT_GET: u16 = 1;
+const IPCTNL_MSG_CT_DELETE: u16 = 2;
+/// `enum ctattr_type`
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
+/// `enum ctattr_tuple`
+const CTA_TUPLE_IP: u16 = 1;
+/// `enum ctattr_ip`
+const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
+const ADDRESSES: [u16; 4] = [CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST];
 
 /// The right to list and delete connections, as a socket.
 pub struct Connections {
@@ -50,25 +43,21 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Opens the socket. CAP_NET_ADMIN is wanted here and at each use.
+    /// Opens the socket. CAP_NET_ADMIN is needed here and at each use.
     ///
     /// # Errors
-    /// The kernel has no netfilter.
+    /// The kernel has no netfilter, or there is no descriptor left.
     pub fn open() -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let protocol = SockProtocol::NetlinkNetFilter;
-        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-        setsockopt(&socket, sockopt::ReceiveTimeout, &PATIENCE)?;
         Ok(Self {
-            socket,
+            socket: netlink::open()?,
             room: vec![0; ROOM],
         })
     }
 
-    /// Deletes every connection from or to one of `gone`, as it came or as it was translated.
+    /// Deletes every connection from or to one of `gone`, before or after translation.
     ///
     /// # Errors
-    /// No right, or the kernel does not answer.
+    /// The right is missing, or the kernel does not answer.
     pub fn forget(&mut self, gone: &HashSet<IpAddr>) -> io::Result<()> {
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
             let v4 = libc::c_int::from(family) == libc::AF_INET;
@@ -84,7 +73,7 @@ impl Connections {
         Ok(())
     }
 
-    /// What names each connection that is to go.
+    /// Finds the connections to delete. Each is given by the attributes that name it.
     fn find(&mut self, family: u8, gone: &HashSet<IpAddr>) -> io::Result<Vec<Vec<u8>>> {
         let mut room = std::mem::take(&mut self.room);
         let found = self.list(family, gone, &mut room);
@@ -99,82 +88,75 @@ impl Connections {
         gone: &HashSet<IpAddr>,
         room: &mut [u8],
     ) -> io::Result<Vec<Vec<u8>>> {
-        self.send(LIST, libc::NLM_F_DUMP, family, &[])?;
+        self.send(IPCTNL_MSG_CT_GET, libc::NLM_F_DUMP, family, &[])?;
         let mut found = Vec::new();
         loop {
-            let length = recv(self.socket.as_raw_fd(), room, MsgFlags::empty())?;
-            let mut rest = room.get(..length).unwrap_or_default();
-            while let Some((message, behind)) = split(rest) {
-                match word(message, 4) {
-                    Some(DONE) => return Ok(found),
-                    Some(ERROR) => verdict(message)?,
+            let mut messages = receive(&self.socket, room)?;
+            while let Some((message, rest)) = split(messages) {
+                match netlink::kind(message) {
+                    Some(NLMSG_DONE) => return Ok(found),
+                    Some(NLMSG_ERROR) => verdict(message)?,
                     _ => {
-                        let entry = message.get(HEADER + FAMILY..).unwrap_or_default();
+                        let entry = message.get(NLMSG_HDRLEN + NFGENMSG_LEN..);
+                        let entry = entry.unwrap_or_default();
                         if is_of(entry, gone) {
                             found.push(name(entry));
                         }
                     }
                 }
-                rest = behind;
+                messages = rest;
             }
         }
     }
 
     fn delete(&self, family: u8, entry: &[u8]) -> io::Result<()> {
-        self.send(DELETE, libc::NLM_F_ACK, family, entry)?;
+        self.send(IPCTNL_MSG_CT_DELETE, libc::NLM_F_ACK, family, entry)?;
         let mut answer = [0; 1024];
-        let length = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-        // It repeats what was asked.
-        let (message, _) =
-            split(answer.get(..length).unwrap_or_default()).ok_or(io::ErrorKind::InvalidData)?;
+        let messages = receive(&self.socket, &mut answer)?;
+        let (message, _) = split(messages).ok_or(io::ErrorKind::InvalidData)?;
         let done = verdict(message);
+        // The answer repeats the request.
         answer.fill(0);
         match done {
-            // It has ended by itself.
+            // The connection has ended by itself.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             done => done,
         }
     }
 
-    /// nlmsghdr, nfgenmsg, attributes.
     fn send(&self, kind: u16, flags: i32, family: u8, attributes: &[u8]) -> io::Result<()> {
-        let length = (HEADER + FAMILY + attributes.len()) as u32;
-        let flags = (flags | libc::NLM_F_REQUEST) as u16;
-        let mut message = Vec::with_capacity(length as usize);
-        message.extend(length.to_ne_bytes());
-        message.extend(kind.to_ne_bytes());
-        message.extend(flags.to_ne_bytes());
-        message.extend([0; 8]);
-        message.extend([family, 0, 0, 0]);
-        message.extend(attributes);
-        let kernel = NetlinkAddr::new(0, 0);
-        let sent = sendto(
-            self.socket.as_raw_fd(),
-            &message,
-            &kernel,
-            MsgFlags::empty(),
-        );
-        message.fill(0);
-        Ok(sent.map(drop)?)
+        let request = Request {
+            kind: NFNL_SUBSYS_CTNETLINK << 8 | kind,
+            flags,
+            number: 0,
+            family,
+            resource: 0,
+            attributes,
+        };
+        let mut bytes = request.to_bytes();
+        let sent = netlink::send(&self.socket, &bytes);
+        bytes.fill(0);
+        Ok(sent?)
     }
 }
 
-/// Whether an address of either direction is among those.
+/// Whether an address of either direction is in `gone`.
 fn is_of(entry: &[u8], gone: &HashSet<IpAddr>) -> bool {
     attributes(entry)
-        .filter(|(kind, _, _)| [TUPLE_ORIGINAL, TUPLE_REPLY].contains(kind))
+        .filter(|(kind, _, _)| [CTA_TUPLE_ORIG, CTA_TUPLE_REPLY].contains(kind))
         .flat_map(|(_, tuple, _)| attributes(tuple))
-        .filter(|(kind, _, _)| *kind == TUPLE_IP)
+        .filter(|(kind, _, _)| *kind == CTA_TUPLE_IP)
         .flat_map(|(_, addresses, _)| attributes(addresses))
         .filter(|(kind, _, _)| ADDRESSES.contains(kind))
         .filter_map(|(_, address, _)| parse(address))
         .any(|address| gone.contains(&address))
 }
 
-/// What the kernel finds a connection by.
+/// The attributes by which the kernel finds a connection.
 fn name(entry: &[u8]) -> Vec<u8> {
-    let named = attributes(entry).filter(|(kind, _, _)| [TUPLE_ORIGINAL, ID, ZONE].contains(kind));
-    named
+    let names = [CTA_TUPLE_ORIG, CTA_ID, CTA_ZONE];
+    attributes(entry)
+        .filter(|(kind, _, _)| names.contains(kind))
         .flat_map(|(_, _, whole)| whole.iter().copied())
         .collect()
 }
@@ -185,15 +167,15 @@ fn parse(address: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| v6()).ok()
 }
 
-/// Kind, value, and the whole with its header and padding, of each attribute.
+/// Of each attribute: its type, its value, and all of it with header and padding.
 fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8], &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(word(rest, 0)?);
-        let kind = word(rest, 2)? & KIND;
+        let kind = word(rest, 2)? & NLA_TYPE_MASK;
         let value = rest.get(4..length)?;
         let padded = length.next_multiple_of(4).min(rest.len());
-        let (whole, behind) = rest.split_at_checked(padded)?;
-        rest = behind;
+        let (whole, others) = rest.split_at_checked(padded)?;
+        rest = others;
         Some((kind, value, whole))
     })
 }
@@ -206,6 +188,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::NLA_F_NESTED;
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let mut whole = (4 + value.len() as u16).to_ne_bytes().to_vec();
@@ -216,32 +199,39 @@ mod tests {
     }
 
     fn tuple(kind: u16, from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
-        let addresses = [attribute(1, &from), attribute(2, &to)].concat();
-        attribute(kind | 0x8000, &attribute(TUPLE_IP | 0x8000, &addresses))
+        let addresses = [
+            attribute(CTA_IP_V4_SRC, &from),
+            attribute(CTA_IP_V4_DST, &to),
+        ]
+        .concat();
+        attribute(
+            kind | NLA_F_NESTED,
+            &attribute(CTA_TUPLE_IP | NLA_F_NESTED, &addresses),
+        )
     }
 
     #[test]
     fn a_connection_is_its_addresses_in_either_direction() {
         let entry = [
-            tuple(TUPLE_ORIGINAL, [10, 64, 0, 2], [203, 0, 113, 9]),
-            tuple(TUPLE_REPLY, [203, 0, 113, 9], [192, 0, 2, 1]),
+            tuple(CTA_TUPLE_ORIG, [10, 64, 0, 2], [203, 0, 113, 9]),
+            tuple(CTA_TUPLE_REPLY, [203, 0, 113, 9], [192, 0, 2, 1]),
             attribute(3, &[1, 2, 3]),
-            attribute(ID, &[0, 0, 0, 7]),
+            attribute(CTA_ID, &[0, 0, 0, 7]),
         ]
         .concat();
         let of = |address: [u8; 4]| is_of(&entry, &HashSet::from([address.into()]));
         assert!(of([10, 64, 0, 2]) && of([203, 0, 113, 9]) && of([192, 0, 2, 1]));
         assert!(!of([10, 64, 0, 3]));
         let named = [
-            tuple(TUPLE_ORIGINAL, [10, 64, 0, 2], [203, 0, 113, 9]),
-            attribute(ID, &[0, 0, 0, 7]),
+            tuple(CTA_TUPLE_ORIG, [10, 64, 0, 2], [203, 0, 113, 9]),
+            attribute(CTA_ID, &[0, 0, 0, 7]),
         ];
         assert_eq!(name(&entry), named.concat());
     }
 
     #[test]
     fn an_answer_that_is_cut_ends_the_reading() {
-        let entry = tuple(TUPLE_ORIGINAL, [10, 64, 0, 2], [203, 0, 113, 9]);
+        let entry = tuple(CTA_TUPLE_ORIG, [10, 64, 0, 2], [203, 0, 113, 9]);
         for length in 0..entry.len() {
             let _ = is_of(&entry[..length], &HashSet::from([[10, 64, 0, 2].into()]));
         }

@@ -16,6 +16,7 @@ pub mod confine;
 pub mod conntrack;
 pub mod heap;
 pub mod link;
+mod netlink;
 pub mod nft;
 pub mod processors;
 pub mod registers;

@@ -6,8 +6,8 @@
 
 mod attribute;
 mod expression;
+mod kernel;
 mod message;
-pub(crate) mod netlink;
 mod socket;
 
 use std::io;

@@ -1,37 +1,37 @@
 //! Netlink attributes (linux/netlink.h): length, type, value, padded to four bytes.
 
-const NESTED: u16 = 1 << 15;
+use crate::netlink::NLA_F_NESTED;
 
-/// Attributes, one behind the other.
+/// A sequence of attributes.
 #[derive(Default)]
-pub struct Attributes(Vec<u8>);
+pub(super) struct Attributes(Vec<u8>);
 
 impl Attributes {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
-    pub fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
+    pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
         self.push(kind, value);
         self
     }
 
     /// nf_tables takes its numbers in network order.
-    pub fn number(self, kind: u16, value: u32) -> Self {
+    pub(super) fn number(self, kind: u16, value: u32) -> Self {
         self.bytes(kind, &value.to_be_bytes())
     }
 
-    pub fn text(self, kind: u16, value: &str) -> Self {
+    pub(super) fn text(self, kind: u16, value: &str) -> Self {
         let mut value = value.as_bytes().to_vec();
         value.push(0);
         self.bytes(kind, &value)
     }
 
-    pub fn nested(self, kind: u16, value: Self) -> Self {
-        self.bytes(kind | NESTED, &value.0)
+    pub(super) fn nested(self, kind: u16, value: Self) -> Self {
+        self.bytes(kind | NLA_F_NESTED, &value.0)
     }
 
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 

@@ -1,59 +1,24 @@
-//! Rules as the kernel's register machine wants them (linux/netfilter/nf_tables.h).
+//! Rules as programs of the kernel's register machine (linux/netfilter/nf_tables.h).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 use super::attribute::Attributes;
+use super::kernel::*;
 use super::{Action, Match, Rule};
 
-/// NFT_REG_VERDICT and two general registers of 16 bytes.
-const VERDICT: u32 = 0;
-const FIRST: u32 = 1;
-const SECOND: u32 = 2;
-
-/// NFTA_DATA_VALUE, NFTA_DATA_VERDICT
-const DATA_VALUE: u16 = 1;
-const DATA_VERDICT: u16 = 2;
-
-/// linux/netfilter.h
-const NF_DROP: u32 = 0;
-const NF_ACCEPT: u32 = 1;
-const NFPROTO_IPV4: u8 = 2;
-const NFPROTO_IPV6: u8 = 10;
-
-/// NFT_META_*
-const META_FROM: u32 = 6;
-const META_TO: u32 = 7;
-const META_FAMILY: u32 = 15;
-const META_PROTOCOL: u32 = 16;
-
-/// NFT_PAYLOAD_*
-const NETWORK_HEADER: u32 = 1;
-const TRANSPORT_HEADER: u32 = 2;
-
-/// NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR; linux/rtnetlink.h, RTN_LOCAL
-const FIB_KIND: u32 = 3;
-const FIB_DESTINATION: u32 = 1 << 1;
-const OWN: u32 = 2;
-
-/// NFT_CMP_*
-const EQUAL: u32 = 0;
-const DIFFERENT: u32 = 1;
-
-/// NF_CT_STATE_BIT: established and related.
-const ESTABLISHED_OR_RELATED: u32 = 0b10 | 0b100;
-
-/// NFT_REJECT_ICMPX_UNREACH and its code for "administratively prohibited".
-const REJECT_ICMPX: u32 = 2;
-const ADMIN_PROHIBITED: u8 = 3;
-
-/// NFT_NAT_*, NF_NAT_RANGE_*
-const NAT_SOURCE: u32 = 0;
-const NAT_DESTINATION: u32 = 1;
-const RANGE_NETMAP: u32 = 1 << 6;
+/// Offsets into a header, in bytes: of IPv4 (RFC 791), IPv6 (RFC 8200), and TCP and UDP, which
+/// have their ports at the same places. ICMP has its type first.
+const IPV4_SOURCE: u32 = 12;
+const IPV4_DESTINATION: u32 = 16;
+const IPV6_SOURCE: u32 = 8;
+const IPV6_DESTINATION: u32 = 24;
+const SOURCE_PORT: u32 = 0;
+const DESTINATION_PORT: u32 = 2;
+const ICMP_TYPE: u32 = 0;
 
 /// The expressions of a rule, as a list attribute's content.
-pub fn of(rule: &Rule) -> Attributes {
+pub(super) fn of(rule: &Rule) -> Attributes {
     let mut list = List(Attributes::new());
     for condition in &rule.when {
         list.condition(condition);
@@ -62,34 +27,43 @@ pub fn of(rule: &Rule) -> Attributes {
     list.0
 }
 
+/// The list so far.
 struct List(Attributes);
 
 impl List {
     fn push(&mut self, name: &str, data: Attributes) {
-        let element = Attributes::new().text(1, name).nested(2, data);
-        self.0 = std::mem::take(&mut self.0).nested(1, element);
+        let element = Attributes::new()
+            .text(NFTA_EXPR_NAME, name)
+            .nested(NFTA_EXPR_DATA, data);
+        self.0 = std::mem::take(&mut self.0).nested(NFTA_LIST_ELEM, element);
     }
 
     fn condition(&mut self, condition: &Match) {
         match condition {
-            Match::From(name) => self.interface(META_FROM, name),
-            Match::To(name) => self.interface(META_TO, name),
-            Match::Source(address, bits) => self.prefix(*address, *bits, 12, 8),
-            Match::Destination(address, bits) => self.prefix(*address, *bits, 16, 24),
+            Match::From(name) => self.interface(NFT_META_IIFNAME, name),
+            Match::To(name) => self.interface(NFT_META_OIFNAME, name),
+            Match::Source(address, bits) => {
+                self.prefix(*address, *bits, IPV4_SOURCE, IPV6_SOURCE);
+            }
+            Match::Destination(address, bits) => {
+                self.prefix(*address, *bits, IPV4_DESTINATION, IPV6_DESTINATION);
+            }
             Match::ToThisMachine => self.destination_is_own(),
-            Match::Tcp => self.meta_is(META_PROTOCOL, &[libc::IPPROTO_TCP as u8]),
-            Match::Udp => self.meta_is(META_PROTOCOL, &[libc::IPPROTO_UDP as u8]),
-            Match::SourcePort(port) => self.transport_is(0, &port.to_be_bytes()),
-            Match::DestinationPort(port) => self.transport_is(2, &port.to_be_bytes()),
+            Match::Tcp => self.meta_is(NFT_META_L4PROTO, &[libc::IPPROTO_TCP as u8]),
+            Match::Udp => self.meta_is(NFT_META_L4PROTO, &[libc::IPPROTO_UDP as u8]),
+            Match::SourcePort(port) => self.transport_is(SOURCE_PORT, &port.to_be_bytes()),
+            Match::DestinationPort(port) => {
+                self.transport_is(DESTINATION_PORT, &port.to_be_bytes())
+            }
             Match::Icmp(kind) => {
-                self.meta_is(META_FAMILY, &[NFPROTO_IPV4]);
-                self.meta_is(META_PROTOCOL, &[libc::IPPROTO_ICMP as u8]);
-                self.transport_is(0, &[*kind]);
+                self.meta_is(NFT_META_NFPROTO, &[NFPROTO_IPV4]);
+                self.meta_is(NFT_META_L4PROTO, &[libc::IPPROTO_ICMP as u8]);
+                self.transport_is(ICMP_TYPE, &[*kind]);
             }
             Match::Icmpv6(kind) => {
-                self.meta_is(META_FAMILY, &[NFPROTO_IPV6]);
-                self.meta_is(META_PROTOCOL, &[libc::IPPROTO_ICMPV6 as u8]);
-                self.transport_is(0, &[*kind]);
+                self.meta_is(NFT_META_NFPROTO, &[NFPROTO_IPV6]);
+                self.meta_is(NFT_META_L4PROTO, &[libc::IPPROTO_ICMPV6 as u8]);
+                self.transport_is(ICMP_TYPE, &[*kind]);
             }
             Match::Established => self.established(),
         }
@@ -100,33 +74,23 @@ impl List {
             Action::Accept => self.verdict(NF_ACCEPT),
             Action::Drop => self.verdict(NF_DROP),
             Action::Prohibit => {
-                let kind = Attributes::new().number(1, REJECT_ICMPX);
-                self.push("reject", kind.bytes(2, &[ADMIN_PROHIBITED]));
+                let kind = Attributes::new().number(NFTA_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH);
+                let code = &[NFT_REJECT_ICMPX_ADMIN_PROHIBITED];
+                self.push("reject", kind.bytes(NFTA_REJECT_ICMP_CODE, code));
             }
             Action::NoTrack => self.push("notrack", Attributes::new()),
             Action::Masquerade(ports) => {
-                let registers = self.ports(ports.as_ref(), 2);
-                self.push("masq", registers);
+                self.masquerade(ports.as_ref());
             }
             Action::SourceNat(address, ports) => {
-                self.load(FIRST, &address.octets());
-                let nat = nat(NAT_SOURCE).number(3, FIRST);
-                // The address has the first register: ports go behind it.
-                match ports {
-                    None => self.push("nat", nat),
-                    Some(ports) => {
-                        self.load(SECOND, &ports.start().to_be_bytes());
-                        self.load(SECOND + 1, &ports.end().to_be_bytes());
-                        self.push("nat", nat.number(5, SECOND).number(6, SECOND + 1));
-                    }
-                }
+                self.source_nat(*address, ports.as_ref());
             }
-            Action::SourcePrefix(net, bits) => self.netmap(NAT_SOURCE, *net, *bits),
-            Action::DestinationPrefix(net, bits) => self.netmap(NAT_DESTINATION, *net, *bits),
+            Action::SourcePrefix(net, bits) => self.netmap(NFT_NAT_SNAT, *net, *bits),
+            Action::DestinationPrefix(net, bits) => self.netmap(NFT_NAT_DNAT, *net, *bits),
         }
     }
 
-    /// Names are compared with all the bytes that the kernel has for them.
+    /// Compares a name with all the bytes that the kernel has for it.
     fn interface(&mut self, key: u32, name: &str) {
         let mut padded = [0; libc::IFNAMSIZ];
         for (to, from) in padded.iter_mut().zip(name.bytes()) {
@@ -136,13 +100,14 @@ impl List {
     }
 
     fn meta_is(&mut self, key: u32, value: &[u8]) {
-        self.push("meta", Attributes::new().number(1, FIRST).number(2, key));
-        self.compare(EQUAL, value);
+        let into = Attributes::new().number(NFTA_META_DREG, NFT_REG_1);
+        self.push("meta", into.number(NFTA_META_KEY, key));
+        self.compare(NFT_CMP_EQ, value);
     }
 
     fn transport_is(&mut self, offset: u32, value: &[u8]) {
-        self.payload(TRANSPORT_HEADER, offset, value.len() as u32);
-        self.compare(EQUAL, value);
+        self.payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, value.len() as u32);
+        self.compare(NFT_CMP_EQ, value);
     }
 
     fn prefix(&mut self, address: IpAddr, bits: u8, v4_offset: u32, v6_offset: u32) {
@@ -150,94 +115,122 @@ impl List {
             IpAddr::V4(address) => (NFPROTO_IPV4, v4_offset, address.octets().to_vec()),
             IpAddr::V6(address) => (NFPROTO_IPV6, v6_offset, address.octets().to_vec()),
         };
-        self.meta_is(META_FAMILY, &[family]);
+        self.meta_is(NFT_META_NFPROTO, &[family]);
         let mask = mask(octets.len(), bits);
         let net: Vec<u8> = octets.iter().zip(&mask).map(|(o, m)| o & m).collect();
-        self.payload(NETWORK_HEADER, offset, octets.len() as u32);
+        self.payload(NFT_PAYLOAD_NETWORK_HEADER, offset, octets.len() as u32);
         if usize::from(bits) < octets.len() * 8 {
             self.keep_bits(&mask);
         }
-        self.compare(EQUAL, &net);
+        self.compare(NFT_CMP_EQ, &net);
     }
 
     fn destination_is_own(&mut self) {
-        let asked = Attributes::new().number(1, FIRST).number(2, FIB_KIND);
-        self.push("fib", asked.number(3, FIB_DESTINATION));
-        self.compare(EQUAL, &OWN.to_ne_bytes());
+        let lookup = Attributes::new()
+            .number(NFTA_FIB_DREG, NFT_REG_1)
+            .number(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE)
+            .number(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+        self.push("fib", lookup);
+        self.compare(NFT_CMP_EQ, &RTN_LOCAL.to_ne_bytes());
     }
 
     fn established(&mut self) {
-        // NFT_CT_STATE, in the machine's own order.
-        self.push("ct", Attributes::new().number(1, FIRST).number(2, 0));
-        self.keep_bits(&ESTABLISHED_OR_RELATED.to_ne_bytes());
-        self.compare(DIFFERENT, &0u32.to_ne_bytes());
+        let into = Attributes::new().number(NFTA_CT_DREG, NFT_REG_1);
+        self.push("ct", into.number(NFTA_CT_KEY, NFT_CT_STATE));
+        // The kernel loads the state in the machine's own byte order.
+        let states = NF_CT_STATE_ESTABLISHED | NF_CT_STATE_RELATED;
+        self.keep_bits(&states.to_ne_bytes());
+        self.compare(NFT_CMP_NEQ, &0u32.to_ne_bytes());
     }
 
     fn payload(&mut self, header: u32, offset: u32, length: u32) {
-        let place = Attributes::new().number(1, FIRST).number(2, header);
-        self.push("payload", place.number(3, offset).number(4, length));
+        let place = Attributes::new()
+            .number(NFTA_PAYLOAD_DREG, NFT_REG_1)
+            .number(NFTA_PAYLOAD_BASE, header)
+            .number(NFTA_PAYLOAD_OFFSET, offset)
+            .number(NFTA_PAYLOAD_LEN, length);
+        self.push("payload", place);
     }
 
     fn keep_bits(&mut self, mask: &[u8]) {
-        let registers = Attributes::new().number(1, FIRST).number(2, FIRST);
         let nothing = vec![0; mask.len()];
-        let operation = registers
-            .number(3, mask.len() as u32)
-            .nested(4, value(mask))
-            .nested(5, value(&nothing));
+        let operation = Attributes::new()
+            .number(NFTA_BITWISE_SREG, NFT_REG_1)
+            .number(NFTA_BITWISE_DREG, NFT_REG_1)
+            .number(NFTA_BITWISE_LEN, mask.len() as u32)
+            .nested(NFTA_BITWISE_MASK, value(mask))
+            .nested(NFTA_BITWISE_XOR, value(&nothing));
         self.push("bitwise", operation);
     }
 
-    fn compare(&mut self, how: u32, with: &[u8]) {
-        let left = Attributes::new().number(1, FIRST).number(2, how);
-        self.push("cmp", left.nested(3, value(with)));
+    fn compare(&mut self, operator: u32, with: &[u8]) {
+        let left = Attributes::new()
+            .number(NFTA_CMP_SREG, NFT_REG_1)
+            .number(NFTA_CMP_OP, operator);
+        self.push("cmp", left.nested(NFTA_CMP_DATA, value(with)));
     }
 
     fn load(&mut self, register: u32, with: &[u8]) {
-        let into = Attributes::new().number(1, register);
-        self.push("immediate", into.nested(2, value(with)));
+        let into = Attributes::new().number(NFTA_IMMEDIATE_DREG, register);
+        self.push("immediate", into.nested(NFTA_IMMEDIATE_DATA, value(with)));
     }
 
     fn verdict(&mut self, code: u32) {
-        let code = Attributes::new().number(1, code);
-        let data = Attributes::new().nested(DATA_VERDICT, code);
-        let into = Attributes::new().number(1, VERDICT);
-        self.push("immediate", into.nested(2, data));
+        let code = Attributes::new().number(NFTA_VERDICT_CODE, code);
+        let data = Attributes::new().nested(NFTA_DATA_VERDICT, code);
+        let into = Attributes::new().number(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+        self.push("immediate", into.nested(NFTA_IMMEDIATE_DATA, data));
     }
 
-    /// Loads a range of ports, if there is one; its registers are attributes from `kind` on.
-    fn ports(&mut self, ports: Option<&RangeInclusive<u16>>, kind: u16) -> Attributes {
-        let Some(ports) = ports else {
-            return Attributes::new();
-        };
-        self.load(FIRST, &ports.start().to_be_bytes());
-        self.load(SECOND, &ports.end().to_be_bytes());
-        Attributes::new()
-            .number(kind, FIRST)
-            .number(kind + 1, SECOND)
+    fn masquerade(&mut self, ports: Option<&RangeInclusive<u16>>) {
+        let mut masquerade = Attributes::new();
+        if let Some(ports) = ports {
+            self.load(NFT_REG_1, &ports.start().to_be_bytes());
+            self.load(NFT_REG_2, &ports.end().to_be_bytes());
+            masquerade = masquerade
+                .number(NFTA_MASQ_REG_PROTO_MIN, NFT_REG_1)
+                .number(NFTA_MASQ_REG_PROTO_MAX, NFT_REG_2);
+        }
+        self.push("masq", masquerade);
+    }
+
+    fn source_nat(&mut self, address: Ipv4Addr, ports: Option<&RangeInclusive<u16>>) {
+        self.load(NFT_REG_1, &address.octets());
+        let mut nat = nat(NFT_NAT_SNAT).number(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
+        if let Some(ports) = ports {
+            // The address has the first register. The ports go behind it.
+            self.load(NFT_REG_2, &ports.start().to_be_bytes());
+            self.load(NFT_REG_3, &ports.end().to_be_bytes());
+            nat = nat
+                .number(NFTA_NAT_REG_PROTO_MIN, NFT_REG_2)
+                .number(NFTA_NAT_REG_PROTO_MAX, NFT_REG_3);
+        }
+        self.push("nat", nat);
     }
 
     fn netmap(&mut self, direction: u32, net: Ipv4Addr, bits: u8) {
         let mask = u32::from_be_bytes(mask(4, bits).try_into().unwrap_or([u8::MAX; 4]));
         let first = u32::from(net) & mask;
-        self.load(FIRST, &first.to_be_bytes());
-        self.load(SECOND, &(first | !mask).to_be_bytes());
-        let range = nat(direction).number(3, FIRST).number(4, SECOND);
-        self.push("nat", range.number(7, RANGE_NETMAP));
+        self.load(NFT_REG_1, &first.to_be_bytes());
+        self.load(NFT_REG_2, &(first | !mask).to_be_bytes());
+        let range = nat(direction)
+            .number(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1)
+            .number(NFTA_NAT_REG_ADDR_MAX, NFT_REG_2);
+        self.push("nat", range.number(NFTA_NAT_FLAGS, NF_NAT_RANGE_NETMAP));
     }
 }
 
 fn nat(direction: u32) -> Attributes {
     Attributes::new()
-        .number(1, direction)
-        .number(2, u32::from(NFPROTO_IPV4))
+        .number(NFTA_NAT_TYPE, direction)
+        .number(NFTA_NAT_FAMILY, u32::from(NFPROTO_IPV4))
 }
 
 fn value(bytes: &[u8]) -> Attributes {
-    Attributes::new().bytes(DATA_VALUE, bytes)
+    Attributes::new().bytes(NFTA_DATA_VALUE, bytes)
 }
 
-/// `length` bytes of which the first `bits` bits are set.
+/// A mask of `length` bytes. Its first `bits` bits are set.
 fn mask(length: usize, bits: u8) -> Vec<u8> {
     let byte = |index: usize| match usize::from(bits).saturating_sub(index * 8) {
         0 => 0,
