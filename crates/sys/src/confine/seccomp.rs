@@ -14,11 +14,27 @@ use super::Failure;
 pub struct Allowed {
     /// The call's number, `libc::SYS_*`.
     pub call: libc::c_long,
-    /// Arguments (from 0) and the only values that they may have, as 32-bit numbers.
+    /// Arguments, counted from 0, with the only values that they may have, as 32-bit numbers.
     /// Several rows for one call are alternatives.
     pub only: &'static [(u8, u32)],
     /// What it is for.
     pub reason: &'static str,
+}
+
+impl Allowed {
+    /// Allows a call with any arguments.
+    pub const fn any(call: libc::c_long, reason: &'static str) -> Self {
+        Self::only(call, &[], reason)
+    }
+
+    /// Allows a call if its arguments have these values.
+    pub const fn only(
+        call: libc::c_long,
+        only: &'static [(u8, u32)],
+        reason: &'static str,
+    ) -> Self {
+        Self { call, only, reason }
+    }
 }
 
 /// What happens to a thread that makes another call.
@@ -30,7 +46,7 @@ pub enum OnViolation {
     Refuse,
 }
 
-/// Refuses a kernel that cannot filter, or not end a process for a call.
+/// Refuses a kernel that cannot filter calls, or cannot end a process for one.
 pub fn require() -> Result<(), Failure> {
     let action = libc::SECCOMP_RET_KILL_PROCESS;
     // SAFETY: the kernel reads the four bytes of `action`, which outlives the call.
@@ -66,7 +82,7 @@ fn translate(
             alternatives.push(SeccompRule::new(conditions(row.only)?)?);
         }
     }
-    // An empty list of alternatives means: whatever the arguments.
+    // An empty list of alternatives allows any arguments.
     for call in always {
         rules.insert(call, Vec::new());
     }
@@ -98,16 +114,8 @@ mod tests {
     #[test]
     fn a_table_compiles() {
         let table = [
-            Allowed {
-                call: libc::SYS_read,
-                only: &[],
-                reason: "input",
-            },
-            Allowed {
-                call: libc::SYS_socket,
-                only: &[(0, libc::AF_INET as u32)],
-                reason: "TCP",
-            },
+            Allowed::any(libc::SYS_read, "input"),
+            Allowed::only(libc::SYS_socket, &[(0, libc::AF_INET as u32)], "TCP"),
         ];
         let filter = compile(&table, OnViolation::Kill).unwrap();
         assert!(!filter.is_empty());

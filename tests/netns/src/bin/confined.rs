@@ -92,34 +92,26 @@ const ATTEMPTS: &[Attempt] = &[
 
 /// Enough to report, to wait and to end, and nothing to try the attempts with.
 const TABLE: &[Allowed] = &[
-    any(
+    Allowed::any(
         libc::SYS_read,
         "the end of the input; what the kernel says of a thread",
     ),
-    any(libc::SYS_write, "the report"),
-    any(libc::SYS_close, "descriptors go"),
-    any(
+    Allowed::any(libc::SYS_write, "the report"),
+    Allowed::any(libc::SYS_close, "descriptors go"),
+    Allowed::any(
         libc::SYS_fcntl,
-        "a build with debug assertions looks before it closes",
+        "a build with debug assertions checks a descriptor before it closes it",
     ),
-    any(libc::SYS_futex, "threads wait"),
-    any(libc::SYS_brk, "memory"),
-    any(libc::SYS_mmap, "memory"),
-    any(libc::SYS_munmap, "memory"),
-    any(libc::SYS_mprotect, "memory"),
-    any(libc::SYS_madvise, "memory"),
-    any(libc::SYS_rt_sigprocmask, "a thread that cannot be started"),
-    any(libc::SYS_sigaltstack, "the end"),
-    any(libc::SYS_exit_group, "the end"),
+    Allowed::any(libc::SYS_futex, "threads wait"),
+    Allowed::any(libc::SYS_brk, "memory"),
+    Allowed::any(libc::SYS_mmap, "memory"),
+    Allowed::any(libc::SYS_munmap, "memory"),
+    Allowed::any(libc::SYS_mprotect, "memory"),
+    Allowed::any(libc::SYS_madvise, "memory"),
+    Allowed::any(libc::SYS_rt_sigprocmask, "a thread that cannot be started"),
+    Allowed::any(libc::SYS_sigaltstack, "the end"),
+    Allowed::any(libc::SYS_exit_group, "the end"),
 ];
-
-const fn any(call: libc::c_long, reason: &'static str) -> Allowed {
-    Allowed {
-        call,
-        only: &[],
-        reason,
-    }
-}
 
 fn main() {
     confine::close_inherited().unwrap();
