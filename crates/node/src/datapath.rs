@@ -33,6 +33,13 @@ pub use messages::{Answers, Command, CommandQueue, Commands, Notice, Orders};
 pub use packets::{Descriptors, Packets};
 pub use parcels::Inbox;
 
+use crate::enrolment::EnrolmentId;
+
+/// The tunnel of a packet thread, which knows each peer by its enrolment.
+pub type Tunnel = mayfly_tunnel::Tunnel<EnrolmentId>;
+/// The responder of the handshake thread.
+pub type Responder = mayfly_tunnel::Responder<EnrolmentId>;
+
 /// Sends an outbox's datagrams.
 fn send(udp: &Udp, batch: &mut SendBatch, outbox: &Outbox) {
     let trains = outbox.trains().map(|train| Outgoing {

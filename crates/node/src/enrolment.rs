@@ -32,16 +32,6 @@ use pools::{Class, Lease, Pools};
 pub struct EnrolmentId(u64);
 
 impl EnrolmentId {
-    /// As the tunnel has it.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-
-    /// The enrolment that the tunnel has as this.
-    pub fn of(number: u64) -> Self {
-        Self(number)
-    }
-
     /// Which of so many parts it falls to: one after the other, by turns.
     pub fn share(self, parts: usize) -> usize {
         (self.0 % parts.max(1) as u64) as usize

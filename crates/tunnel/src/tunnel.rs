@@ -4,6 +4,7 @@ mod inbound;
 mod outbound;
 
 use std::collections::VecDeque;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -15,15 +16,15 @@ use crate::config::InnerNetwork;
 use crate::handshake::{EndedSession, HandshakeJob, Responder};
 use crate::peers::{AddressDirectory, Live, MAX_SHARDS, PeerName, Peers, Shard, Wheel};
 use crate::transport::Session;
-use crate::{AddressTaken, Config, Ecn, Outbox, PeerConfig, PeerId};
+use crate::{AddressTaken, Config, Ecn, Outbox, PeerConfig};
 
 /// What the counter must hear of. No key, address or other value of a peer crosses here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum Event<Id> {
     /// A transport packet of the peer authenticated: its session counts from now.
-    SessionUp(PeerId),
+    SessionUp(Id),
     /// The session is over, and with it all that it left behind but the enrolment.
-    SessionDown(PeerId),
+    SessionDown(Id),
 }
 
 /// WireGuard for many peers, without I/O: those of one shard.
@@ -39,20 +40,20 @@ pub enum Event {
 ///
 /// `now` never goes back. A refused input changed nothing that a peer could notice. What is
 /// refused as [another shard's](crate::Refusal::OfShard) is for that shard's tunnel.
-pub struct Tunnel {
+pub struct Tunnel<Id> {
     inner_network: InnerNetwork,
     public_key: PublicKey,
     shard: Shard,
-    peers: Peers,
+    peers: Peers<Id>,
     wheel: Wheel,
-    events: VecDeque<Event>,
-    jobs: VecDeque<HandshakeJob>,
+    events: VecDeque<Event<Id>>,
+    jobs: VecDeque<HandshakeJob<Id>>,
 }
 
-impl Tunnel {
+impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     /// Makes `shards` tunnels without peers (at least one, at most [`MAX_SHARDS`]), and the
     /// responder for all of them. All randomness of ours comes from `seed`.
-    pub fn sharded(config: &Config, seed: [u8; 32], shards: u8) -> (Vec<Self>, Responder) {
+    pub fn sharded(config: &Config, seed: [u8; 32], shards: u8) -> (Vec<Self>, Responder<Id>) {
         let count = shards.clamp(1, MAX_SHARDS);
         let private_key = StaticSecret::from(*config.private_key);
         let public_key = PublicKey::from(&private_key);
@@ -94,52 +95,48 @@ impl Tunnel {
         self.public_key.to_bytes()
     }
 
-    /// Adds a peer. It takes a few hundred bytes until it connects. If the responder refuses its
+    /// Adds a peer, under an id that no other peer has, had or will have. It takes a few hundred bytes until it connects. If the responder refuses its
     /// key, it can never connect.
     ///
     /// # Errors
     /// [`AddressTaken`] if another peer or the node has one of its inner addresses. Nothing of the
     /// peer is kept then.
-    pub fn add_peer(&mut self, config: PeerConfig) -> Result<PeerId, AddressTaken> {
+    pub fn add_peer(&mut self, id: Id, config: PeerConfig) -> Result<(), AddressTaken> {
         let node = &self.inner_network;
         let ipv6 = config.ipv6.map(IpAddr::from);
         if node.owns(config.ipv4.into()) || ipv6.is_some_and(|address| node.owns(address)) {
             return Err(AddressTaken);
         }
-        let peer = self.peers.add(&config)?;
+        let peer = self.peers.add(id, &config)?;
         self.jobs.push_back(HandshakeJob::AddPeer {
             peer,
             public_key: config.public_key,
             preshared_key: config.preshared_key,
         });
-        Ok(peer)
-    }
-
-    /// The peer with a [number](PeerConfig::number), unless it is gone.
-    pub fn peer(&self, number: u64) -> Option<PeerId> {
-        let slot = self.peers.find(PeerName::Number(number))?;
-        self.peers.id(slot)
+        Ok(())
     }
 
     /// The inner addresses of a peer; none of one that is gone.
-    pub fn addresses(&self, peer: PeerId) -> impl Iterator<Item = IpAddr> {
-        let slot = self.peers.slot(peer);
+    pub fn addresses(&self, id: Id) -> impl Iterator<Item = IpAddr> {
+        let slot = self.peers.find(PeerName::Id(id));
         let peer = slot.and_then(|slot| self.peers.peer(slot));
         peer.into_iter().flat_map(|peer| peer.addresses.iter())
     }
 
     /// Ends the peer's session, if it has one; the peer stays enrolled and may come back.
-    pub fn end_session(&mut self, peer: PeerId) {
-        if let Some(slot) = self.peers.slot(peer) {
+    pub fn end_session(&mut self, id: Id) {
+        if let Some(slot) = self.peers.find(PeerName::Id(id)) {
             self.end(slot);
         }
     }
 
     /// Forgets the peer; ends its session first. A peer that is gone already may be named.
-    pub fn remove_peer(&mut self, peer: PeerId) {
-        if let Some(slot) = self.peers.slot(peer) {
-            self.end(slot);
-            self.peers.remove(slot);
+    pub fn remove_peer(&mut self, id: Id) {
+        let slot = self.peers.find(PeerName::Id(id));
+        let peer = slot.and_then(|slot| self.peers.handle(slot));
+        if let Some(peer) = peer {
+            self.end(peer.slot);
+            self.peers.remove(peer.slot);
             self.jobs.push_back(HandshakeJob::RemovePeer(peer));
         }
     }
@@ -159,12 +156,12 @@ impl Tunnel {
     }
 
     /// The next event, until there is none.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<Event<Id>> {
         self.events.pop_front()
     }
 
     /// The next job for the responder, until there is none.
-    pub fn poll_job(&mut self) -> Option<HandshakeJob> {
+    pub fn poll_job(&mut self) -> Option<HandshakeJob<Id>> {
         let job = self.jobs.pop_front();
         if self.jobs.is_empty() {
             // With its memory, where keys were.
@@ -187,14 +184,14 @@ impl Tunnel {
             return;
         };
         self.wheel.remove(slot);
-        let Some(peer) = self.peers.id(slot) else {
+        let Some(peer) = self.peers.handle(slot) else {
             return;
         };
         let index = session.newest_index;
         self.jobs
             .push_back(HandshakeJob::EndSession(EndedSession { peer, index }));
         if session.is_up() {
-            self.events.push_back(Event::SessionDown(peer));
+            self.events.push_back(Event::SessionDown(peer.id));
         }
     }
 

@@ -38,10 +38,10 @@ fn a_key_or_an_address_is_one_peers() {
     node.enrol(2, true);
     let mut other = peer_config(3, true);
     other.ipv4 = ipv4(2);
-    assert_eq!(node.tunnel.add_peer(other), Err(AddressTaken));
+    assert_eq!(node.tunnel.add_peer(9, other), Err(AddressTaken));
     let mut other = peer_config(3, true);
     other.ipv6 = Some(ipv6(2));
-    assert_eq!(node.tunnel.add_peer(other), Err(AddressTaken));
+    assert_eq!(node.tunnel.add_peer(9, other), Err(AddressTaken));
     node.enrol(3, true);
     let mut other = peer_config(4, true);
     other.public_key = peer_config(2, true).public_key;
@@ -59,10 +59,10 @@ fn the_nodes_own_key_and_addresses_are_taken() {
     let mut node = Node::new();
     let mut own = peer_config(2, true);
     own.ipv4 = NODE_IPV4;
-    assert_eq!(node.tunnel.add_peer(own), Err(AddressTaken));
+    assert_eq!(node.tunnel.add_peer(9, own), Err(AddressTaken));
     let mut own = peer_config(2, true);
     own.ipv6 = Some(NODE_IPV6);
-    assert_eq!(node.tunnel.add_peer(own), Err(AddressTaken));
+    assert_eq!(node.tunnel.add_peer(9, own), Err(AddressTaken));
     let mut own = peer_config(2, true);
     own.public_key = node.tunnel.public_key();
     assert_eq!(node.add(own), Err(Refusal::KeyTaken));

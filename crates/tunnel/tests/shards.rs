@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use common::*;
 use mayfly_tunnel::{
-    Config, Ecn, Endpoint, Event, FRAME_HEADER, Frame, Outbox, PeerId, Prefix, Refusal, Responder,
+    Config, Ecn, Endpoint, Event, FRAME_HEADER, Frame, Outbox, Prefix, Refusal, Responder,
     SHARD_BYTE, SHARDED_KIND, Tunnel,
 };
 use zeroize::Zeroizing;
@@ -17,8 +17,9 @@ const SHARDS: u8 = 3;
 
 /// Three threads, and the handshake thread.
 struct Threads {
-    tunnels: Vec<Tunnel>,
-    responder: Responder,
+    tunnels: Vec<Tunnel<u64>>,
+    responder: Responder<u64>,
+    enrolled: u64,
     out: Outbox,
     now: Instant,
 }
@@ -36,17 +37,19 @@ impl Threads {
         Self {
             tunnels,
             responder,
+            enrolled: 0,
             out: Outbox::new(),
             now: Instant::now(),
         }
     }
 
-    fn enrol(&mut self, number: u8, owner: usize) -> PeerId {
-        let peer = self.tunnels[owner]
-            .add_peer(peer_config(number, true))
-            .unwrap();
+    fn enrol(&mut self, number: u8, owner: usize) -> u64 {
+        self.enrolled += 1;
+        let config = peer_config(number, true);
+        let added = self.tunnels[owner].add_peer(self.enrolled, config);
+        added.unwrap();
         self.handle_jobs();
-        peer
+        self.enrolled
     }
 
     fn handle_jobs(&mut self) {

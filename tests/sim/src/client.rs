@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use boringtun::noise::{Tunn, TunnResult};
-use mayfly_tunnel::{Endpoint, PeerId};
+use mayfly_tunnel::Endpoint;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 /// Names a client of a simulation, in order of their making.
@@ -15,8 +15,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// One client.
 pub struct Client {
-    /// As what the node knows it.
-    pub peer: PeerId,
+    /// The id of its peer at the node.
+    pub peer: u64,
     /// Its own inner address.
     pub ipv4: Ipv4Addr,
     /// Where it is now, as the node sees it, and the address of the node that it speaks to.
@@ -30,15 +30,9 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(
-        number: u8,
-        peer: PeerId,
-        node: [u8; 32],
-        keepalive: Option<u16>,
-        now: Duration,
-    ) -> Self {
+    pub(crate) fn new(number: u8, node: [u8; 32], keepalive: Option<u16>, now: Duration) -> Self {
         Self {
-            peer,
+            peer: number.into(),
             ipv4: Self::address(number),
             endpoint: Endpoint {
                 remote: SocketAddr::from(([198, 51, 100, number], 1000 + u16::from(number))),

@@ -47,8 +47,8 @@ impl Wire {
 /// A node's tunnel, its clients and the network between.
 pub struct Sim {
     /// The node's end.
-    pub tunnel: Tunnel,
-    responder: Responder,
+    pub tunnel: Tunnel<u64>,
+    responder: Responder<u64>,
     /// The other ends.
     pub clients: Vec<Client>,
     /// Time that a datagram takes.
@@ -60,7 +60,7 @@ pub struct Sim {
     /// Packets that came out at the node's TUN device.
     pub tun: Vec<Vec<u8>>,
     /// What the counter heard, and when.
-    pub events: Vec<(Duration, Event)>,
+    pub events: Vec<(Duration, Event<u64>)>,
     /// What the node refused, and when.
     pub refusals: Vec<(Duration, Refusal)>,
     start: Instant,
@@ -126,19 +126,16 @@ impl Sim {
     /// Enrols one more client, with a persistent keepalive of so many seconds.
     pub fn enrol_with_keepalive(&mut self, keepalive: Option<u16>) -> ClientId {
         let number = u8::try_from(self.clients.len() + 2).unwrap();
-        let peer = self
-            .tunnel
-            .add_peer(PeerConfig {
-                number: number.into(),
-                public_key: PublicKey::from(&Client::private_key(number)).to_bytes(),
-                preshared_key: Zeroizing::new(Client::preshared_key(number)),
-                ipv4: Client::address(number),
-                ipv6: None,
-            })
-            .unwrap();
+        let config = PeerConfig {
+            public_key: PublicKey::from(&Client::private_key(number)).to_bytes(),
+            preshared_key: Zeroizing::new(Client::preshared_key(number)),
+            ipv4: Client::address(number),
+            ipv6: None,
+        };
+        self.tunnel.add_peer(number.into(), config).unwrap();
         let node = self.tunnel.public_key();
         self.clients
-            .push(Client::new(number, peer, node, keepalive, self.elapsed));
+            .push(Client::new(number, node, keepalive, self.elapsed));
         self.clients.len() - 1
     }
 
@@ -250,7 +247,7 @@ impl Sim {
         }
     }
 
-    fn count(&self, wanted: Event) -> usize {
+    fn count(&self, wanted: Event<u64>) -> usize {
         self.events
             .iter()
             .filter(|(_, event)| *event == wanted)

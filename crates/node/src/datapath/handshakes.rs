@@ -7,11 +7,11 @@ use std::time::Instant;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use mayfly_sys::udp::{SendBatch, Udp};
-use mayfly_tunnel::{Outbox, Responder};
+use mayfly_tunnel::Outbox;
 
 use super::messages::{Answers, Orders};
 use super::residue::Residue;
-use super::send;
+use super::{Responder, send};
 use crate::stack;
 
 /// Everything that the handshake thread owns, and its ends of what it shares.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
 
-use mayfly_tunnel::{Event, PeerConfig, Tunnel};
+use mayfly_tunnel::{Event, PeerConfig};
 
+use super::Tunnel;
 use super::messages::{Command, Notice};
 use crate::enrolment::{EnrolmentId, Peer};
 use crate::janitor::Janitor;
@@ -18,8 +19,7 @@ use crate::janitor::Janitor;
 const JANITOR_BUSY: Duration = Duration::from_millis(50);
 
 /// They come and go by commands; what the tunnel says of them goes to the control thread, and what
-/// the kernel must forget of them to the janitor. The tunnel knows each by the number of its
-/// enrolment.
+/// the kernel must forget of them to the janitor. The tunnel knows each by its enrolment.
 pub struct Members {
     notices: UnboundedSender<Option<Notice>>,
     janitor: Arc<Mutex<Janitor>>,
@@ -48,16 +48,10 @@ impl Members {
             match command {
                 Command::Add(id, peer) => add(id, &peer, tunnel),
                 Command::Remove(id) => {
-                    if let Some(peer) = tunnel.peer(id.number()) {
-                        self.forget_connections(tunnel.addresses(peer));
-                        tunnel.remove_peer(peer);
-                    }
+                    self.forget_connections(tunnel.addresses(id));
+                    tunnel.remove_peer(id);
                 }
-                Command::End(id) => {
-                    if let Some(peer) = tunnel.peer(id.number()) {
-                        tunnel.end_session(peer);
-                    }
-                }
+                Command::End(id) => tunnel.end_session(id),
             }
         }
     }
@@ -65,18 +59,16 @@ impl Members {
     /// Tells the control thread whose sessions began and ended.
     pub fn notify(&mut self, tunnel: &mut Tunnel) {
         while let Some(event) = tunnel.poll_event() {
-            let (notice, peer): (fn(_) -> _, _) = match event {
-                Event::SessionUp(peer) => (Notice::SessionUp, peer),
-                Event::SessionDown(peer) => (Notice::SessionDown, peer),
+            let notice = match event {
+                Event::SessionUp(id) => Notice::SessionUp(id),
+                Event::SessionDown(id) => {
+                    self.forget_connections(tunnel.addresses(id));
+                    Notice::SessionDown(id)
+                }
             };
-            if matches!(event, Event::SessionDown(_)) {
-                self.forget_connections(tunnel.addresses(peer));
-            }
             // Of a peer that was removed the control thread knows already. Nobody listens once the
             // process is about to end.
-            let _ = self
-                .notices
-                .send(Some(notice(EnrolmentId::of(peer.number()))));
+            let _ = self.notices.send(Some(notice));
         }
     }
 
@@ -110,13 +102,13 @@ impl Members {
 }
 
 fn add(id: EnrolmentId, peer: &Peer, tunnel: &mut Tunnel) {
-    let added = tunnel.add_peer(PeerConfig {
-        number: id.number(),
+    let config = PeerConfig {
         public_key: peer.public_key.0,
         preshared_key: Zeroizing::new(peer.preshared_key.0),
         ipv4: peer.ipv4,
         ipv6: peer.ipv6,
-    });
+    };
+    let added = tunnel.add_peer(id, config);
     // The registry lets nobody through whom tunnel or responder would refuse.
     debug_assert!(added.is_ok());
 }

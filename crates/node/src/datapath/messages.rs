@@ -30,9 +30,9 @@ pub struct Commands(Vec<CommandQueue>);
 pub type CommandQueue = Queue<Command>;
 
 /// Packet threads to handshake thread.
-pub type Orders = Queue<HandshakeJob>;
+pub type Orders = Queue<HandshakeJob<EnrolmentId>>;
 /// Handshake thread to a packet thread.
-pub type Answers = Queue<HandshakeReply>;
+pub type Answers = Queue<HandshakeReply<EnrolmentId>>;
 
 impl Commands {
     /// To the threads that take from these queues; there must be one.

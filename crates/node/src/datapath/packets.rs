@@ -8,13 +8,13 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use mayfly_sys::tun::Tun;
 use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
-use mayfly_tunnel::{Ecn, Endpoint, Frame, HandshakeJob, Outbox, Refusal, Tunnel};
+use mayfly_tunnel::{Ecn, Endpoint, Frame, HandshakeJob, Outbox, Refusal};
 
 use super::members::Members;
 use super::messages::{Answers, CommandQueue, Orders};
 use super::parcels::{Inbox, Parcel, Parcels};
 use super::residue::Residue;
-use super::send;
+use super::{Tunnel, send};
 use crate::stack;
 
 /// Trains that are taken in at once. It bounds the outbox, and how long one descriptor keeps

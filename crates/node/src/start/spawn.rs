@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use mayfly_counter::node::Reporter;
 use mayfly_sys::{confine, processors};
-use mayfly_tunnel::{Config, Prefix, Responder, Tunnel};
+use mayfly_tunnel::{Config, Prefix};
 use mayfly_wire::PublicKey;
 
 use super::acquire::Acquired;
@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::control::{Control, Parts};
 use crate::datapath::{
     Answers, CommandQueue, Commands, Descriptors, Handshakes, Inbox, Members, Notice, Orders,
-    Packets,
+    Packets, Responder, Tunnel,
 };
 use crate::enrolment::{Registry, own_address};
 use crate::offer::Offer;

@@ -13,43 +13,43 @@ use super::initiation::{Initiation, Reader, TimeStamp};
 use crate::peers::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
 use crate::transport::{Keypair, StaticKeys};
-use crate::{Ecn, Outbox, PeerId, Refusal, SecretIndex};
+use crate::{Ecn, Outbox, PeerHandle, Refusal, SecretIndex};
 
 /// What a [`Tunnel`](crate::Tunnel) gives its [`Responder`] to do.
-pub enum HandshakeJob {
+pub enum HandshakeJob<Id> {
     /// Keep the keys of a peer.
     AddPeer {
         /// The peer.
-        peer: PeerId,
+        peer: PeerHandle<Id>,
         /// Its static public key.
         public_key: [u8; 32],
         /// The key that the node made for this peer.
         preshared_key: Zeroizing<[u8; 32]>,
     },
     /// Forget a peer.
-    RemovePeer(PeerId),
+    RemovePeer(PeerHandle<Id>),
     /// Forget the last handshake of a session that has ended.
-    EndSession(EndedSession),
+    EndSession(EndedSession<Id>),
     /// Answer an initiation.
     Answer(Initiation),
 }
 
 /// Names a session that has ended by its last handshake. It is ignored if the peer has made a newer
 /// handshake since, as that one belongs to a newer session.
-pub struct EndedSession {
-    pub(crate) peer: PeerId,
+pub struct EndedSession<Id> {
+    pub(crate) peer: PeerHandle<Id>,
     pub(crate) index: u32,
 }
 
 /// The response to an initiation, with the keypair that was made for it.
-pub struct HandshakeReply {
-    pub(crate) peer: PeerId,
+pub struct HandshakeReply<Id> {
+    pub(crate) peer: PeerHandle<Id>,
     pub(crate) keypair: Box<Keypair>,
     pub(crate) initiation: Initiation,
     pub(crate) response: [u8; RESPONSE_LEN],
 }
 
-impl HandshakeReply {
+impl<Id> HandshakeReply<Id> {
     /// The shard of the peer.
     pub fn shard(&self) -> u8 {
         self.peer.shard
@@ -68,12 +68,12 @@ impl HandshakeReply {
 ///
 /// [`Tunnel::poll_job`]: crate::Tunnel::poll_job
 /// [`Tunnel::handle_reply`]: crate::Tunnel::handle_reply
-pub struct Responder {
+pub struct Responder<Id> {
     private_key: StaticSecret,
     reader: Reader,
     admission: Admission,
     /// At their [places](Self::place).
-    peers: Vec<Option<PeerKeys>>,
+    peers: Vec<Option<PeerKeys<Id>>>,
     /// How many shards the peers are divided between.
     shards: u8,
     /// For receiver indices.
@@ -84,8 +84,8 @@ pub struct Responder {
 
 /// What the handshake side keeps of an enrolled peer. It is plain bytes, zeroed when dropped; what
 /// only a live peer has is on the heap, which the process's allocator zeroes.
-struct PeerKeys {
-    number: u64,
+struct PeerKeys<Id> {
+    id: Id,
     public_key: [u8; 32],
     preshared_key: [u8; 32],
     /// The shared secret of the node's static key and the peer's.
@@ -99,7 +99,7 @@ struct LastHandshake {
     index: u32,
 }
 
-impl Responder {
+impl<Id: Copy + Eq> Responder<Id> {
     pub(crate) fn new(
         private_key: StaticSecret,
         hash_key: [u8; 16],
@@ -128,10 +128,10 @@ impl Responder {
     /// [`LowOrderKey`](Refusal::LowOrderKey) or [`KeyTaken`](Refusal::KeyTaken).
     pub fn handle_job(
         &mut self,
-        job: HandshakeJob,
+        job: HandshakeJob<Id>,
         out: &mut Outbox,
         now: Instant,
-    ) -> Result<Option<HandshakeReply>, Refusal> {
+    ) -> Result<Option<HandshakeReply<Id>>, Refusal> {
         match job {
             HandshakeJob::AddPeer {
                 peer,
@@ -174,7 +174,7 @@ impl Responder {
         initiation: Initiation,
         out: &mut Outbox,
         now: Instant,
-    ) -> Result<HandshakeReply, Refusal> {
+    ) -> Result<HandshakeReply<Id>, Refusal> {
         let Initiation { endpoint, bytes } = &initiation;
         let cookie = out.datagrams.room(COOKIE_REPLY_LEN);
         match self
@@ -199,7 +199,7 @@ impl Responder {
         if last.is_some_and(|last| timestamp <= last.timestamp) {
             return Err(Refusal::Handshake);
         }
-        let peer = peer_at(place, self.shards, keys.number);
+        let peer = peer_at(place, self.shards, keys.id);
         let shard = Shard {
             number: peer.shard,
             count: self.shards,
@@ -225,7 +225,7 @@ impl Responder {
 
     fn add_peer(
         &mut self,
-        peer: PeerId,
+        peer: PeerHandle<Id>,
         public_key: [u8; 32],
         preshared_key: [u8; 32],
     ) -> Result<(), Refusal> {
@@ -245,7 +245,7 @@ impl Responder {
             self.peers.resize_with(at + 1, || None);
         }
         self.peers[at] = Some(PeerKeys {
-            number: peer.number,
+            id: peer.id,
             public_key,
             preshared_key,
             static_shared: shared.to_bytes(),
@@ -258,9 +258,9 @@ impl Responder {
         Ok(())
     }
 
-    fn remove_peer(&mut self, peer: PeerId) {
+    fn remove_peer(&mut self, peer: PeerHandle<Id>) {
         let place = self.place(peer);
-        let keys = keys_ref(&self.peers, place).filter(|keys| keys.number == peer.number);
+        let keys = keys_ref(&self.peers, place).filter(|keys| keys.id == peer.id);
         let Some(keys) = keys else {
             return;
         };
@@ -268,17 +268,17 @@ impl Responder {
         self.peers[place as usize] = None;
     }
 
-    fn end_session(&mut self, ended: &EndedSession) {
+    fn end_session(&mut self, ended: &EndedSession<Id>) {
         let place = self.place(ended.peer);
         let keys = keys_mut(&mut self.peers, place);
-        if let Some(keys) = keys.filter(|keys| keys.number == ended.peer.number) {
+        if let Some(keys) = keys.filter(|keys| keys.id == ended.peer.id) {
             keys.last_handshake
                 .take_if(|last| last.index == ended.index);
         }
     }
 
     /// Where a peer is in `peers`: the slots of all shards, interleaved.
-    fn place(&self, peer: PeerId) -> u32 {
+    fn place(&self, peer: PeerHandle<Id>) -> u32 {
         peer.slot * u32::from(self.shards) + u32::from(peer.shard)
     }
 
@@ -290,23 +290,23 @@ impl Responder {
 }
 
 /// The peer at a [place](Responder::place).
-fn peer_at(place: u32, shards: u8, number: u64) -> PeerId {
-    PeerId {
+fn peer_at<Id>(place: u32, shards: u8, id: Id) -> PeerHandle<Id> {
+    PeerHandle {
         shard: (place % u32::from(shards)) as u8,
         slot: place / u32::from(shards),
-        number,
+        id,
     }
 }
 
-fn keys_ref(peers: &[Option<PeerKeys>], place: u32) -> Option<&PeerKeys> {
+fn keys_ref<Id>(peers: &[Option<PeerKeys<Id>>], place: u32) -> Option<&PeerKeys<Id>> {
     peers.get(place as usize)?.as_ref()
 }
 
-fn keys_mut(peers: &mut [Option<PeerKeys>], place: u32) -> Option<&mut PeerKeys> {
+fn keys_mut<Id>(peers: &mut [Option<PeerKeys<Id>>], place: u32) -> Option<&mut PeerKeys<Id>> {
     peers.get_mut(place as usize)?.as_mut()
 }
 
-impl Drop for PeerKeys {
+impl<Id> Drop for PeerKeys<Id> {
     fn drop(&mut self) {
         self.public_key.zeroize();
         self.preshared_key.zeroize();

@@ -9,25 +9,16 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::transport::{Role, Session};
 
-/// Names an enrolled peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerId {
+/// Names an enrolled peer between a tunnel and the responder.
+#[derive(Clone, Copy)]
+pub struct PeerHandle<Id> {
     pub(crate) shard: u8,
     pub(crate) slot: u32,
-    pub(crate) number: u64,
-}
-
-impl PeerId {
-    /// The peer's number, from its [`PeerConfig`].
-    pub fn number(self) -> u64 {
-        self.number
-    }
+    pub(crate) id: Id,
 }
 
 /// What the node knows of a peer for as long as it is enrolled.
 pub struct PeerConfig {
-    /// A number that no other peer has, had or will have.
-    pub number: u64,
     /// The peer's static public key.
     pub public_key: [u8; 32],
     /// The key that the node made for this peer.
@@ -54,8 +45,8 @@ impl std::error::Error for AddressTaken {}
 /// An enrolled peer on the packet side; the [`Responder`](crate::Responder) has its keys. All but
 /// the session is plain bytes, zeroed when it is dropped; a session is on the heap, which the
 /// process's allocator zeroes.
-pub(crate) struct Peer {
-    pub number: u64,
+pub(crate) struct Peer<Id> {
+    pub id: Id,
     pub addresses: InnerAddresses,
     pub session: Option<Box<Session>>,
 }
@@ -68,9 +59,9 @@ pub(crate) struct InnerAddresses {
 
 /// A name that a peer is found by.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PeerName {
-    /// Its number.
-    Number(u64),
+pub(crate) enum PeerName<Id> {
+    /// The caller's id of it.
+    Id(Id),
     /// Its inner IPv4 address.
     Ipv4([u8; 4]),
     /// Its inner IPv6 address.
@@ -79,12 +70,12 @@ pub(crate) enum PeerName {
     Index(u32),
 }
 
-impl Hash for PeerName {
+impl<Id: Hash> Hash for PeerName<Id> {
     /// Hashes the name alone: names of two kinds may collide, and are told apart when they are
     /// compared.
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Self::Number(number) => state.write_u64(*number),
+            Self::Id(id) => id.hash(state),
             Self::Ipv4(address) => state.write(address),
             Self::Ipv6(address) => state.write(address),
             Self::Index(index) => state.write_u32(*index),
@@ -95,16 +86,16 @@ impl Hash for PeerName {
 /// Which of a peer's [`PeerName`]s.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NameKind {
-    Number,
+    Id,
     Ipv4,
     Ipv6,
     Index(Role),
 }
 
-impl Peer {
-    pub fn new(config: &PeerConfig) -> Self {
+impl<Id: Copy> Peer<Id> {
+    pub fn new(id: Id, config: &PeerConfig) -> Self {
         Self {
-            number: config.number,
+            id,
             addresses: InnerAddresses {
                 ipv4: config.ipv4.octets(),
                 ipv6: config.ipv6.map(|address| address.octets()),
@@ -113,9 +104,9 @@ impl Peer {
         }
     }
 
-    pub fn name(&self, kind: NameKind) -> Option<PeerName> {
+    pub fn name(&self, kind: NameKind) -> Option<PeerName<Id>> {
         match kind {
-            NameKind::Number => Some(PeerName::Number(self.number)),
+            NameKind::Id => Some(PeerName::Id(self.id)),
             NameKind::Ipv4 => Some(PeerName::Ipv4(self.addresses.ipv4)),
             NameKind::Ipv6 => self.addresses.ipv6.map(PeerName::Ipv6),
             NameKind::Index(role) => self.session.as_ref()?.index(role).map(PeerName::Index),
@@ -149,7 +140,7 @@ impl Drop for InnerAddresses {
     }
 }
 
-impl From<IpAddr> for PeerName {
+impl<Id> From<IpAddr> for PeerName<Id> {
     fn from(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => Self::Ipv4(address.octets()),

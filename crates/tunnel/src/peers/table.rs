@@ -3,15 +3,16 @@
 //! Peers are in slots, and one hash table leads from each name of a peer to its slot. The table
 //! holds slot numbers and no names: a peer's names are gone once its slot has been zeroed.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 
-use super::peer::{AddressTaken, InnerAddresses, NameKind, Peer, PeerConfig, PeerId, PeerName};
+use super::peer::{AddressTaken, InnerAddresses, NameKind, Peer, PeerConfig, PeerHandle, PeerName};
 use super::shard::{AddressDirectory, Shard};
 use crate::SecretIndex;
 use crate::transport::{Role, Session};
 
-pub(crate) struct Peers {
-    slots: Vec<Option<Peer>>,
+pub(crate) struct Peers<Id> {
+    slots: Vec<Option<Peer<Id>>>,
     free: Vec<u32>,
     directory: SecretIndex<DirectoryEntry>,
     shard: Shard,
@@ -41,13 +42,13 @@ impl DirectoryEntry {
 }
 
 /// A live peer, while one packet of it is handled. The peer is looked up once.
-pub(crate) struct Live<'a> {
-    pub id: PeerId,
+pub(crate) struct Live<'a, Id> {
+    pub id: Id,
     pub addresses: &'a InnerAddresses,
     pub session: &'a mut Session,
 }
 
-impl Peers {
+impl<Id: Copy + Eq + Hash> Peers<Id> {
     /// An empty table of a shard. `hash_key` keeps clients from choosing keys that collide; it and
     /// `addresses` are the same for all shards.
     pub fn new(hash_key: [u8; 16], shard: Shard, addresses: AddressDirectory) -> Self {
@@ -64,7 +65,7 @@ impl Peers {
     ///
     /// # Errors
     /// [`AddressTaken`] if another peer of this shard has one of its addresses.
-    pub fn add(&mut self, config: &PeerConfig) -> Result<PeerId, AddressTaken> {
+    pub fn add(&mut self, id: Id, config: &PeerConfig) -> Result<PeerHandle<Id>, AddressTaken> {
         self.check_free(config)?;
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -73,20 +74,20 @@ impl Peers {
                 (self.slots.len() - 1) as u32
             }
         };
-        self.slots[slot as usize] = Some(Peer::new(config));
-        self.insert_entry(DirectoryEntry::new(slot, NameKind::Number));
+        self.slots[slot as usize] = Some(Peer::new(id, config));
+        self.insert_entry(DirectoryEntry::new(slot, NameKind::Id));
         for kind in [NameKind::Ipv4, NameKind::Ipv6] {
             self.insert_entry(DirectoryEntry::new(slot, kind));
             if let Some(hash) = self.shared_hash(DirectoryEntry::new(slot, kind)) {
                 self.addresses.insert(hash, self.shard.number);
             }
         }
-        Ok(self.id_of(slot, config.number))
+        Ok(self.handle_of(slot, id))
     }
 
     /// Forgets the peer in a slot, whose session must have ended.
     pub fn remove(&mut self, slot: u32) {
-        self.remove_entry(DirectoryEntry::new(slot, NameKind::Number));
+        self.remove_entry(DirectoryEntry::new(slot, NameKind::Id));
         for kind in [NameKind::Ipv4, NameKind::Ipv6] {
             self.remove_entry(DirectoryEntry::new(slot, kind));
             if let Some(hash) = self.shared_hash(DirectoryEntry::new(slot, kind)) {
@@ -114,7 +115,7 @@ impl Peers {
     }
 
     /// The slot of the peer that has a name.
-    pub fn find(&self, name: PeerName) -> Option<u32> {
+    pub fn find(&self, name: PeerName<Id>) -> Option<u32> {
         let found = self
             .directory
             .find(&name, |entry| self.name(entry) == Some(name));
@@ -122,54 +123,45 @@ impl Peers {
     }
 
     /// The other shard that has an address.
-    pub fn find_shard(&self, address: PeerName) -> Option<u8> {
+    pub fn find_shard(&self, address: PeerName<Id>) -> Option<u8> {
         let shard = self.addresses.find(self.directory.hash(&address));
         shard.filter(|&shard| shard != self.shard.number)
     }
 
     /// The slot of a peer, if it is still enrolled.
-    pub fn slot(&self, id: PeerId) -> Option<u32> {
-        self.peer(id.slot)
-            .filter(|peer| peer.number == id.number)
-            .map(|_| id.slot)
+    pub fn slot(&self, handle: PeerHandle<Id>) -> Option<u32> {
+        self.peer(handle.slot)
+            .filter(|peer| peer.id == handle.id)
+            .map(|_| handle.slot)
     }
 
-    /// The id of the peer in a slot.
-    pub fn id(&self, slot: u32) -> Option<PeerId> {
-        let number = self.peer(slot)?.number;
-        Some(self.id_of(slot, number))
+    /// The handle of the peer in a slot.
+    pub fn handle(&self, slot: u32) -> Option<PeerHandle<Id>> {
+        let id = self.peer(slot)?.id;
+        Some(self.handle_of(slot, id))
     }
 
-    pub fn peer(&self, slot: u32) -> Option<&Peer> {
+    pub fn peer(&self, slot: u32) -> Option<&Peer<Id>> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
-    fn peer_mut(&mut self, slot: u32) -> Option<&mut Peer> {
+    fn peer_mut(&mut self, slot: u32) -> Option<&mut Peer<Id>> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
     /// The peer in a slot, if it has a session.
-    pub fn live(&mut self, slot: u32) -> Option<Live<'_>> {
-        let shard = self.shard.number;
+    pub fn live(&mut self, slot: u32) -> Option<Live<'_, Id>> {
         let peer = self.slots.get_mut(slot as usize)?.as_mut()?;
         Some(Live {
-            id: PeerId {
-                shard,
-                slot,
-                number: peer.number,
-            },
+            id: peer.id,
             addresses: &peer.addresses,
             session: peer.session.as_deref_mut()?,
         })
     }
 
-    fn id_of(&self, slot: u32, number: u64) -> PeerId {
+    fn handle_of(&self, slot: u32, id: Id) -> PeerHandle<Id> {
         let shard = self.shard.number;
-        PeerId {
-            shard,
-            slot,
-            number,
-        }
+        PeerHandle { shard, slot, id }
     }
 
     /// The hash of an address, if there are other shards to find it.
@@ -203,13 +195,13 @@ impl Peers {
         }
     }
 
-    fn name(&self, entry: DirectoryEntry) -> Option<PeerName> {
+    fn name(&self, entry: DirectoryEntry) -> Option<PeerName<Id>> {
         name_in(&self.slots, entry)
     }
 }
 
 /// The name that an entry says a peer can be found by.
-fn name_in(slots: &[Option<Peer>], entry: DirectoryEntry) -> Option<PeerName> {
+fn name_in<Id: Copy>(slots: &[Option<Peer<Id>>], entry: DirectoryEntry) -> Option<PeerName<Id>> {
     let peer = slots.get(entry.slot() as usize)?.as_ref()?;
     peer.name(entry.kind)
 }
@@ -222,7 +214,7 @@ mod tests {
 
     use super::*;
 
-    fn peers() -> Peers {
+    fn peers() -> Peers<u64> {
         let shard = Shard {
             number: 0,
             count: 1,
@@ -234,7 +226,6 @@ mod tests {
         let mut public_key = [0; 32];
         public_key[..4].copy_from_slice(&number.to_le_bytes());
         PeerConfig {
-            number: number.into(),
             public_key,
             preshared_key: Zeroizing::new([7; 32]),
             ipv4: Ipv4Addr::from(0x0a40_0000 + number),
@@ -247,9 +238,9 @@ mod tests {
         for count in [1_000, 10_000, 40_000] {
             let mut peers = peers();
             for number in 0..count {
-                peers.add(&peer_config(number)).unwrap();
+                peers.add(number.into(), &peer_config(number)).unwrap();
             }
-            let bytes = peers.slots.capacity() * size_of::<Option<Peer>>()
+            let bytes = peers.slots.capacity() * size_of::<Option<Peer<u64>>>()
                 + peers.directory.allocation_size();
             assert!(bytes / count as usize <= 512, "{}", bytes / count as usize);
         }
@@ -258,13 +249,13 @@ mod tests {
     #[test]
     fn a_peer_that_is_gone_is_found_by_none_of_its_names() {
         let mut peers = peers();
-        let ids: Vec<_> = (0..100)
-            .map(|number| peers.add(&peer_config(number)).unwrap())
+        let handles: Vec<_> = (0..100)
+            .map(|number| peers.add(number.into(), &peer_config(number)).unwrap())
             .collect();
         let gone = peer_config(50);
-        peers.remove(peers.slot(ids[50]).unwrap());
-        assert_eq!(peers.slot(ids[50]), None);
-        assert_eq!(peers.find(PeerName::Number(gone.number)), None);
+        peers.remove(peers.slot(handles[50]).unwrap());
+        assert_eq!(peers.slot(handles[50]), None);
+        assert_eq!(peers.find(PeerName::Id(50)), None);
         assert_eq!(peers.find(PeerName::Ipv4(gone.ipv4.octets())), None);
         assert_eq!(
             peers.find(PeerName::Ipv6(gone.ipv6.unwrap().octets())),
@@ -273,7 +264,7 @@ mod tests {
         assert_eq!(peers.directory.len(), 99 * 3);
         for number in (0..100).filter(|&number| number != 50) {
             let slot = peers.find(PeerName::Ipv4(peer_config(number).ipv4.octets()));
-            assert_eq!(slot, peers.slot(ids[number as usize]));
+            assert_eq!(slot, peers.slot(handles[number as usize]));
         }
     }
 }

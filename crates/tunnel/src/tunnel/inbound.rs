@@ -1,5 +1,6 @@
 //! A datagram's way in.
 
+use std::hash::Hash;
 use std::time::Instant;
 
 use super::outbound::seal;
@@ -12,7 +13,7 @@ use crate::spec::{INITIATION_LEN, REJECT_AFTER_MESSAGES};
 use crate::transport::{Opened, Role, Session, icmp6, inner};
 use crate::{Ecn, Endpoint, Outbox, Refusal};
 
-impl Tunnel {
+impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     /// Takes one datagram from the network, and what its header said of congestion. Whatever it
     /// holds, this does not panic.
     ///
@@ -57,7 +58,7 @@ impl Tunnel {
     /// [`TooLate`](Refusal::TooLate) if the peer is gone.
     pub fn handle_reply(
         &mut self,
-        reply: HandshakeReply,
+        reply: HandshakeReply<Id>,
         out: &mut Outbox,
         now: Instant,
     ) -> Result<(), Refusal> {
@@ -153,7 +154,7 @@ impl Tunnel {
     }
 }
 
-impl Live<'_> {
+impl<Id> Live<'_, Id> {
     /// Checks an inner packet at the start of the outbox's room, and keeps it.
     fn inner_packet(
         self,

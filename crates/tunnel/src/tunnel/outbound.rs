@@ -1,5 +1,6 @@
 //! A frame's way out.
 
+use std::hash::Hash;
 use std::time::Instant;
 
 use super::Tunnel;
@@ -9,7 +10,7 @@ use crate::spec::{PADDING, TRANSPORT_OVERHEAD};
 use crate::transport::{Session, inner};
 use crate::{Frame, Outbox, Refusal};
 
-impl Tunnel {
+impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     /// Takes one frame from the TUN device, for the peer that has its destination: one packet, or
     /// a train of one flow, which is cut into its packets. The frame's bytes are spent, unless it
     /// is another shard's.

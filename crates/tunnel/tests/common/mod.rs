@@ -10,7 +10,7 @@ use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _};
 use blake2::{Blake2s256, Blake2sMac, Digest as _, digest::consts::U16};
 use boringtun::noise::{Tunn, TunnResult};
 use mayfly_tunnel::{
-    Config, Ecn, Endpoint, Event, FRAME_HEADER, Frame, Outbox, PeerConfig, PeerId, Prefix, Refusal,
+    Config, Ecn, Endpoint, Event, FRAME_HEADER, Frame, Outbox, PeerConfig, Prefix, Refusal,
     Responder, Tunnel,
 };
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -23,11 +23,11 @@ pub const INTERNET: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// A node's tunnel with its responder and outbox, and a time that stands still.
 pub struct Node {
-    pub tunnel: Tunnel,
-    pub responder: Responder,
+    pub tunnel: Tunnel<u64>,
+    pub responder: Responder<u64>,
     pub out: Outbox,
     pub now: Instant,
-    /// So many were enrolled.
+    /// How many peers were enrolled, which is also the last id.
     pub enrolled: u64,
 }
 
@@ -55,16 +55,16 @@ impl Node {
     }
 
     /// Enrols peer `number`; with IPv6 if `ipv6`.
-    pub fn enrol(&mut self, number: u8, ipv6: bool) -> PeerId {
+    pub fn enrol(&mut self, number: u8, ipv6: bool) -> u64 {
         self.add(peer_config(number, ipv6)).unwrap()
     }
 
-    /// Enrols anybody.
-    pub fn add(&mut self, mut config: PeerConfig) -> Result<PeerId, Refusal> {
+    /// Enrols any peer, and returns its id.
+    pub fn add(&mut self, config: PeerConfig) -> Result<u64, Refusal> {
         self.enrolled += 1;
-        config.number = self.enrolled;
-        let peer = self.tunnel.add_peer(config).unwrap();
-        self.handle_jobs().map(|()| peer)
+        let id = self.enrolled;
+        self.tunnel.add_peer(id, config).unwrap();
+        self.handle_jobs().map(|()| id)
     }
 
     /// What handshake thread and packet thread do in turn.
@@ -131,7 +131,7 @@ impl Node {
         self.outbox().1
     }
 
-    pub fn events(&mut self) -> Vec<Event> {
+    pub fn events(&mut self) -> Vec<Event<u64>> {
         std::iter::from_fn(|| self.tunnel.poll_event()).collect()
     }
 
@@ -172,7 +172,6 @@ pub fn endpoint(number: u8) -> Endpoint {
 
 pub fn peer_config(number: u8, with_ipv6: bool) -> PeerConfig {
     PeerConfig {
-        number: number.into(),
         public_key: PublicKey::from(&private_key(number)).to_bytes(),
         preshared_key: Zeroizing::new(preshared_key(number)),
         ipv4: ipv4(number),
