@@ -12,7 +12,7 @@ use super::scene::{Party, Scene};
 use super::store::Store;
 
 /// How long a request may be there after its answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// What the account service never has, or not for longer than a request.
 const NOT_ITS: [Kind; 9] = [
@@ -46,7 +46,7 @@ impl Scene<'_> {
                 let mut needles = party.needles();
                 needles.retain(|needle| NOT_ITS.contains(&needle.kind));
                 needles.push(login);
-                Ok((held, stays(&store, &needles)?))
+                Ok((held, stays(&store, &needles, self.patience.of(LIMIT))?))
             })?;
         let mut findings = self.findings.borrow_mut();
         findings.claim("account-store", unmoved);
@@ -76,11 +76,11 @@ impl Scene<'_> {
 }
 
 /// What is still there a little later: a request ends after its answer.
-fn stays(store: &Store<'_>, needles: &[Needle]) -> Result<Vec<String>> {
+fn stays(store: &Store<'_>, needles: &[Needle], limit: Duration) -> Result<Vec<String>> {
     let started = Instant::now();
     loop {
         let found = found(store, needles)?;
-        if found.is_empty() || started.elapsed() > PATIENCE {
+        if found.is_empty() || started.elapsed() > limit {
             return Ok(found);
         }
         signals::check()?;

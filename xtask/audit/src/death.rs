@@ -18,7 +18,7 @@ use super::qmp::Qmp;
 use super::scene::Scene;
 
 /// How long a death may take, and a boot after it.
-const PATIENCE: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What a node dies of.
@@ -28,7 +28,7 @@ pub enum Death {
     Panic,
     /// The machine's reset line.
     Reset,
-    /// The daemon is killed by a timer of its own: PID 1 reaps it and restarts the machine.
+    /// The daemon is killed when `tests/mortal` is told to: PID 1 reaps it and restarts the machine.
     Killed,
 }
 
@@ -56,12 +56,13 @@ impl Scene<'_> {
     /// # Errors
     /// The experiment could not be made.
     pub fn die(&self, death: Death, guest: &mut Guest) -> Result<()> {
+        let _turn = self.turns.take(self.strand)?;
         let party = self.connect()?;
         self.strand.step("the node dies", || {
             if death != Death::Killed {
                 self.unplug()?;
             }
-            die(death, &self.dump.qmp)?;
+            self.end(death)?;
             self.unplug()
         })?;
         let needles = party.needles();
@@ -73,7 +74,7 @@ impl Scene<'_> {
             let before = self.operator.bundle_requests();
             restart(&self.dump.qmp)?;
             self.await_request(before)?;
-            guest.await_clients(self.lab)
+            guest.await_clients_for(self.lab, self.patience.of(LIMIT))
         })?;
         self.look_after(death, &needles, survives)
     }
@@ -99,31 +100,38 @@ impl Scene<'_> {
         Ok(())
     }
 
-    fn await_request(&self, before: usize) -> Result<()> {
+    /// Returns when the machine stands still.
+    fn end(&self, death: Death) -> Result<()> {
+        let qmp = &self.dump.qmp;
+        match death {
+            Death::Reset => return qmp.command("stop"),
+            Death::Panic => qmp.command("inject-nmi")?,
+            Death::Killed => self.dump.order_death()?,
+        }
         let started = Instant::now();
-        while self.operator.bundle_requests() == before {
+        while qmp.ask("query-status", json!({}))?["status"] == "running" {
             signals::check()?;
-            ensure!(started.elapsed() < PATIENCE, "the node stays down");
+            ensure!(
+                started.elapsed() < self.patience.of(LIMIT),
+                "the node does not die"
+            );
             thread::sleep(LOOK);
         }
         Ok(())
     }
-}
 
-/// Returns when the machine stands still.
-fn die(death: Death, qmp: &Qmp) -> Result<()> {
-    match death {
-        Death::Reset => return qmp.command("stop"),
-        Death::Panic => qmp.command("inject-nmi")?,
-        Death::Killed => {}
+    fn await_request(&self, before: usize) -> Result<()> {
+        let started = Instant::now();
+        while self.operator.bundle_requests() == before {
+            signals::check()?;
+            ensure!(
+                started.elapsed() < self.patience.of(LIMIT),
+                "the node stays down"
+            );
+            thread::sleep(LOOK);
+        }
+        Ok(())
     }
-    let started = Instant::now();
-    while qmp.ask("query-status", json!({}))?["status"] == "running" {
-        signals::check()?;
-        ensure!(started.elapsed() < PATIENCE, "the node does not die");
-        thread::sleep(LOOK);
-    }
-    Ok(())
 }
 
 /// Pulls the reset line, and lets the machine run.

@@ -74,7 +74,13 @@ impl<'a> Device<'a> {
         let page = web::random_page(PAGE)?;
         Ok(Self {
             client,
-            host: Host::serve(&lab.internet, at.web, at.resolver, page.clone())?,
+            host: Host::serve(
+                &lab.internet,
+                at.web,
+                at.resolver,
+                page.clone(),
+                home.patience,
+            )?,
             at,
             visit: Visit {
                 host: at.web,
@@ -102,7 +108,14 @@ impl<'a> Device<'a> {
         question.extend([0, 1, 0, 1]);
         let home = self.enrolment.home();
         let (web, resolver) = (self.at.web, self.at.resolver);
-        let traffic = Traffic::start(home.namespace, web, resolver, question, pause)?;
+        let traffic = Traffic::start(
+            home.namespace,
+            web,
+            resolver,
+            question,
+            pause,
+            home.patience,
+        )?;
         self.visit.inner = Some(traffic.inner);
         self.traffic = Some(traffic);
         Ok(())
@@ -122,10 +135,11 @@ impl<'a> Device<'a> {
     /// The server does not notice.
     pub fn rest(&mut self) -> Result<()> {
         self.traffic = None;
+        let limit = self.enrolment.home().patience.of(PATIENCE);
         let started = Instant::now();
         while self.host.has_visitors() {
             signals::check()?;
-            ensure!(started.elapsed() < PATIENCE, "a visitor does not leave");
+            ensure!(started.elapsed() < limit, "a visitor does not leave");
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! The guest's RAM, and the search in it.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use aho_corasick::AhoCorasick;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::map::Map;
 use super::needle::Needle;
@@ -71,6 +72,11 @@ const CONTROLS: usize = 1_000;
 const AROUND: usize = 96;
 const MOST_PLACES: usize = 8;
 
+/// What `tests/mortal` leaves in its memory, each byte inverted; and what is behind it until the
+/// daemon is to be killed. Its source has the same.
+pub(super) const MORTAL: [u8; 32] = *b"the daemon dies when this is set";
+const WAITING: u64 = 1;
+
 /// RAM in a file that QEMU shares.
 pub struct Dump {
     ram: PathBuf,
@@ -101,6 +107,29 @@ impl Dump {
     /// The file cannot be read.
     pub fn search_still(&self, needles: &[Needle]) -> Result<Reading> {
         search(&self.read()?, needles)
+    }
+
+    /// Tells `tests/mortal` to kill the daemon: it has left a mark in its memory, and looks whether
+    /// what is behind the mark changes.
+    ///
+    /// # Errors
+    /// There is no such mark: another image was booted.
+    pub fn order_death(&self) -> Result<()> {
+        let mark = MORTAL.map(|byte| !byte);
+        let pattern = [&mark[..], &WAITING.to_le_bytes()].concat();
+        self.qmp.command("stop")?;
+        let ram = self.read();
+        let ordered = ram.and_then(|ram| {
+            let found = places(&ram, &[pattern])?.concat();
+            ensure!(!found.is_empty(), "nobody waits to kill the daemon");
+            let file = OpenOptions::new().write(true).open(&self.ram)?;
+            for at in found {
+                file.write_all_at(&[0; 8], u64::try_from(at + mark.len())?)?;
+            }
+            Ok(())
+        });
+        self.qmp.command("cont")?;
+        ordered
     }
 
     fn read(&self) -> Result<Vec<u8>> {

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::https::{Held, Request, Server};
 use super::initiator::Parties;
+use super::patience::Patience;
 
 const PEERS: &str = "/v1/peers";
 
@@ -64,6 +65,8 @@ pub struct Home<'a> {
     pub user: &'a str,
     /// Who runs node and account service.
     pub operator: &'a Operator,
+    /// How long the node may take.
+    pub patience: Patience,
 }
 
 /// What client, node and account service know of it, all together.
@@ -172,6 +175,7 @@ impl<'a> Enrolment<'a> {
             node: key(&text(&self.answer, "/public_key")?)?,
             preshared: key(&self.preshared_key)?,
             at: self.home.ip.node(),
+            patience: self.home.patience,
         })
     }
 
@@ -237,6 +241,7 @@ impl Home<'_> {
             at: ACCOUNTS,
             name: ACCOUNTS_NAME,
             authority: self.operator.authority()?,
+            patience: self.patience,
         };
         let request = Request {
             method,
@@ -261,6 +266,7 @@ impl Home<'_> {
             at: SocketAddr::new(self.ip.node(), ENROLMENT_PORT),
             name: NODE_NAME,
             authority: self.operator.authority()?,
+            patience: self.patience,
         };
         let request = Request {
             method,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Error;
 use serde::Serialize;
 
 use super::dump::Reading;
@@ -174,6 +175,31 @@ pub struct Findings {
     pub claims: BTreeMap<&'static str, bool>,
     /// Where what was remembered lies.
     pub places: Vec<String>,
+    /// What could not be tried.
+    pub not_made: Vec<NotMade>,
+}
+
+/// An experiment that could not be made.
+#[derive(Debug, Serialize)]
+pub struct NotMade {
+    /// With which guest.
+    pub guest: &'static str,
+    /// Which one.
+    pub experiment: &'static str,
+    /// What came in its way.
+    pub why: String,
+}
+
+impl NotMade {
+    /// In words.
+    pub fn describe(&self) -> String {
+        let Self {
+            guest,
+            experiment,
+            why,
+        } = self;
+        format!("could not be made: {guest}, {experiment}: {why}")
+    }
 }
 
 impl Findings {
@@ -185,6 +211,7 @@ impl Findings {
             pictures: Vec::new(),
             claims: BTreeMap::new(),
             places: Vec::new(),
+            not_made: Vec::new(),
         }
     }
 
@@ -220,6 +247,15 @@ impl Findings {
             }
             self.seen.push(seen);
         }
+    }
+
+    /// Something could not be tried.
+    pub fn not_made(&mut self, guest: &'static str, experiment: &'static str, why: &Error) {
+        self.not_made.push(NotMade {
+            guest,
+            experiment,
+            why: format!("{why:#}"),
+        });
     }
 
     /// Something that was tried held, or did not; once it did not, it stays so.

@@ -23,7 +23,10 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, KeyLog, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(25);
+use super::patience::Patience;
+
+/// How long a server may say nothing.
+const LIMIT: Duration = Duration::from_secs(25);
 
 /// Whom to ask.
 pub struct Server {
@@ -33,6 +36,8 @@ pub struct Server {
     pub name: &'static str,
     /// Who vouches for it, in PEM.
     pub authority: String,
+    /// How long it may take.
+    pub patience: Patience,
 }
 
 /// What to ask for.
@@ -63,7 +68,7 @@ impl Held {
     /// # Errors
     /// The server is not there, or not who it should be.
     pub fn open(from: &Namespace, server: &Server, request: &Request<'_>) -> Result<Self> {
-        let stream = from.inside(|| dial(server.at))?;
+        let stream = from.inside(|| dial(server.at, server.patience.of(LIMIT)))?;
         let own = stream.local_addr()?;
         let secrets = Arc::new(Secrets::default());
         let mut stream = StreamOwned::new(client(server, secrets.clone())?, stream);
@@ -124,7 +129,7 @@ impl Request<'_> {
 }
 
 /// By the link, whatever a tunnel says (SO_BINDTODEVICE, socket(7)).
-fn dial(to: SocketAddr) -> Result<TcpStream> {
+fn dial(to: SocketAddr, limit: Duration) -> Result<TcpStream> {
     let family = if to.is_ipv4() {
         AddressFamily::Inet
     } else {
@@ -134,7 +139,7 @@ fn dial(to: SocketAddr) -> Result<TcpStream> {
     setsockopt(&socket, BindToDevice, &LINK.into())?;
     connect(socket.as_raw_fd(), &SockaddrStorage::from(to)).context("nobody answers")?;
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(limit))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -13,6 +13,8 @@ use blake2::{Blake2s256, Blake2sMac, Digest as _};
 use mayfly_lab::settings::WIREGUARD_PORT;
 use snow::{Builder, HandshakeState};
 
+use super::patience::Patience;
+
 // WireGuard paper, section 5.4.
 const PATTERN: &str = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
@@ -28,7 +30,7 @@ const INDEX: [u8; 4] = *b"know";
 /// How long to wait for an answer before the next initiation, and how often (the paper's
 /// Rekey-Timeout, section 6.4).
 const PATIENCE: Duration = Duration::from_secs(5);
-const ATTEMPTS: usize = 6;
+const ATTEMPTS: u32 = 6;
 
 /// The keys that a handshake starts from.
 pub struct Parties {
@@ -40,6 +42,8 @@ pub struct Parties {
     pub preshared: [u8; 32],
     /// Where the node is.
     pub at: IpAddr,
+    /// How long it may take.
+    pub patience: Patience,
 }
 
 /// A session that has begun to count.
@@ -65,7 +69,7 @@ impl Session {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.connect((parties.at, WIREGUARD_PORT))?;
         let mut last = None;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..parties.patience.tries(ATTEMPTS) {
             match Self::shake(&socket, parties) {
                 Ok(session) => return Ok(session),
                 Err(error) => last = Some(error),
@@ -181,6 +185,7 @@ mod tests {
             node: PublicKey::from(&node).to_bytes(),
             preshared: [5; 32],
             at: [127, 0, 0, 1].into(),
+            patience: Patience::after(Duration::ZERO),
         };
         let client = PublicKey::from(&own);
         let mut tunn = Tunn::new(node, client, Some([5; 32]), None, 1, None);

@@ -27,6 +27,7 @@ mod machine;
 mod map;
 mod memtest;
 pub mod needle;
+mod patience;
 pub mod promises;
 mod qmp;
 pub mod report;
@@ -34,6 +35,7 @@ mod rights;
 mod scene;
 mod store;
 mod traffic;
+mod turns;
 pub mod writes;
 mod writes_report;
 
@@ -43,16 +45,19 @@ use anyhow::{Result, anyhow};
 use mayfly_host::packages::{self, Need};
 use mayfly_host::progress::{Strand, say};
 use mayfly_host::prologue;
+use mayfly_host::signals;
 use mayfly_host::teardown::{Guard, Tag};
 use mayfly_image::{Image, Profile};
+use mayfly_lab::guest::Guest;
 use mayfly_lab::network::Lab;
 use mayfly_lab::operator::{self, BundleKey, Operator};
 
 use self::death::Death;
 use self::findings::{Findings, Load};
-use self::machine::Disk;
+use self::machine::{Booted, Disk};
 use self::report::Report;
 use self::scene::{Scene, USERS};
+use self::turns::Turns;
 
 /// `cargo xtask audit`.
 #[derive(Debug, Default, clap::Args)]
@@ -80,15 +85,34 @@ pub fn audit(args: &Args) -> Result<Report> {
     let mut report = Report::new()?;
     report.take_writes()?;
     if !args.short && report.writes.is_none() {
-        attempt_writes(&mut report)?;
+        let attempted = attempt_writes(&mut report);
+        note(&mut report, "writes", "the write matrix", attempted)?;
     }
-    observe(args, &tag, &mut report)?;
+    let observed = observe(args, &tag, &mut report);
+    note(&mut report, "all", "what comes before the guests", observed)?;
     report.judge();
     report.write()?;
     report.print();
     html::write(&report)?;
     say("report: target/audit.json, and for people: target/audit.html");
     Ok(report)
+}
+
+/// Keeps in mind what came in the way of an experiment; the others are made all the same.
+///
+/// # Errors
+/// A signal: then nothing more is made, and the report of an earlier run stays.
+fn note(
+    report: &mut Report,
+    guest: &'static str,
+    experiment: &'static str,
+    made: Result<()>,
+) -> Result<()> {
+    signals::check()?;
+    if let Err(error) = made {
+        report.not_made(guest, experiment, &error);
+    }
+    Ok(())
 }
 
 /// What `cargo xtask writes` does, if nobody did it on this commit.
@@ -103,38 +127,47 @@ fn observe(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     operator::build()?;
     let key = BundleKey::of_runs()?;
     let sealed = mayfly_lab::image::build(Profile::Sealed, &key)?;
-    if args.short {
-        let short = Setup {
-            tag,
-            key: &key,
-            image: &sealed,
-        };
-        report.add(short.quiet(true)?);
-        return Ok(());
-    }
-    let mortal = mayfly_lab::image::build(Profile::Mortal, &key)?;
+    let turns = Turns::of_this_machine();
     let sealed = Setup {
         tag,
         key: &key,
         image: &sealed,
+        turns: &turns,
     };
-    let mortal = Setup {
-        image: &mortal,
-        ..sealed
+    if args.short {
+        return take(report, "quiet", sealed.quiet(true));
+    }
+    let memtest = sealed.memtest().map(|seconds| report.memtest(seconds));
+    note(report, "memtest", "what it costs to overwrite RAM", memtest)?;
+    let mortal = mayfly_lab::image::build(Profile::Mortal, &key);
+    let killed = || {
+        let mortal = Setup {
+            image: mortal.as_ref().map_err(|error| anyhow!("{error:#}"))?,
+            ..sealed
+        };
+        mortal.killed()
     };
-    report.memtest(sealed.memtest()?);
     let found = thread::scope(|scope| {
         let guests = [
-            scope.spawn(|| sealed.quiet(false)),
-            scope.spawn(|| sealed.busy()),
-            scope.spawn(|| mortal.killed()),
+            ("quiet", scope.spawn(|| sealed.quiet(false))),
+            ("busy", scope.spawn(|| sealed.busy())),
+            ("kill", scope.spawn(killed)),
         ];
-        guests.map(|guest| guest.join().map_err(|_| anyhow!("a panic"))?)
+        guests.map(|(name, guest)| {
+            let found = guest.join().unwrap_or_else(|_| Err(anyhow!("a panic")));
+            (name, found)
+        })
     });
-    for findings in found {
-        report.add(findings?);
+    for (guest, findings) in found {
+        take(report, guest, findings)?;
     }
     Ok(())
+}
+
+/// Takes what one guest showed.
+fn take(report: &mut Report, guest: &'static str, found: Result<Findings>) -> Result<()> {
+    let found = found.map(|findings| report.add(findings));
+    note(report, guest, "bring it up, and all that follows", found)
 }
 
 /// What the guests have in common.
@@ -143,6 +176,7 @@ struct Setup<'a> {
     tag: &'a Tag,
     key: &'a BundleKey,
     image: &'a Image,
+    turns: &'a Turns,
 }
 
 impl Setup<'_> {
@@ -150,21 +184,21 @@ impl Setup<'_> {
     fn quiet(&self, short: bool) -> Result<Findings> {
         self.guest(Strand("quiet"), |strand, lab, operator| {
             let disk = Disk::make(lab)?;
-            let (mut guest, dump) = machine::boot(strand, lab, operator, self.image, &disk)?;
-            let scene = Scene::new(strand, Load::Quiet, lab, operator, dump)?;
-            scene.type_on_a_keyboard()?;
-            scene.release()?;
+            let (mut guest, booted) = self.boot(strand, lab, operator, &disk)?;
+            let scene = Scene::new(strand, Load::Quiet, lab, operator, booted)?;
+            scene.make("keyboard", || scene.type_on_a_keyboard())?;
+            scene.make("release", || scene.release())?;
             if !short {
-                scene.silence()?;
+                scene.make("silence", || scene.silence())?;
             }
             // Before the firmware finds the keyboard, on the way up from a death.
-            scene.look_at_devices(&disk)?;
-            scene.rights()?;
+            scene.make("devices", || scene.look_at_devices(&disk))?;
+            scene.make("rights", || scene.rights())?;
             if !short {
-                scene.die(Death::Panic, &mut guest)?;
-                scene.daily_write()?;
+                scene.make("panic", || scene.die(Death::Panic, &mut guest))?;
+                scene.make("daily write", || scene.daily_write())?;
             }
-            guest.still_runs()?;
+            scene.make("live to the end", || guest.still_runs())?;
             Ok(scene.findings())
         })
     }
@@ -173,13 +207,13 @@ impl Setup<'_> {
     fn busy(&self) -> Result<Findings> {
         self.guest(Strand("busy"), |strand, lab, operator| {
             let disk = Disk::make(lab)?;
-            let (mut guest, dump) = machine::boot(strand, lab, operator, self.image, &disk)?;
-            let scene = Scene::new(strand, Load::Busy, lab, operator, dump)?;
+            let (mut guest, booted) = self.boot(strand, lab, operator, &disk)?;
+            let scene = Scene::new(strand, Load::Busy, lab, operator, booted)?;
             let _other = scene.busy()?;
-            scene.release()?;
-            scene.silence()?;
-            scene.die(Death::Reset, &mut guest)?;
-            scene.look_at_devices(&disk)?;
+            scene.make("release", || scene.release())?;
+            scene.make("silence", || scene.silence())?;
+            scene.make("reboot", || scene.die(Death::Reset, &mut guest))?;
+            scene.make("devices", || scene.look_at_devices(&disk))?;
             Ok(scene.findings())
         })
     }
@@ -188,11 +222,21 @@ impl Setup<'_> {
     fn killed(&self) -> Result<Findings> {
         self.guest(Strand("kill"), |strand, lab, operator| {
             let disk = Disk::make(lab)?;
-            let (mut guest, dump) = machine::boot(strand, lab, operator, self.image, &disk)?;
-            let scene = Scene::new(strand, Load::Quiet, lab, operator, dump)?.at_leisure();
-            scene.die(Death::Killed, &mut guest)?;
+            let (mut guest, booted) = self.boot(strand, lab, operator, &disk)?;
+            let scene = Scene::new(strand, Load::Quiet, lab, operator, booted)?.at_leisure();
+            scene.make("killed", || scene.die(Death::Killed, &mut guest))?;
             Ok(scene.findings())
         })
+    }
+
+    fn boot(
+        &self,
+        strand: Strand,
+        lab: &Lab,
+        operator: &Operator,
+        disk: &Disk,
+    ) -> Result<(Guest, Booted<'_>)> {
+        machine::boot(strand, lab, operator, self.image, disk, self.turns)
     }
 
     fn memtest(&self) -> Result<f64> {

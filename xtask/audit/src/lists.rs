@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::promises;
 use super::report::Report;
-use super::{rights, store};
+use super::{dump, rights, store};
 use mayfly_host::tree;
 
 const ACCOUNTS: &str = "crates/accounts";
@@ -112,6 +112,13 @@ fn the_tests_judge_promises_that_there_are() {
         .collect();
     let judged = after(&read(&tree().join(JUDGES)), "holds(");
     assert!(!judged.is_empty() && judged.is_subset(&all), "{judged:?}");
+}
+
+#[test]
+fn the_mark_that_a_daemon_dies_by_is_the_one_that_its_pid_1_leaves() {
+    let text = read(&tree().join("tests/mortal/src/main.rs"));
+    let phrase = str::from_utf8(&dump::MORTAL).unwrap();
+    assert!(text.contains(&format!("*b\"{phrase}\"")));
 }
 
 #[test]

@@ -17,7 +17,9 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::dump::Dump;
+use super::patience::Patience;
 use super::qmp::Qmp;
+use super::turns::Turns;
 
 /// Size of the disk.
 const DISK: u64 = 16 << 20;
@@ -63,17 +65,28 @@ fn hash(file: &Path) -> Result<[u8; 32]> {
     Ok(Sha256::digest(bytes).into())
 }
 
+/// What is known of a guest that is up.
+pub struct Booted<'a> {
+    /// Its RAM.
+    pub dump: Dump,
+    /// How long it may take for what it does.
+    pub patience: Patience,
+    /// Who else wants the machine.
+    pub turns: &'a Turns,
+}
+
 /// Boots the image, and waits until a new customer is counted.
 ///
 /// # Errors
 /// It does not come up.
-pub fn boot(
+pub fn boot<'a>(
     strand: Strand,
     lab: &Lab,
     operator: &Operator,
     image: &Image,
     disk: &Disk,
-) -> Result<(Guest, Dump)> {
+    turns: &'a Turns,
+) -> Result<(Guest, Booted<'a>)> {
     let (ram, socket) = (lab.file("ram"), lab.file("qmp"));
     let machine = qemu::Machine::node(image).ram_in(&ram).with([
         "-qmp".to_owned(),
@@ -85,17 +98,25 @@ pub fn boot(
         "-device".to_owned(),
         "qemu-xhci,id=usb".to_owned(),
     ]);
+    let turn = turns.take(strand)?;
     let mut guest = strand.step("boot the image", || Guest::boot(lab, operator, &machine))?;
     strand.step("wait until the node takes clients", || {
         guest.await_clients(lab)
     })?;
+    let patience = Patience::after(guest.started.elapsed());
+    drop(turn);
     strand.step("wait until the account service counts anew", || {
         operator.await_counting()
     })?;
     let qmp = Qmp::connect(&socket)?;
     // Whoever restarts the machine from inside holds it still.
     qmp.ask("set-action", json!({ "shutdown": "pause" }))?;
-    Ok((guest, Dump::new(ram, qmp)))
+    let booted = Booted {
+        dump: Dump::new(ram, qmp),
+        patience,
+        turns,
+    };
+    Ok((guest, booted))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long QEMU may say nothing, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection that commands can be given on.
 pub struct Qmp(Mutex<BufReader<UnixStream>>);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use mayfly_host::progress::say;
 use mayfly_host::tree;
 use serde::Serialize;
 
-use super::findings::{Findings, Load, Moment, Picture, Seen};
+use super::findings::{Findings, Load, Moment, NotMade, Picture, Seen};
 use super::needle::Kind;
 use super::promises::{self, Promise};
 use super::writes_report::Writes;
@@ -23,6 +23,8 @@ pub struct Report {
     pub ok: bool,
     /// What was.
     pub failures: Vec<String>,
+    /// The experiments that could not be made, and why.
+    pub not_made: Vec<NotMade>,
     /// The policy, line by line.
     pub promises: Vec<Promise>,
     /// What was found in each reading of RAM.
@@ -55,6 +57,7 @@ impl Report {
             commit: mayfly_host::commit()?,
             ok: false,
             failures: Vec::new(),
+            not_made: Vec::new(),
             promises: Vec::new(),
             ram: Vec::new(),
             writes: None,
@@ -87,6 +90,7 @@ impl Report {
         for (promise, held) in findings.claims {
             *self.claims.entry(promise).or_insert(true) &= held;
         }
+        self.not_made.extend(findings.not_made);
         self.pictures.push((findings.load, findings.pictures));
     }
 
@@ -95,8 +99,20 @@ impl Report {
         self.memtest_seconds_per_gib = Some(seconds_per_gib);
     }
 
+    /// Something could not be tried at all.
+    pub fn not_made(&mut self, guest: &'static str, experiment: &'static str, why: &Error) {
+        let why = format!("{why:#}");
+        self.not_made.push(NotMade {
+            guest,
+            experiment,
+            why,
+        });
+    }
+
     /// Comes to a verdict on what was seen.
     pub fn judge(&mut self) {
+        self.failures
+            .extend(self.not_made.iter().map(NotMade::describe));
         let remembered = self.ram.iter().filter(|seen| seen.is_remembered());
         self.failures
             .extend(remembered.map(|seen| format!("remembered: {}", seen.describe())));
@@ -199,6 +215,9 @@ impl Report {
             }
         }
         say("");
+        for not_made in &self.not_made {
+            say(&not_made.describe());
+        }
         for promise in &self.promises {
             let verdict = promise.verdict();
             say(&format!("{:<58} {verdict}", promise.promise));
@@ -325,6 +344,21 @@ mod tests {
             (Moment::Connected, Kind::Page, 3),
         ];
         assert!(report(&twice).ok);
+    }
+
+    #[test]
+    fn an_experiment_that_could_not_be_made_leaves_what_others_showed() {
+        let found = [
+            (Moment::Connected, Kind::Name, 1),
+            (Moment::ReleasedAndAMinute, Kind::Name, 0),
+        ];
+        let mut report = report(&found);
+        report.not_made("quiet", "die", &anyhow::anyhow!("the node stays down"));
+        report.judge();
+        assert!(!report.ok);
+        let why = "could not be made: quiet, die: the node stays down";
+        assert_eq!(report.failures, [why]);
+        assert_eq!(report.forgot(&[Kind::Name], |_| true), Some(true));
     }
 
     #[test]

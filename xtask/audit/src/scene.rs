@@ -28,16 +28,20 @@ use super::enrolment::{Enrolment, Home, Ip};
 use super::findings::{Findings, Load, Moment};
 use super::initiator::Session;
 use super::keyboard;
-use super::machine::Disk;
+use super::machine::{Booted, Disk};
 use super::needle::{self, Kind, Needle};
+use super::patience::Patience;
 use super::store::{Files, Store};
+use super::turns::Turns;
 
 /// Until everything that is forgotten at all is forgotten.
 const A_MINUTE: Duration = Duration::from_secs(60);
 /// How long the counter may take to follow a client.
 const COUNTED: Duration = Duration::from_secs(60);
-/// The longest that a session may outlive its client, and a little for looking.
-const SILENCE: Duration = Duration::from_secs(180 + 45);
+/// The longest that a session may outlive its client.
+const SILENCE: Duration = Duration::from_secs(180);
+/// A little for looking, beside that.
+const A_LITTLE: Duration = Duration::from_secs(45);
 /// Readings of RAM until everything has been seen that is on its way through.
 const READINGS: usize = 6;
 /// Life of the token that ends before its device's session, in seconds.
@@ -68,6 +72,10 @@ pub struct Scene<'a> {
     typed: RefCell<Option<Needle>>,
     /// Between two reads of a page.
     pace: Duration,
+    /// Who else wants the machine.
+    pub(super) turns: &'a Turns,
+    /// How long the guest may take for what it does.
+    pub(super) patience: Patience,
     /// The account service's, before anybody connected.
     pub(super) files: Files,
 }
@@ -94,13 +102,15 @@ impl<'a> Scene<'a> {
         load: Load,
         lab: &'a Lab,
         operator: &'a Operator,
-        dump: Dump,
+        booted: Booted<'a>,
     ) -> Result<Self> {
         Ok(Self {
             strand,
             lab,
             operator,
-            dump,
+            dump: booted.dump,
+            turns: booted.turns,
+            patience: booted.patience,
             six: lab.join("six", "10.6.0", "2001:db8:72")?,
             known: lab.join("known", "10.7.0", "2001:db8:73")?,
             other: lab.join("other", "10.8.0", "2001:db8:74")?,
@@ -123,6 +133,28 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Makes an experiment. One that cannot be made leaves the others to be made: the next one
+    /// begins when nobody is connected any longer.
+    ///
+    /// # Errors
+    /// A signal.
+    pub fn make(&self, what: &'static str, experiment: impl FnOnce() -> Result<()>) -> Result<()> {
+        let Err(error) = experiment() else {
+            return Ok(());
+        };
+        signals::check()?;
+        self.findings
+            .borrow_mut()
+            .not_made(self.strand.0, what, &error);
+        let settled = self
+            .strand
+            .step("wait until nobody is connected", || self.await_silence());
+        signals::check()?;
+        // If they stay, the next experiment says so itself.
+        drop(settled);
+        Ok(())
+    }
+
     /// What was found.
     pub fn findings(self) -> Findings {
         self.findings.into_inner()
@@ -133,6 +165,7 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// As [`Scene::release`].
     pub fn busy(&self) -> Result<Device<'_>> {
+        let _turn = self.turns.take(self.strand)?;
         self.strand.step("somebody else connects", || {
             let home = Home {
                 user: USERS[1],
@@ -141,7 +174,7 @@ impl<'a> Scene<'a> {
             let at = Address::add(self.lab, Ip::V4, 77)?;
             let mut other = Device::enrol(self.lab, home, "o", at)?;
             other.connect(LEISURE)?;
-            self.operator.await_devices_of(USERS[1], 1, COUNTED)?;
+            self.counts(USERS[1], 1)?;
             Ok(other)
         })
     }
@@ -164,16 +197,18 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// The experiment could not be made.
     pub fn release(&self) -> Result<()> {
+        let turn = self.turns.take(self.strand)?;
         let mut party = self.connect()?;
         self.strand.step("release the enrolments", || {
             for device in &mut party.stock {
                 device.rest()?;
             }
             party.leave()?;
-            self.operator.await_devices(0, COUNTED)
+            self.counts(USER, 0)
         })?;
         self.findings.borrow_mut().claim("devices", true);
         self.look(Moment::Released, &party.needles())?;
+        drop(turn);
         self.wait("a minute", A_MINUTE)?;
         self.look(Moment::ReleasedAndAMinute, &party.needles())?;
         self.search_account_service(&party)?;
@@ -186,17 +221,18 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// As [`Scene::release`].
     pub fn silence(&self) -> Result<()> {
+        let turn = self.turns.take(self.strand)?;
         let mut party = self.connect()?;
         let ending = self.ending()?;
         for device in &mut party.stock {
             device.rest()?;
             device.vanish()?;
         }
+        drop(turn);
         self.strand
             .step("wait until 180 s of silence end the sessions", || {
-                self.operator.await_devices(0, SILENCE)?;
-                // Its token has ended long ago: with the session goes the enrolment.
-                self.operator.await_devices_of(USERS[2], 0, SILENCE)
+                // The token of the last has ended long ago: with the session goes the enrolment.
+                self.await_silence()
             })?;
         self.look(Moment::Silence, &party.needles())?;
         self.wait("a minute", A_MINUTE)?;
@@ -214,7 +250,7 @@ impl<'a> Scene<'a> {
                     ..self.home(&self.known, Ip::V4, KNOWN[0].parse()?)
                 };
                 let ending = self.begin(Enrolment::make_short(home, SHORT)?)?;
-                self.operator.await_devices_of(USERS[2], 1, COUNTED)?;
+                self.counts(USERS[2], 1)?;
                 let needles = ending.needles();
                 let reading = self.dump.search(&needles)?;
                 let mut findings = self.findings.borrow_mut();
@@ -236,16 +272,17 @@ impl<'a> Scene<'a> {
     }
 
     fn come_back(&self, party: &mut Party<'_>) -> Result<()> {
+        let _turn = self.turns.take(self.strand)?;
         self.strand.step("come back and be counted", || {
             for device in &mut party.stock {
                 device.connect(self.pace)?;
             }
-            self.operator.await_devices(2, COUNTED)?;
+            self.counts(USER, 2)?;
             for device in &mut party.stock {
                 device.rest()?;
             }
             party.leave()?;
-            self.operator.await_devices(0, COUNTED)
+            self.counts(USER, 0)
         })?;
         self.findings.borrow_mut().claim("returns", true);
         Ok(())
@@ -283,7 +320,7 @@ impl<'a> Scene<'a> {
                 device.connect(self.pace)?;
             }
             let known = vec![self.known(Ip::V4)?, self.known(Ip::V6)?];
-            self.operator.await_devices(4, COUNTED)?;
+            self.counts(USER, 4)?;
             Ok(known)
         })?;
         let mut party = Party { stock, known };
@@ -294,6 +331,21 @@ impl<'a> Scene<'a> {
             renewal.finish()?;
         }
         Ok(party)
+    }
+
+    /// Waits until so many devices of an account are counted.
+    fn counts(&self, user: &str, devices: u8) -> Result<()> {
+        let limit = self.patience.of(COUNTED);
+        self.operator.await_devices_of(user, devices, limit)?;
+        Ok(())
+    }
+
+    /// Waits until nobody is counted any longer who has not said good-bye.
+    fn await_silence(&self) -> Result<()> {
+        let limit = SILENCE + self.patience.of(A_LITTLE);
+        self.operator.await_devices_of(USER, 0, limit)?;
+        self.operator.await_devices_of(USERS[2], 0, limit)?;
+        Ok(())
     }
 
     fn stock(&self, ip: Ip) -> Result<Device<'_>> {
@@ -327,6 +379,7 @@ impl<'a> Scene<'a> {
             address,
             user: USER,
             operator: self.operator,
+            patience: self.patience,
         }
     }
 

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use mayfly_host::namespace::Namespace;
 use mayfly_host::signals;
 
+use super::patience::Patience;
+
 /// Between two looks whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long nothing may move.
@@ -69,6 +71,7 @@ impl Host {
         web: SocketAddr,
         resolver: SocketAddr,
         page: Vec<u8>,
+        patience: Patience,
     ) -> Result<Self> {
         let (listener, questions) =
             internet.inside(|| Ok((TcpListener::bind(web)?, UdpSocket::bind(resolver)?)))?;
@@ -81,7 +84,8 @@ impl Host {
         threads.start(move || {
             if let Ok((stream, _)) = listener.accept() {
                 count.fetch_add(1, Ordering::Relaxed);
-                served.start(endless(stream, page.clone(), count.clone()));
+                let limit = patience.of(PATIENCE);
+                served.start(endless(stream, page.clone(), count.clone(), limit));
             }
             thread::sleep(LOOK);
             Turn::Again
@@ -113,10 +117,11 @@ fn endless(
     mut stream: TcpStream,
     page: Arc<Vec<u8>>,
     visitors: Arc<AtomicUsize>,
+    limit: Duration,
 ) -> impl FnMut() -> Turn {
     let begin = move |stream: &mut TcpStream| {
         stream.set_nonblocking(false)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(limit))?;
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")
     };
     let mut good = begin(&mut stream).is_ok();
@@ -149,14 +154,16 @@ impl Traffic {
         resolver: SocketAddr,
         question: Vec<u8>,
         pause: Duration,
+        patience: Patience,
     ) -> Result<Self> {
+        let limit = patience.of(PATIENCE);
         let any: IpAddr = if resolver.is_ipv4() {
             [0; 4].into()
         } else {
             [0_u16; 8].into()
         };
         let (page, asks) = from.inside(|| {
-            let page = TcpStream::connect_timeout(&web, PATIENCE).context("no page comes")?;
+            let page = TcpStream::connect_timeout(&web, limit).context("no page comes")?;
             let asks = UdpSocket::bind((any, 0))?;
             asks.connect(resolver)?;
             Ok((page, asks))
@@ -175,10 +182,7 @@ impl Traffic {
             || came[0].load(Ordering::Relaxed) >= FLOWS && came[1].load(Ordering::Relaxed) > 0;
         while !flows() {
             signals::check()?;
-            ensure!(
-                started.elapsed() < PATIENCE,
-                "the page or answers stay away"
-            );
+            ensure!(started.elapsed() < limit, "the page or answers stay away");
             thread::sleep(LOOK);
         }
         Ok(traffic)
