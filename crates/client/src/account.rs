@@ -1,7 +1,6 @@
 //! What a user does with the account itself: sign up, copy, rectify, change the password, erase.
 
 use std::path::Path;
-use std::str::FromStr;
 
 use hyper::Method;
 use hyper::body::Bytes;
@@ -9,41 +8,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::cli::AccountArgs;
+use crate::cli::{AccountArgs, Change};
 use crate::error::Error;
 use crate::file;
 use crate::https::{self, Authorization, Ca};
-
-/// The fields that are 0 or 1; all others are texts.
-const CHOICES: [&str; 4] = ["newsletter", "has_ipv6", "compression", "streaming"];
-
-/// `FIELD=VALUE`. The account service knows the fields and their rules.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Change {
-    field: String,
-    value: Value,
-}
-
-impl FromStr for Change {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (field, value) = text
-            .split_once('=')
-            .ok_or("expected FIELD=VALUE, like country=DE")?;
-        let value = match value {
-            "0" | "1" if CHOICES.contains(&field) => Value::from(u8::from(value == "1")),
-            _ if CHOICES.contains(&field) => return Err("this field is 0 or 1"),
-            "" => Value::Null,
-            text => Value::from(text),
-        };
-        if field == "password" {
-            return Err("others can read the command line: use `mayfly account password`");
-        }
-        let field = field.to_owned();
-        Ok(Self { field, value })
-    }
-}
 
 /// Who asks, and who vouches for the account service.
 pub(crate) struct Login<'a> {
@@ -133,18 +101,6 @@ fn printable(answer: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_change_is_a_field_and_a_value() {
-        let value = |text: &str| text.parse::<Change>().map(|change| change.value);
-        assert_eq!(value("country=DE"), Ok(json!("DE")));
-        assert_eq!(value("email="), Ok(Value::Null));
-        assert_eq!(value("streaming=1"), Ok(json!(1)));
-        assert_eq!(value("username=1"), Ok(json!("1")));
-        for wrong in ["country", "streaming=yes", "newsletter=", "password=x"] {
-            assert!(value(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_record_does_not_steer_the_terminal() {

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod change;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use mayfly_wire::bundle::Mac;
 
-use crate::account::Change;
+pub(crate) use self::change::Change;
 use crate::server::Server;
 
 /// Enrol a device at a Mayfly node, and sign what nodes boot with.
