@@ -6,40 +6,12 @@ use hyper::Method;
 use hyper::body::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
 
 use crate::cli::{AccountArgs, Change};
 use crate::error::Error;
 use crate::file;
-use crate::https::{self, Authorization, Ca};
-
-/// Who asks, and who vouches for the account service.
-pub(crate) struct Login<'a> {
-    pub(crate) ca: Ca,
-    user: &'a str,
-    password: Zeroizing<String>,
-}
-
-impl<'a> Login<'a> {
-    /// Reads what the command line points to.
-    pub(crate) fn of(account: &'a AccountArgs) -> Result<Self, Error> {
-        let pem = file::read(&account.accounts_ca)?;
-        let ca = Ca::from_pem(&pem).ok_or_else(|| Error::Content {
-            path: account.accounts_ca.clone(),
-            expected: "certificates in PEM",
-        })?;
-        let password = file::read_password(account.password.password_file.as_deref())?;
-        Ok(Self {
-            ca,
-            user: &account.user,
-            password,
-        })
-    }
-
-    pub(crate) fn authorization(&self) -> Authorization<'_> {
-        Authorization::Basic(self.user, &self.password)
-    }
-}
+use crate::https::{self, Authorization};
+use crate::login::Login;
 
 /// Signs up.
 pub(crate) async fn create(account: &AccountArgs) -> Result<String, Error> {

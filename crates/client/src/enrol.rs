@@ -5,12 +5,12 @@ use mayfly_wire::enrol::{EnrolRequest, EnrolResponse, ReleaseRequest};
 use mayfly_wire::token::{TokenRequest, TokenResponse};
 use x25519_dalek::StaticSecret;
 
-use crate::account::Login;
 use crate::cli::{AccountArgs, EnrolArgs, ReleaseArgs, RenewArgs};
 use crate::conf;
 use crate::error::Error;
 use crate::file;
 use crate::https::{self, Authorization, Ca};
+use crate::login::Login;
 use crate::server::Server;
 
 /// Makes a key pair, enrols it, and writes the wg-quick file.

@@ -20,6 +20,7 @@ mod enrol;
 mod error;
 mod file;
 mod https;
+mod login;
 mod operator;
 mod server;
 
