@@ -1,4 +1,4 @@
-//! What a user does with the account itself: sign up, copy, rectify, change the password, erase.
+//! What a user does with the account: sign up, copy, rectify, change the password, erase.
 
 use std::path::Path;
 
@@ -18,18 +18,21 @@ pub(crate) async fn create(account: &AccountArgs) -> Result<String, Error> {
     let login = Login::of(account)?;
     let sign_up = json!({"username": login.user, "password": login.password.as_str()});
     let target = (Method::POST, "/v1/accounts");
-    let nobody = Authorization::None;
-    https::tell(&account.accounts, &login.ca, target, nobody, &sign_up).await?;
-    Ok(format!("{}: made; it has no subscription yet", login.user))
+    let none = Authorization::None;
+    https::tell(&account.accounts, &login.ca, target, none, &sign_up).await?;
+    Ok(format!(
+        "{}: account made; it has no subscription yet",
+        login.user
+    ))
 }
 
-/// The record.
+/// Fetches the record.
 pub(crate) async fn copy(account: &AccountArgs) -> Result<String, Error> {
     let answer = ask(account, Method::GET, None::<&()>).await?;
     Ok(printable(&answer))
 }
 
-/// Changes fields; the record as it is then.
+/// Changes fields, and returns the changed record.
 pub(crate) async fn rectify(account: &AccountArgs, changes: &[Change]) -> Result<String, Error> {
     let changes = changes.iter().cloned();
     let body: Map<String, Value> = changes.map(|change| (change.field, change.value)).collect();
@@ -42,13 +45,13 @@ pub(crate) async fn password(account: &AccountArgs, new: &Path) -> Result<String
     let new = file::read_password(Some(new))?;
     let body = json!({"password": new.as_str()});
     ask(account, Method::PATCH, Some(&body)).await?;
-    Ok(format!("{}: has the new password", account.user))
+    Ok(format!("{}: password changed", account.user))
 }
 
 /// Erases the account.
 pub(crate) async fn erase(account: &AccountArgs) -> Result<String, Error> {
     ask(account, Method::DELETE, None::<&()>).await?;
-    Ok(format!("{}: erased", account.user))
+    Ok(format!("{}: account erased", account.user))
 }
 
 async fn ask(
@@ -62,7 +65,7 @@ async fn ask(
     https::send(&account.accounts, &login.ca, target, basic, body).await
 }
 
-/// As the service wrote it, in its order, but for what would steer a terminal.
+/// The record as the service wrote it, in its order, without characters that control a terminal.
 fn printable(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
     text.chars()

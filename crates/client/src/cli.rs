@@ -10,7 +10,7 @@ use mayfly_wire::bundle::Mac;
 pub(crate) use self::change::Change;
 use crate::server::Server;
 
-/// Enrol a device at a Mayfly node, and sign what nodes boot with.
+/// Enrol a device at a Mayfly node, and sign the settings that nodes boot with.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub(crate) struct Cli {
@@ -27,32 +27,32 @@ pub(crate) enum Verb {
     Renew(RenewArgs),
     /// End an enrolment at once
     Release(ReleaseArgs),
-    /// The account itself: sign up, and the rights to what is known of you
+    /// Sign up; copy, correct and erase what the service knows of you
     Account {
         #[command(subcommand)]
         verb: AccountVerb,
     },
-    /// For operators: keys and settings of nodes
+    /// For operators: sign the settings of nodes
     Node {
         #[command(subcommand)]
         verb: NodeVerb,
     },
 }
 
-/// What a user does with the account itself.
+/// What a user does with the account.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountVerb {
-    /// Make an account; it has no subscription yet
+    /// Make an account. It has no subscription yet
     Create(AccountArgs),
-    /// Print the record: all that is known of the account, as JSON
+    /// Print the record as JSON: all that the service knows of the account
     Copy(AccountArgs),
-    /// Change what you have said of yourself, and print the record as it is then
+    /// Change what you have said of yourself, and print the changed record
     Rectify {
         #[command(flatten)]
         account: AccountArgs,
-        /// username, email, language, currency, country and campaign are texts, and but for
-        /// username may be empty, which removes them; newsletter, has_ipv6, compression and
-        /// streaming are 0 or 1
+        /// username, email, language, currency, country and campaign are texts. An empty text
+        /// removes the field; username must not be empty. newsletter, has_ipv6, compression
+        /// and streaming are 0 or 1
         #[arg(value_name = "FIELD=VALUE", required = true)]
         changes: Vec<Change>,
     },
@@ -64,7 +64,7 @@ pub(crate) enum AccountVerb {
         #[arg(long, value_name = "FILE")]
         new_password_file: PathBuf,
     },
-    /// Erase the account, at once and for good; connected devices are cut off within minutes
+    /// Erase the account at once and for good. Devices lose their connection within minutes
     Erase(AccountArgs),
 }
 
@@ -73,11 +73,11 @@ pub(crate) enum AccountVerb {
 pub(crate) enum NodeVerb {
     /// Make the key that signs bundles, and print its public half for the image
     Keys {
-        /// Where to write the private key (PKCS#8, PEM, mode 0600); must not exist yet
+        /// The file to write the private key to (PKCS#8, PEM, mode 0600). It must not exist yet
         #[arg(long, value_name = "KEYFILE")]
         out: PathBuf,
     },
-    /// Sign a node's settings, or look at what was signed as a node does
+    /// Sign a node's settings, or check a signed bundle as a node does
     Bundle(BundleArgs),
 }
 
@@ -87,22 +87,22 @@ pub(crate) struct BundleArgs {
     /// The private key that `mayfly node keys` wrote
     #[arg(long, value_name = "KEYFILE", required_unless_present = "check")]
     pub(crate) key: Option<PathBuf>,
-    /// Where to write the bundle
+    /// The file to write the bundle to
     #[arg(long, value_name = "FILE", required_unless_present = "check")]
     pub(crate) out: Option<PathBuf>,
-    /// Sign nothing: say whether a node takes FILE, a bundle
+    /// Sign nothing, but say whether a node accepts the bundle FILE
     #[arg(long, requires = "public_key", conflicts_with_all = ["key", "out"])]
     pub(crate) check: bool,
-    /// With --check: the public key that the image pins
+    /// With --check: the public key in the image
     #[arg(long, value_name = "KEY", requires = "check")]
     pub(crate) public_key: Option<String>,
     /// With --check: an Ethernet address of the machine
     #[arg(long, value_name = "MAC", requires = "check")]
     pub(crate) machine: Vec<Mac>,
-    /// With --check: the least serial that the image takes
+    /// With --check: the lowest serial that the image accepts
     #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "check")]
     pub(crate) least_serial: u64,
-    /// The node's settings; with --check, the bundle
+    /// The node's settings, or with --check the bundle
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 }
@@ -112,13 +112,13 @@ pub(crate) struct BundleArgs {
 pub(crate) struct EnrolArgs {
     #[command(flatten)]
     pub(crate) account: AccountArgs,
-    /// The node: the name in its certificate, and where it takes enrolments
+    /// The node: the name in its certificate, and the address at which it enrols devices
     #[arg(long, value_name = "NAME@ADDRESS:PORT")]
     pub(crate) node: Server,
-    /// The wg-quick file to write, mode 0600; its name is the interface's
+    /// The wg-quick file to write, mode 0600. wg-quick names the interface after it
     #[arg(long, value_name = "INTERFACE.conf")]
     pub(crate) out: PathBuf,
-    /// Enrol although four devices are connected: this one is changing nodes
+    /// Enrol even if four devices are connected: for a device that changes nodes
     #[arg(long)]
     pub(crate) anyway: bool,
 }
@@ -128,7 +128,7 @@ pub(crate) struct EnrolArgs {
 pub(crate) struct RenewArgs {
     #[command(flatten)]
     pub(crate) account: AccountArgs,
-    /// The file that `mayfly enrol` wrote; it is written anew
+    /// The file that `mayfly enrol` wrote. It is overwritten
     #[arg(long, value_name = "INTERFACE.conf")]
     pub(crate) config: PathBuf,
 }
@@ -141,13 +141,13 @@ pub(crate) struct ReleaseArgs {
     pub(crate) config: PathBuf,
 }
 
-/// The account service, and who asks.
+/// The account service, and the account.
 #[derive(Debug, Args)]
 pub(crate) struct AccountArgs {
-    /// The account service: https://HOST[:PORT], or NAME@ADDRESS:PORT without a look-up
+    /// The account service: https://HOST[:PORT], or NAME@ADDRESS:PORT, which needs no DNS
     #[arg(long, value_name = "SERVER")]
     pub(crate) accounts: Server,
-    /// Certificates, in PEM, of the authority that vouches for the account service
+    /// The CA certificates of the account service, in PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) accounts_ca: PathBuf,
     /// The account's user name
@@ -157,7 +157,7 @@ pub(crate) struct AccountArgs {
     pub(crate) password: PasswordArgs,
 }
 
-/// Where the password comes from; never from the command line, which others can read.
+/// Where to read the password. It is never an argument: other users can read those.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct PasswordArgs {

@@ -1,9 +1,9 @@
-//! The wg-quick file: what `wg-quick` reads, and in comments what `mayfly` needs later.
+//! The wg-quick file: the settings that `wg-quick` reads, and comments for later `mayfly` commands.
 //!
 //! ```text
 //! # Made by mayfly. Works until 2026-11-25 03:00 UTC or until the node restarts.
 //! # mayfly: node = fra-1.example@192.0.2.2:8443
-//! # mayfly: ca = <certificate, DER in base64>        one line for each
+//! # mayfly: ca = <certificate, DER in base64>        one line for each certificate
 //! [Interface]
 //! ...
 //! ```
@@ -32,15 +32,15 @@ const CA: &str = "# mayfly: ca = ";
 const PRIVATE_KEY: &str = "PrivateKey = ";
 const PRESHARED_KEY: &str = "PresharedKey = ";
 
-/// What a later command needs of an enrolment.
+/// The parts of an enrolment that a later command needs.
 pub(crate) struct Enrolment {
-    /// The node that holds it.
+    /// The node that holds the enrolment.
     pub(crate) node: Server,
-    /// Who vouches for the node, in PEM.
+    /// The CA certificates of the node, in PEM.
     pub(crate) node_ca: String,
-    /// The device's WireGuard key.
+    /// The device's WireGuard private key.
     pub(crate) private_key: StaticSecret,
-    /// The node's word for the peer.
+    /// The pre-shared key, which the node made for this peer.
     pub(crate) preshared_key: PresharedKey,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn public_key(private_key: &StaticSecret) -> PublicKey {
     PublicKey(x25519_dalek::PublicKey::from(private_key).to_bytes())
 }
 
-/// Refuses a path that wg-quick would refuse, or that holds somebody else's file.
+/// Refuses a path that wg-quick would refuse, or a file that `mayfly` did not write.
 pub(crate) fn check_target(path: &Path) -> Result<(), Error> {
     let interface = path
         .file_name()
@@ -67,7 +67,7 @@ pub(crate) fn check_target(path: &Path) -> Result<(), Error> {
     if path.exists() && !file::read(path)?.starts_with(FIRST_WORDS) {
         return Err(Error::Exists {
             path: path.to_owned(),
-            why: "mayfly has not written it",
+            why: "was not written by mayfly",
         });
     }
     Ok(())
@@ -79,7 +79,7 @@ fn is_interface(name: &str) -> bool {
     (1..=15).contains(&name.len()) && name.chars().all(allowed)
 }
 
-/// The file's text.
+/// Makes the text of the file.
 pub(crate) fn render(
     node: &Server,
     node_ca: &str,
@@ -124,7 +124,7 @@ fn list<T: ToString>(values: &[T]) -> String {
     values.join(", ")
 }
 
-/// The time, as the file and the user are told it.
+/// The time as it stands in the file and in messages.
 pub(crate) fn until(expires: u64) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
     i64::try_from(expires)
@@ -134,7 +134,7 @@ pub(crate) fn until(expires: u64) -> String {
         .unwrap_or_else(|| "a time out of range".to_owned())
 }
 
-/// Reads back what `mayfly enrol` wrote.
+/// Reads a file that `mayfly enrol` wrote.
 pub(crate) fn read(path: &Path) -> Result<Enrolment, Error> {
     let text = file::read(path)?;
     parse(&text).ok_or_else(|| Error::Content {
@@ -163,7 +163,7 @@ fn parse(text: &str) -> Option<Enrolment> {
     })
 }
 
-/// What keeps an answer from making a tunnel that nothing leaks beside.
+/// Why an answer makes no tunnel that carries all traffic, or `None` if it does.
 pub(crate) fn unusable(answer: &EnrolResponse) -> Option<&'static str> {
     let everything = |all: &str| {
         let all: Option<Cidr> = all.parse().ok();
@@ -173,9 +173,9 @@ pub(crate) fn unusable(answer: &EnrolResponse) -> Option<&'static str> {
         return Some("it does not carry all traffic");
     }
     if answer.addresses.is_empty() {
-        return Some("it gives no address");
+        return Some("it assigns no address");
     }
-    // RFC 8200 section 5: a link of a smaller MTU carries no IPv6.
+    // RFC 8200 section 5: IPv6 needs links with an MTU of at least 1280.
     if answer.mtu < 1280 {
         return Some("its MTU is too small for IPv6");
     }

@@ -1,4 +1,4 @@
-//! What a user does: enrol, renew, release.
+//! What a user does with a device: enrol, renew, release.
 
 use hyper::Method;
 use mayfly_wire::enrol::{EnrolRequest, EnrolResponse, ReleaseRequest};
@@ -32,10 +32,10 @@ pub(crate) async fn enrol(args: &EnrolArgs) -> Result<String, Error> {
     ))
 }
 
-/// The same key under a fresh token: the session goes on.
+/// Enrols the same key under a new token. The session goes on.
 pub(crate) async fn renew(args: &RenewArgs) -> Result<String, Error> {
     let old = conf::read(&args.config)?;
-    // A renewal is a device that is counted already.
+    // The service already counts this device.
     let token = token(&args.account, true).await?;
     let request = EnrolRequest {
         token: token.token,
@@ -73,7 +73,7 @@ pub(crate) async fn release(args: &ReleaseArgs) -> Result<String, Error> {
     )
     .await?;
     Ok(format!(
-        "{}: released; the file is of no more use",
+        "{}: released; the file no longer works",
         args.config.display()
     ))
 }
@@ -111,6 +111,6 @@ async fn peers(
 fn node_ca(node: &Server, pem: &str) -> Result<Ca, Error> {
     Ca::from_pem(pem).ok_or_else(|| Error::Unusable {
         server: node.clone(),
-        why: "no certificate vouches for the node",
+        why: "it holds no CA certificate for the node",
     })
 }

@@ -1,4 +1,4 @@
-//! Everything that can go wrong, as one line that says what to do.
+//! Every failure, as one line that says what happened and what to do next.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,69 +13,71 @@ pub(crate) enum Error {
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
-    /// A file holds something else than it should.
+    /// The content of a file is not what it should be.
     #[error("{}: expected {expected}", path.display())]
     Content {
         path: PathBuf,
         expected: &'static str,
     },
-    /// A file that must not be overwritten.
-    #[error("{}: exists already and {why}; name another file", path.display())]
+    /// A file exists and must not be overwritten.
+    #[error("{}: already exists and {why}; name another file", path.display())]
     Exists { path: PathBuf, why: &'static str },
-    /// The name of a wg-quick file is the name of an interface.
+    /// The file's name, from which wg-quick takes the interface's name, is invalid.
     #[error(
-        "{}: wg-quick wants INTERFACE.conf, with 1 to 15 characters out of letters, digits and _=+.- for INTERFACE",
+        "{}: wg-quick needs INTERFACE.conf, with 1 to 15 letters, digits or any of _=+.- before .conf",
         .0.display()
     )]
     InterfaceName(PathBuf),
-    /// The password is not one line of text.
+    /// The password is empty or not text.
     #[error("the password is empty or not text: give it as one line of UTF-8")]
     Password,
-    /// The user name cannot be sent.
-    #[error("a user name has no colon (RFC 7617): check --user")]
+    /// The user name cannot stand in an HTTP header.
+    #[error("a user name must not contain a colon (RFC 7617): check --user")]
     UserName,
-    /// No connection.
-    #[error("{server}: cannot connect: {source}; check the address, and that the server runs")]
+    /// The connection failed.
+    #[error(
+        "{server}: cannot connect: {source}; check the address, and that the server is running"
+    )]
     Connect { server: Server, source: io::Error },
-    /// The server is not who it should be, or speaks no TLS 1.3.
+    /// The server could not prove its name, or it does not speak TLS 1.3.
     #[error("{server}: no secure connection: {source}; check the name and the CA")]
     Tls { server: Server, source: io::Error },
-    /// The connection broke, or nothing came in time.
+    /// The connection broke, or no answer came in time.
     #[error("{server}: no answer; try again")]
     NoAnswer { server: Server },
-    /// The server answered with something else than HTTP, or than this version knows.
-    #[error("{server}: the answer was not understood; check the port, and for a newer mayfly")]
+    /// The answer is not HTTP, or this version does not know its form.
+    #[error("{server}: cannot understand the answer; check the port, or update mayfly")]
     Answer { server: Server },
-    /// The server says no.
+    /// The server refused the request.
     #[error("{server}: {}", describe(problem, *retry_after))]
     Refused {
         server: Server,
         problem: Box<Problem>,
-        /// Seconds, where the server named them.
+        /// Seconds to wait, if the server named them.
         retry_after: Option<u64>,
     },
-    /// What a server sent cannot stand in a wg-quick file.
-    #[error("{server}: the answer makes no working tunnel: {why}")]
+    /// The answer is well formed but makes no working wg-quick file.
+    #[error("{server}: the answer makes no working tunnel: {why}; ask the operator")]
     Unusable { server: Server, why: &'static str },
-    /// The signature just made does not verify.
-    #[error("the new bundle does not verify: nothing was written")]
+    /// The signature that was just made does not verify.
+    #[error("the new bundle does not verify; nothing was written")]
     Signature,
-    /// A node would not take the bundle.
-    #[error("{}: a node refuses it: {why}", path.display())]
+    /// A node would refuse the bundle.
+    #[error("{}: a node would refuse it: {why}", path.display())]
     Bundle { path: PathBuf, why: String },
-    /// A public key that is none.
+    /// The text is not a public key.
     #[error("the public key is not base64 of 32 bytes, as `mayfly node keys` prints it")]
     PublicKey,
-    /// No randomness, or no key out of it.
+    /// The system gave no random bytes, or no key could be made of them.
     #[error("the system gave no random numbers")]
     Random,
-    /// No runtime.
+    /// The tokio runtime could not start.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
 }
 
 impl Error {
-    /// The exit status, after sysexits.h where it has one.
+    /// The exit status: a value of sysexits.h where one fits.
     pub(crate) fn exit_status(&self) -> u8 {
         const FAILED: u8 = 1;
         const UNAVAILABLE: u8 = 69;
@@ -105,7 +107,7 @@ impl Error {
     }
 }
 
-/// One line out of a problem document, whatever a server put into it.
+/// Makes one line of a problem document, whatever a server put into it.
 fn describe(problem: &Problem, retry_after: Option<u64>) -> String {
     let mut line = problem.title.to_string();
     if let Some(detail) = &problem.detail {

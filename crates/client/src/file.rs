@@ -1,4 +1,5 @@
-//! Files that hold secrets: read into memory that is zeroed, written whole or not at all.
+//! Files that hold secrets. They are read into memory that is zeroed, and written whole or not
+//! at all.
 
 use std::fs;
 use std::io::{BufRead, Read, Write};
@@ -9,10 +10,10 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 
-/// The longest file or line that is read, in bytes.
+/// The longest file or line that is read, in bytes. The rest is left out.
 const MAX: u64 = 256 * 1024;
 
-/// The file's text.
+/// Reads a file as text.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, Error> {
     let mut text = Zeroizing::new(String::new());
     fs::File::open(path)
@@ -21,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, Error> {
     Ok(text)
 }
 
-/// The password: the first line of a file, or of standard input.
+/// Reads a password: the first line of a file, or of standard input.
 pub(crate) fn read_password(path: Option<&Path>) -> Result<Zeroizing<String>, Error> {
     let mut line = Zeroizing::new(String::new());
     match path {
@@ -40,7 +41,7 @@ pub(crate) fn read_password(path: Option<&Path>) -> Result<Zeroizing<String>, Er
     Ok(Zeroizing::new(password.to_owned()))
 }
 
-/// Writes the file with mode 0600; what stood there stays until all of it is on disk.
+/// Writes the file with mode 0600. An older file stays until the new one is on disk as a whole.
 pub(crate) fn write(path: &Path, contents: &str) -> Result<(), Error> {
     let file = prepare(path, contents)?;
     file.persist(path)
@@ -56,7 +57,7 @@ pub(crate) fn write_new(path: &Path, contents: &str) -> Result<(), Error> {
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
             Err(Error::Exists {
                 path: path.to_owned(),
-                why: "a lost key cannot be made again",
+                why: "a lost key cannot be replaced",
             })
         }
         Err(error) => Err(failed(path, error.error)),

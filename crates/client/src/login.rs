@@ -1,4 +1,4 @@
-//! Who asks the account service, from the command line and the files that it names.
+//! Name, password and CA, from the command line and the files that it names.
 
 use zeroize::Zeroizing;
 
@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::file;
 use crate::https::{Authorization, Ca};
 
-/// Who asks, and who vouches for the account service.
+/// What a request to the account service needs.
 pub(crate) struct Login<'a> {
     pub(crate) ca: Ca,
     pub(crate) user: &'a str,
@@ -15,7 +15,7 @@ pub(crate) struct Login<'a> {
 }
 
 impl<'a> Login<'a> {
-    /// Reads what the command line points to.
+    /// Reads the files that the command line names.
     pub(crate) fn of(account: &'a AccountArgs) -> Result<Self, Error> {
         let pem = file::read(&account.accounts_ca)?;
         let ca = Ca::from_pem(&pem).ok_or_else(|| Error::Content {

@@ -1,17 +1,18 @@
-//! `mayfly`: what a VPN user and an operator type.
+//! `mayfly`: the command that a VPN user and an operator type.
 //!
-//! A user's `enrol` goes user name and password -> account service -> token; then
-//! token and a key pair made in memory -> node -> a wg-quick file, which any stock
-//! WireGuard client reads. `renew` makes an enrolment last longer, `release` ends it.
-//! `account` signs up, and copies, rectifies and erases what is known of the user.
-//! An operator's `node keys` and `node bundle` sign the settings that nodes boot with.
+//! `enrol` makes two requests. It shows the account service a user name and a password and
+//! gets a token. It shows a node the token and a public key, whose private half it has just
+//! made in memory, and writes a wg-quick file that any stock WireGuard client reads. `renew`
+//! makes an enrolment last longer, `release` ends it. `account` signs up, and copies,
+//! rectifies and erases what the service knows of the user. An operator's `node keys` and
+//! `node bundle` sign the settings that nodes boot with.
 //!
 //! The program carries no traffic, configures no interface and keeps nothing but the
-//! file that it was told to write. Names are not looked up unless a URL asks for it:
-//! a server is a TLS name and a numeric address.
+//! file that it was told to write. It looks up no name unless it is given a URL with a
+//! host name: otherwise a server is a TLS name and a numeric address.
 //!
-//! Each command is one function that returns the line to print, or an [`Error`],
-//! which is one line as well and knows the exit status.
+//! Each command is one function. It returns the line to print, or an [`Error`], which is
+//! also one line and has an exit status.
 
 mod account;
 mod cli;
@@ -32,8 +33,8 @@ use clap::Parser;
 use crate::cli::{AccountVerb, Cli, NodeVerb, Verb};
 use crate::error::Error;
 
-/// Passwords, tokens and keys pass through buffers of hyper, rustls and serde: all
-/// memory is zeroed when freed.
+/// Zeroes all memory when it is freed: passwords, tokens and keys pass through buffers of
+/// hyper, rustls and serde.
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
@@ -41,7 +42,7 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
 fn main() -> ExitCode {
     match run(Cli::parse().verb) {
         Ok(line) => {
-            // A reader that went away is no failure of what was done.
+            // A closed stdout does not make the command fail.
             let _ = writeln!(std::io::stdout(), "{line}");
             ExitCode::SUCCESS
         }

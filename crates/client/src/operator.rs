@@ -1,4 +1,4 @@
-//! What an operator does: the key that signs bundles, and the signing.
+//! What an operator does: make the key that signs bundles, and sign them.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ use crate::cli::BundleArgs;
 use crate::error::Error;
 use crate::file;
 
-/// Makes a key pair, writes it to a new file, and returns the public key in base64,
-/// which the image pins.
+/// Makes a key pair, writes it to a new file, and returns the public key in base64, for
+/// the image.
 pub(crate) fn keys(out: &Path) -> Result<String, Error> {
     let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| Error::Random)?;
     let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).map_err(|_| Error::Random)?;
@@ -34,7 +34,7 @@ pub(crate) fn bundle(args: &BundleArgs) -> Result<String, Error> {
     }
 }
 
-/// Checks the finished file as a node will before it is written.
+/// Signs settings, checks the bundle as a node will, and then writes it.
 fn make(key: &Path, out: &Path, settings: &Path) -> Result<String, Error> {
     let pair = read_key(key)?;
     let toml = file::read(settings)?.to_string();
@@ -44,18 +44,18 @@ fn make(key: &Path, out: &Path, settings: &Path) -> Result<String, Error> {
     file::write(out, &text)?;
     let machines = match terms.machines.len() {
         0 => "any machine",
-        _ => "the machines that it names",
+        _ => "the machines that it lists",
     };
     Ok(format!(
-        "{}: signed, serial {}, for {machines}; nodes whose image pins {} will take it",
+        "{}: signed, serial {}, for {machines}; nodes whose image holds the key {} will accept it",
         out.display(),
         terms.serial,
         public_key(&pair)
     ))
 }
 
-/// What init does with a bundle. What is in the settings beside serial and machines is for
-/// `mayfly-node` to judge.
+/// Does what init does with a bundle. Only `mayfly-node` judges the settings other than serial
+/// and machines.
 fn check(args: &BundleArgs) -> Result<String, Error> {
     let refused = |why: &str| Error::Bundle {
         path: args.file.clone(),
@@ -72,12 +72,12 @@ fn check(args: &BundleArgs) -> Result<String, Error> {
     let terms = terms(&bundle.toml, &args.file)?;
     match terms.admit(&args.machine, args.least_serial) {
         Ok(()) => Ok(format!(
-            "{}: signed, serial {}: a node takes it",
+            "{}: signed, serial {}; a node will accept it",
             args.file.display(),
             terms.serial
         )),
         Err(Unfit::TooOld) => Err(refused(&format!(
-            "its serial is {}, and the image takes none below {}",
+            "its serial is {}, and the image accepts none below {}",
             terms.serial, args.least_serial
         ))),
         Err(Unfit::OtherMachine) => Err(refused("it is for other machines")),
@@ -87,7 +87,7 @@ fn check(args: &BundleArgs) -> Result<String, Error> {
 fn terms(toml: &str, path: &Path) -> Result<Terms, Error> {
     toml::from_str(toml).map_err(|_| Error::Content {
         path: path.to_owned(),
-        expected: "settings of a node: TOML with a `serial` (and `machines`, if any)",
+        expected: "a node's settings: TOML with a `serial`, and `machines` if there are any",
     })
 }
 
@@ -98,7 +98,7 @@ fn read_key(path: &Path) -> Result<Ed25519KeyPair, Error> {
         .and_then(|key| Ed25519KeyPair::from_pkcs8(key.secret_pkcs8_der()).ok())
         .ok_or_else(|| Error::Content {
             path: path.to_owned(),
-            expected: "an Ed25519 private key, as `mayfly node keys` writes it",
+            expected: "an Ed25519 private key as `mayfly node keys` writes it",
         })
 }
 
@@ -108,12 +108,12 @@ fn sign(pair: &Ed25519KeyPair, toml: String) -> Bundle {
     Bundle { signature, toml }
 }
 
-/// The bundle, if `key` has signed it; or why it is none.
+/// The bundle if `key` has signed it, otherwise the reason to refuse it.
 fn verify(key: &[u8], text: &str) -> Result<Bundle, String> {
     let bundle = Bundle::parse(text.as_bytes()).map_err(|error| error.to_string())?;
     UnparsedPublicKey::new(&ED25519, key)
         .verify(&signed_bytes(&bundle.toml), &bundle.signature)
-        .map_err(|_| "that key has not signed it".to_owned())?;
+        .map_err(|_| "it is not signed by that key".to_owned())?;
     Ok(bundle)
 }
 
@@ -121,7 +121,7 @@ fn public_key(pair: &Ed25519KeyPair) -> String {
     STANDARD.encode(pair.public_key().as_ref())
 }
 
-/// A private key in PEM (RFC 7468 section 10): short enough for two lines.
+/// A private key in PEM (RFC 7468 section 10). It is short enough for two lines.
 fn to_pem(pkcs8: &[u8]) -> Zeroizing<String> {
     const LINE: usize = 64;
     let text = Zeroizing::new(STANDARD.encode(pkcs8));

@@ -1,4 +1,4 @@
-//! A server: the name its certificate must carry, and where it is.
+//! A server: the name that its certificate must carry, and its address.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -6,29 +6,29 @@ use std::str::FromStr;
 
 use rustls::pki_types::ServerName;
 
-/// The port of a URL that names none (RFC 9110 section 4.2.2).
+/// The port of a URL without one (RFC 9110 section 4.2.2).
 const HTTPS: u16 = 443;
 
-/// A TLS name and a numeric address; written `NAME@ADDRESS:PORT`.
+/// A TLS name and a numeric address, written `NAME@ADDRESS:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// A DNS name or an address, as the certificate has it.
+    /// A DNS name or an IP address, as it stands in the certificate.
     pub(crate) name: ServerName<'static>,
-    /// Where to connect to.
+    /// The address to connect to.
     pub(crate) address: SocketAddr,
 }
 
-/// Why a text names no server.
+/// Why a text does not name a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ServerError {
     /// Neither of the two forms.
     #[error("expected NAME@ADDRESS:PORT with a numeric address, or https://HOST[:PORT]")]
     Form,
-    /// What should be a name is none.
-    #[error("the name is neither a DNS name nor an address")]
+    /// The name is neither a DNS name nor an IP address.
+    #[error("the name is neither a DNS name nor an IP address")]
     Name,
     /// The system's resolver does not know the host.
-    #[error("the host's address is not known; give NAME@ADDRESS:PORT instead")]
+    #[error("the address of the host cannot be looked up; give NAME@ADDRESS:PORT instead")]
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! The built `mayfly` against a server that plays account service and node.
+//! The built `mayfly` against a server that plays the account service and the node.
 #![allow(
     clippy::unwrap_used,
     reason = "a set-up that fails is a test that fails"
@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 
 const NAME: &str = "fra-1.example";
 
-/// What arrived in one connection.
+/// The request that arrived in one connection.
 struct Asked {
     group: NamedGroup,
     head: String,
     body: Value,
 }
 
-/// Answers one connection after another with one of `answers` each.
+/// A server that answers one connection after another, each with the next answer.
 struct Fake {
     address: SocketAddr,
     ca: String,
@@ -59,7 +59,7 @@ fn fake(provider: CryptoProvider, answers: impl FnOnce(&str) -> Vec<(u16, Value)
     }
 }
 
-/// `None`: the client hung up before it had asked anything.
+/// `None`: the client closed the connection before it sent a request.
 fn serve(
     listener: &TcpListener,
     config: &Arc<ServerConfig>,
@@ -121,7 +121,7 @@ fn mayfly(dir: &Path, arguments: &[&str]) -> Output {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A command that does not read its input may be gone by now.
+    // A command that does not read its input may have ended already.
     let _ = stdin.write_all(b"correct horse\n");
     drop(stdin);
     child.wait_with_output().unwrap()

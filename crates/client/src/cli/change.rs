@@ -1,10 +1,10 @@
-//! A change to the account record, as it is typed.
+//! One change to the account record, as the user types it.
 
 use std::str::FromStr;
 
 use serde_json::Value;
 
-/// The fields that are 0 or 1; all others are texts.
+/// The fields that are 0 or 1. All others are texts.
 const CHOICES: [&str; 4] = ["newsletter", "has_ipv6", "compression", "streaming"];
 
 /// `FIELD=VALUE`. The account service knows the fields and their rules.
@@ -28,7 +28,7 @@ impl FromStr for Change {
             text => Value::from(text),
         };
         if field == "password" {
-            return Err("others can read the command line: use `mayfly account password`");
+            return Err("other users can read the command line: use `mayfly account password`");
         }
         let field = field.to_owned();
         Ok(Self { field, value })
