@@ -1,18 +1,18 @@
-//! Admission: a node that has just booted has its TLS key certified.
-//! `POST /v1/nodes` at the account service.
+//! Admission: the account service certifies the TLS key of a node that has just booted.
+//! `POST /v1/nodes`.
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Body of `POST /v1/nodes`. The secret comes with the node's bundle.
+/// Body of `POST /v1/nodes`.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
 pub struct AdmissionRequest {
-    /// Name of the node, which the certificate will carry.
+    /// The node's name, for the certificate.
     pub node: String,
-    /// What the operator gave this node to show.
+    /// The secret that proves the name. The operator put it into the node's bundle.
     pub secret: String,
-    /// Certificate signing request, in PEM (RFC 2986). Its names are not looked at.
+    /// Certificate signing request, in PEM (RFC 2986). The names in it are ignored.
     pub csr: String,
 }
 
@@ -20,9 +20,9 @@ pub struct AdmissionRequest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdmissionResponse {
-    /// The node's certificate and what stands between it and the authority, in PEM.
+    /// The node's certificate and any intermediate certificates, in PEM.
     pub certificate: String,
-    /// The authority, in PEM.
+    /// The CA certificate, in PEM.
     pub ca: String,
     /// End of the certificate's validity, in seconds since 1970.
     pub expires: u64,

@@ -6,12 +6,11 @@
 //! <TOML>
 //! ```
 //!
-//! The signature is over the first line, its line feed, and all of the TOML: so no
-//! signature made for another purpose fits. Making and checking it is left to the
-//! programs that hold keys.
+//! The signature covers the first line, its line feed, and all of the TOML. So a
+//! signature that was made for another purpose does not fit. The programs that hold the
+//! keys make and check it.
 
 use std::fmt;
-
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -25,7 +24,7 @@ pub const HEADER: &str = "mayfly-bundle-v1";
 /// The largest bundle that a node reads, in bytes.
 pub const MAX_BUNDLE: usize = 256 * 1024;
 
-/// A bundle in its parts; nothing has been verified yet.
+/// A bundle in its parts. The signature has not been verified yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bundle {
     /// Ed25519 signature (RFC 8032) over [`signed_bytes`].
@@ -60,16 +59,17 @@ impl fmt::Display for BundleError {
 
 impl std::error::Error for BundleError {}
 
-/// What the signature is over.
+/// The bytes that the signature covers.
 pub fn signed_bytes(toml: &str) -> Vec<u8> {
     format!("{HEADER}\n{toml}").into_bytes()
 }
 
 impl Bundle {
-    /// Takes a file apart.
+    /// Splits a file into its parts.
     ///
     /// # Errors
-    /// A file that has not the three parts, or is over [`MAX_BUNDLE`].
+    /// The [`BundleError`] that fits, if a part is missing or malformed, or the file is longer
+    /// than [`MAX_BUNDLE`].
     pub fn parse(file: &[u8]) -> Result<Self, BundleError> {
         if file.len() > MAX_BUNDLE {
             return Err(BundleError::TooLong);
@@ -92,30 +92,31 @@ impl Bundle {
     }
 }
 
-/// What the TOML says about itself. The rest of it is the node's own.
+/// The part of the TOML that says which machines may use it. The rest is for the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Terms {
-    /// Number of this text, higher than that of the one before.
+    /// Number of this version of the settings: higher than that of the version before.
     pub serial: u64,
-    /// The machines that may be this node; any, if none is named.
+    /// The machines that may be this node. An empty list means any machine.
     #[serde(default)]
     pub machines: Vec<Mac>,
 }
 
-/// Why a signed bundle is not for this machine, or not any longer.
+/// Why a machine must refuse a signed bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
-    /// It names machines, and not this one.
+    /// It lists machines, and this one is not among them.
     OtherMachine,
-    /// Its serial is lower than the least that the image takes.
+    /// Its serial is lower than the lowest that the image accepts.
     TooOld,
 }
 
 impl Terms {
-    /// Whether a machine with these Ethernet addresses may take it.
+    /// Checks whether a machine with these Ethernet addresses may use the settings.
     ///
     /// # Errors
-    /// Why not.
+    /// [`Unfit::TooOld`] if the serial is below `least_serial`; otherwise
+    /// [`Unfit::OtherMachine`] if machines are listed and none has an address in `own`.
     pub fn admit(&self, own: &[Mac], least_serial: u64) -> Result<(), Unfit> {
         if self.serial < least_serial {
             return Err(Unfit::TooOld);
@@ -131,7 +132,7 @@ impl Terms {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mac(pub [u8; 6]);
 
-/// A text is no Ethernet address.
+/// The text is not an Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoMac;
 

@@ -1,10 +1,10 @@
 //! Frames of the counter protocol: one JSON object in one WebSocket text message.
 //!
-//! A frame without fields is an empty variant with braces: serde would let unknown
-//! fields of a unit variant pass.
+//! A frame without fields is an empty variant with braces, because serde accepts unknown
+//! fields of a unit variant.
 //!
-//! The rules, which the crate `counter` implements, are in the design's section of
-//! that name. Nothing else about a user ever leaves a node.
+//! The crate `counter` implements the protocol; `crates/counter/PROTOCOL.md` has its rules.
+//! Nothing else about a user ever leaves a node.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ impl<'de> Deserialize<'de> for Epoch {
     }
 }
 
-/// One device more, or one fewer; written 1 and -1.
+/// One device more or one fewer, written 1 or -1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "i8", try_from = "i8")]
 pub enum Delta {
@@ -72,7 +72,7 @@ impl TryFrom<i8> for Delta {
     }
 }
 
-/// What a node says.
+/// What a node sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum NodeFrame {
@@ -83,22 +83,22 @@ pub enum NodeFrame {
     },
     /// One session began or ended.
     Report {
-        /// Number of the report on this stream, from 0, by ones.
+        /// Number of the report on this stream: 0, 1, 2 and so on.
         n: u64,
-        /// Whose device it is; only the service can tell.
+        /// The account that the device belongs to. Only the service can open it.
         ticket: Ticket,
         /// The change.
         delta: Delta,
     },
-    /// Every session that was last known as granted has been reported on this stream.
+    /// The node has reported every session that it last knew as granted.
     Synced {},
-    /// Are you there?
+    /// Asks whether the other end is alive.
     Ping {},
-    /// I am here.
+    /// Answer to `ping`.
     Pong {},
 }
 
-/// What the service says.
+/// What the service sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ServiceFrame {
@@ -111,18 +111,18 @@ pub enum ServiceFrame {
     Verdict {
         /// The report's number.
         n: u64,
-        /// Whether the device counts.
+        /// Whether the service counts the device.
         granted: bool,
     },
-    /// The operator wants the node empty: it admits nobody and renews nothing, until the
-    /// service says otherwise or welcomes it on another stream without having said so.
+    /// The operator wants the node empty. The node enrols and renews no device until the service
+    /// sends the opposite, or welcomes it on another stream without this frame before.
     Drain {
-        /// Whether that holds from now on.
+        /// `true` starts this, `false` ends it.
         on: bool,
     },
-    /// Are you there?
+    /// Asks whether the other end is alive.
     Ping {},
-    /// I am here.
+    /// Answer to `ping`.
     Pong {},
 }
 

@@ -1,5 +1,5 @@
-//! Enrolment: a client shows a token and a public key, a node answers with what a
-//! stock wg-quick file needs. `POST /v1/peers`, over TLS 1.3.
+//! Enrolment: a client sends a token and a public key, and a node answers with the values
+//! of a stock wg-quick file. `POST /v1/peers`, over TLS 1.3.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -22,17 +22,17 @@ pub struct EnrolRequest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolResponse {
-    /// The node's WireGuard public key, made in RAM at its boot.
+    /// The node's WireGuard public key. The node made it in RAM when it booted.
     pub public_key: PublicKey,
-    /// Made by the node for this enrolment; also the bearer for extending or ending it.
+    /// The node made it for this enrolment. It is also the bearer token to extend or end it.
     pub preshared_key: PresharedKey,
-    /// Where the node takes WireGuard datagrams.
+    /// The address and port at which the node receives WireGuard datagrams.
     pub endpoint: SocketAddr,
     /// The peer's inner addresses: one /32, and one /128 if the account wants IPv6.
     pub addresses: Vec<Cidr>,
-    /// Always 0.0.0.0/0 and ::/0, so that nothing goes beside the tunnel.
+    /// Always 0.0.0.0/0 and ::/0, so that no traffic bypasses the tunnel.
     pub allowed_ips: Vec<Cidr>,
-    /// Resolvers, reached through the tunnel.
+    /// DNS resolvers, which the client reaches through the tunnel.
     pub dns: Vec<IpAddr>,
     /// Largest inner packet, in bytes.
     pub mtu: u16,
@@ -42,7 +42,7 @@ pub struct EnrolResponse {
     pub expires: u64,
 }
 
-/// Body of `DELETE /v1/peers`; the peer's pre-shared key comes as the bearer.
+/// Body of `DELETE /v1/peers`. The peer's pre-shared key comes as the bearer token.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
@@ -60,13 +60,13 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// The prefix of `bits` around `address`, if the family has as many bits.
+    /// The prefix of `prefix` bits around `address`. `None` if the address has fewer bits.
     pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
         let most = if address.is_ipv4() { 32 } else { 128 };
         (prefix <= most).then_some(Self { address, prefix })
     }
 
-    /// The prefix that holds one address only.
+    /// The prefix that holds only `address`.
     pub fn host(address: IpAddr) -> Self {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
         Self { address, prefix }
@@ -79,14 +79,14 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// Inner addresses are a customer's: they show only where [`fmt::Display`] is asked for.
+/// Shows no address, since inner addresses belong to customers. [`fmt::Display`] shows it.
 impl fmt::Debug for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cidr")
     }
 }
 
-/// A text that is not `address/length`.
+/// The text is not `address/length`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CidrError;
 

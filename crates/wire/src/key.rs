@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for PublicKey {
     }
 }
 
-/// A pre-shared key, which the node makes for each enrolment.
+/// A pre-shared key. The node makes one for each enrolment.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct PresharedKey(pub [u8; 32]);
 
@@ -92,7 +92,7 @@ impl FromStr for PresharedKey {
 }
 
 impl PresharedKey {
-    /// The key as `wg` writes it; the caller zeroes the text.
+    /// The key as `wg` writes it. The caller must zero the text.
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.0)
     }

@@ -1,37 +1,38 @@
-//! Payments: the operator's shop tells the account service what has been paid for.
-//! `POST /v1/payments` at the account service.
+//! Payments: the operator's shop reports a payment to the account service.
+//! `POST /v1/payments`.
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-/// Body of `POST /v1/payments`; the shop's key comes as the bearer. The days of at least one
-/// part are more than 0.
+/// Body of `POST /v1/payments`. The shop's key comes as the bearer token. At least one of the
+/// numbers of days is more than 0.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payment {
-    /// The payment provider's number of this payment, the same each time it is told.
+    /// The payment provider's number of this payment. It is the same if the shop reports the
+    /// payment again.
     pub payment: String,
-    /// Who is paid for.
+    /// User name of the account that the payment is for.
     pub username: String,
-    /// Days that the subscription gets more.
+    /// Days to add to the subscription.
     #[serde(default, deserialize_with = "days")]
     pub subscription_days: u32,
-    /// Days that the add-on of a public IPv4 address gets more.
+    /// Days to add to the add-on for a public IPv4 address.
     #[serde(default, deserialize_with = "days")]
     pub ipv4_days: u32,
-    /// Days that the add-on of entering at one node and leaving at another gets more.
+    /// Days to add to the multihop add-on: entering at one node and leaving at another.
     #[serde(default, deserialize_with = "days")]
     pub multihop_days: u32,
 }
 
-/// A whole number, however it is written: 30.0 is one, too (RFC 8259 section 6), and some
-/// languages write no other.
+/// Reads a whole number in any notation. JSON has one type of number (RFC 8259 section 6),
+/// and some languages write 30 as 30.0.
 fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let written = f64::deserialize(deserializer)?;
     let is_whole = written.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&written);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "it is whole, and in range"
+        reason = "it is whole and in range"
     )]
     is_whole
         .then_some(written as u32)

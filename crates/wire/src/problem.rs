@@ -1,11 +1,11 @@
-//! Problem documents (RFC 9457): how our servers say no.
+//! Problem documents (RFC 9457): how our servers refuse a request.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 /// Body of every answer that is not a success, as `application/problem+json`.
-/// It speaks of the rule that was broken, and repeats nothing of the request.
+/// It names the rule that the request broke, and repeats nothing of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The reason's name, as a relative reference: `/problems/token-expired`.
@@ -13,7 +13,7 @@ pub struct Problem {
     pub kind: Cow<'static, str>,
     /// The reason, for a person.
     pub title: Cow<'static, str>,
-    /// The HTTP status again.
+    /// The HTTP status, repeated.
     pub status: u16,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ impl Problem {
         }
     }
 
-    /// The same problem with a word on what to do.
+    /// The same problem with a text that says what to do.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());

@@ -1,4 +1,4 @@
-//! The ticket: what a node holds in place of an account.
+//! The ticket: stands for an account where the account must stay unknown.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Bytes of a ticket: key number (4), nonce (12), account id (16) and expiry (8)
-/// under an AEAD, tag (16). Always this many, so that a length says nothing.
+/// Length of a ticket in bytes: key number (4), nonce (12), account id (16) and expiry (8)
+/// encrypted with an AEAD, tag (16). It never varies, so that a length says nothing.
 pub const TICKET_LEN: usize = 4 + 12 + 16 + 8 + 16;
 
 /// An account's id and an expiry, sealed by the account service, which alone can
-/// open it. Two tickets of one account cannot be told to be so. On the wire it is
+/// open it. To all others, two tickets of one account look unrelated. On the wire it is
 /// base64url without padding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub [u8; TICKET_LEN]);

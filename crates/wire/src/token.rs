@@ -1,20 +1,20 @@
-//! The token: what the account service hands a client, and a node verifies offline.
+//! The token: the account service gives it to a client, and a node verifies it offline.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Ticket;
 
-/// The claims of the token, a JWT (RFC 7519) signed with EdDSA and nothing else.
+/// The claims of the token, a JWT (RFC 7519) that is always signed with EdDSA.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
-    /// What the node shows the account service in place of the account.
+    /// Stands for the account. The node sends it to the account service.
     pub ticket: Ticket,
     /// End of validity, a whole hour, in seconds since 1970 (RFC 7519 section 4.1.4).
     pub exp: u64,
     /// The account wants an inner IPv6 address.
     pub ipv6: bool,
-    /// The account's traffic leaves by the streaming egress address.
+    /// The account's traffic leaves from the streaming egress address.
     pub streaming: bool,
     /// The account has a public IPv4 address of its own.
     pub public_ipv4: bool,
@@ -22,17 +22,18 @@ pub struct Claims {
     pub multihop: bool,
 }
 
-/// Body of `POST /v1/tokens`; user name and password come by HTTP authentication.
+/// Body of `POST /v1/tokens`. User name and password come by HTTP authentication.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
-    /// Ask although four devices are connected: a renewal, or a device that moves.
+    /// Grant the token even if four devices are connected: for a renewal, or for a device that
+    /// changes nodes.
     #[serde(default)]
     pub anyway: bool,
-    /// Version of the asking client, as the account record keeps it.
+    /// Version of the client, for the account record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_version: Option<String>,
-    /// Version of the browser extension that asks, or that the client works with.
+    /// Version of the browser extension that sends this, or that the client works with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_version: Option<String>,
 }
@@ -45,6 +46,6 @@ pub struct TokenResponse {
     pub token: String,
     /// The same as the claim `exp`.
     pub expires: u64,
-    /// Certificates, in PEM, of the authority that vouches for nodes.
+    /// The CA certificates of nodes, in PEM.
     pub ca: String,
 }
