@@ -1,25 +1,25 @@
-//! What an operator hears of a machine that does not come up: one number, in a datagram.
+//! The beacon: tells the operator why a machine does not come up, as one number in a datagram.
 //!
-//! A sealed machine has nothing else to say it on. The datagram is `mayfly-boot NUMBER`, with a
-//! number of [`Failure`], to port 9181 of the server that has the bundle. It goes out before
-//! any customer could have come, or when the daemon has ended, and carries nothing else.
+//! A sealed machine has no other way to report this. The datagram is `mayfly-boot NUMBER`, with
+//! a number of [`Failure`], to port 9181 of the server that has the bundle. It is sent before
+//! any customer can have connected, or after the daemon has ended, and carries nothing else.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::Failure;
 
-/// Where the operator listens.
+/// The port at which the operator listens.
 pub const PORT: u16 = 9181;
 
-/// The way to the operator; it stays open where PID 1 can open nothing any longer.
+/// The socket to the operator. It stays open after PID 1 has given up the right to open one.
 #[derive(Debug)]
 pub struct Beacon {
     socket: Option<UdpSocket>,
 }
 
 impl Beacon {
-    /// A beacon that is heard at `operator`. Without a socket it tells nothing: that is no
-    /// reason to stop.
+    /// A beacon that sends to `operator`. If there is no socket it sends nothing: the boot goes
+    /// on without it.
     pub fn to(operator: SocketAddr) -> Self {
         let any = match operator {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -31,7 +31,7 @@ impl Beacon {
         Self { socket }
     }
 
-    /// Sends the number; what the network loses is lost.
+    /// Sends the number once. A lost datagram is not sent again.
     pub fn tell(&self, failure: Failure) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(format!("mayfly-boot {}\n", failure as u8).as_bytes());

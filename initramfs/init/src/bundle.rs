@@ -1,4 +1,4 @@
-//! The settings: fetched over plain HTTP, believed for their signature.
+//! The settings: fetched over plain HTTP, and trusted because of their signature.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,19 +16,20 @@ use crate::beacon::Beacon;
 use crate::cmdline::BundleUrl;
 use crate::image::Image;
 
-/// One fetch, from connecting to the last byte.
+/// Time limit of one fetch, from connecting to the last byte.
 const FETCH: Duration = Duration::from_secs(10);
-/// Waits between fetches: doubled from the first to the last.
+/// Wait between fetches. It doubles from the first to the last.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(20);
-/// Then the machine restarts: it may be the network that came up wrong.
+/// After this the machine restarts, because its network may have come up wrong.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Fetches until there is a bundle that this machine, which has the addresses `own`, may take,
-/// and returns its TOML. What is wrong meanwhile goes out by `beacon`.
+/// Fetches until there is a bundle for this machine, which has the Ethernet addresses `own`,
+/// and returns its TOML. `beacon` sends each failure until then.
 ///
 /// # Errors
-/// [`Failure::NoBundle`], or why the last one was refused.
+/// After `PATIENCE`, the failure of the last try: [`Failure::NoBundle`] from [`fetch`], or a
+/// refusal from [`admit`].
 pub fn obtain(
     url: &BundleUrl,
     image: &Image,
@@ -51,10 +52,13 @@ pub fn obtain(
     }
 }
 
-/// The TOML of a bundle that is signed, new enough, and for this machine.
+/// Returns the TOML of a bundle that is signed, new enough, and for this machine.
 ///
 /// # Errors
-/// [`Failure::BundleRefused`], [`Failure::BundleTooOld`], [`Failure::BundleOfAnother`]
+/// - [`Failure::BundleRefused`]: it is not a bundle, the image's key has not signed it, or the
+///   TOML has no valid `serial` and `machines`.
+/// - [`Failure::BundleTooOld`]: its serial is below the image's `least_serial`.
+/// - [`Failure::BundleOfAnother`]: it lists machines, and none has an address in `own`.
 pub fn admit(file: &[u8], image: &Image, own: &[Mac]) -> Result<String, Failure> {
     let settings = verify(file, &image.bundle_key)?;
     let terms: Terms = toml::from_str(&settings).map_err(|_| Failure::BundleRefused)?;
@@ -65,10 +69,11 @@ pub fn admit(file: &[u8], image: &Image, own: &[Mac]) -> Result<String, Failure>
     }
 }
 
-/// One try.
+/// Fetches once.
 ///
 /// # Errors
-/// [`Failure::NoBundle`]
+/// [`Failure::NoBundle`] if the server does not answer in time, answers with a status other
+/// than 200, or sends more than [`MAX_BUNDLE`] bytes.
 pub fn fetch(url: &BundleUrl) -> Result<Vec<u8>, Failure> {
     let config = Agent::config_builder()
         .timeout_global(Some(FETCH))
@@ -95,7 +100,7 @@ pub fn fetch(url: &BundleUrl) -> Result<Vec<u8>, Failure> {
 /// Returns the TOML of a bundle that `key` signed.
 ///
 /// # Errors
-/// [`Failure::BundleRefused`]
+/// [`Failure::BundleRefused`] if it is not a bundle, or `key` has not signed it.
 pub fn verify(file: &[u8], key: &[u8; 32]) -> Result<String, Failure> {
     let bundle = Bundle::parse(file).map_err(|_| Failure::BundleRefused)?;
     UnparsedPublicKey::new(&ED25519, key)
@@ -104,8 +109,8 @@ pub fn verify(file: &[u8], key: &[u8; 32]) -> Result<String, Failure> {
     Ok(bundle.toml)
 }
 
-/// The address is in the URL. (The usual resolver starts a thread and links getaddrinfo,
-/// which a static program does better without.)
+/// Takes the address from the URL. (ureq's own resolver starts a thread and links getaddrinfo,
+/// which a static program should avoid.)
 #[derive(Debug)]
 struct Numeric(BundleUrl);
 
@@ -150,7 +155,7 @@ mod tests {
         serve_each(status, vec![body])
     }
 
-    /// Serves one request after the other.
+    /// Serves one request after another.
     fn serve_all(bodies: Vec<Vec<u8>>) -> BundleUrl {
         serve_each("200 OK", bodies)
     }
@@ -169,7 +174,7 @@ mod tests {
                     body.len()
                 );
                 stream.write_all(head.as_bytes()).unwrap();
-                // Cut short by a client that has read enough.
+                // Fails if the client has read enough and closed the connection.
                 let _ = stream.write_all(&body);
             }
         });

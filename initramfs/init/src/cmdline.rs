@@ -1,4 +1,4 @@
-//! Words of the kernel's command line that are for us: those that start with `mayfly.`.
+//! The words of the kernel's command line that are for init: those that start with `mayfly.`.
 //!
 //! ```text
 //! mayfly.net=dhcp                              the default
@@ -11,12 +11,12 @@ use std::str::FromStr;
 
 use crate::Failure;
 
-/// What the boot loader asked for.
+/// What init reads from the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CommandLine {
     /// How the machine gets its address.
     pub addressing: Addressing,
-    /// Where the settings are. If not here, DHCP has to say.
+    /// Where the settings are. If `None`, DHCP must say it.
     pub bundle: Option<BundleUrl>,
 }
 
@@ -25,13 +25,13 @@ pub struct CommandLine {
 pub enum Addressing {
     /// From a DHCP server.
     Dhcp,
-    /// As given.
+    /// As the command line says.
     Static {
-        /// The machine's own.
+        /// The machine's own address.
         address: Ipv4Addr,
         /// Length of the network's prefix, 1 to 32.
         prefix: u8,
-        /// The way to everywhere else.
+        /// The default gateway.
         gateway: Ipv4Addr,
     },
 }
@@ -42,7 +42,7 @@ pub enum Addressing {
 pub struct BundleUrl {
     /// The web server.
     pub server: SocketAddr,
-    /// From the first slash.
+    /// The path with its leading slash, and a query if there is one.
     pub path: String,
 }
 
@@ -116,7 +116,7 @@ impl FromStr for BundleUrl {
         let rest = url.strip_prefix("http://").ok_or(Failure::CommandLine)?;
         let slash = rest.find('/').ok_or(Failure::CommandLine)?;
         let (server, path) = rest.split_at(slash);
-        // What a URL's path is made of, RFC 3986 section 3.3 (and a query).
+        // The characters of a path and a query (RFC 3986 sections 3.3 and 3.4).
         let legal = |byte: u8| byte.is_ascii_graphic() && !b"\"#<>\\^`{|}".contains(&byte);
         if !path.bytes().all(legal) {
             return Err(Failure::CommandLine);

@@ -1,8 +1,9 @@
 //! A DHCP client (RFC 2131) without I/O: datagrams and time in, datagrams and events out.
 //!
-//! It wants one address for as long as the machine runs, so it knows less than others: it
-//! does not decline, release or rebind after a restart. A lease that ends, or changes,
-//! is [`Event::Lost`]: the machine then restarts.
+//! It needs one address for as long as the machine runs, so it leaves parts of the protocol
+//! out: it does not decline or release an address, and does not ask for the old one after a
+//! restart. If a lease ends or changes there is an [`Event::Lost`], and the machine restarts.
+//! `examples/dhcp.rs` shows how to drive it.
 
 mod message;
 
@@ -11,42 +12,44 @@ use std::time::{Duration, Instant};
 
 use message::{Kind, Reply};
 
-/// Port that servers listen on (RFC 2131 section 4.1).
+/// Port of servers (RFC 2131 section 4.1).
 pub const SERVER_PORT: u16 = 67;
-/// Port that clients listen on.
+/// Port of clients.
 pub const CLIENT_PORT: u16 = 68;
 
-/// First wait for an answer, doubled up to the last, each give or take a second (4.1).
+/// First and longest wait for an answer. It doubles in between; each is up to a second shorter
+/// or longer (4.1).
 const FIRST_WAIT: Duration = Duration::from_secs(4);
 const LAST_WAIT: Duration = Duration::from_secs(64);
 /// Shortest wait between two requests to extend a lease (4.4.5).
 const RENEWAL_WAIT: Duration = Duration::from_secs(60);
-/// Ours, as are the next two: requests of one offer before looking for another.
+/// Requests of one offer before the client looks for another. This and the next two are our
+/// own choice.
 const REQUESTS: u32 = 4;
-/// A server that gives less is not worth an address.
+/// A shorter lease is ignored.
 const SHORTEST_TERM: Duration = Duration::from_secs(60);
-/// Nor is it asked more often than this.
+/// Shortest time between two renewals.
 const SHORTEST_RENEWAL: Duration = Duration::from_secs(1);
 
-/// What a server gave.
+/// What a server assigned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The machine's own address.
     pub address: Ipv4Addr,
     /// Length of the network's prefix.
     pub prefix: u8,
-    /// The way to everywhere else.
+    /// The default gateway.
     pub gateway: Option<Ipv4Addr>,
-    /// Option 224, of those for private use: where the settings bundle is.
+    /// Option 224, which is for private use: the URL of the settings bundle.
     pub bundle: Option<String>,
 }
 
-/// What the shell has to act on.
+/// What the caller must act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// There is an address.
+    /// The client has an address.
     Bound(Lease),
-    /// The address may not be used any longer.
+    /// The machine may no longer use the address.
     Lost,
 }
 
@@ -59,8 +62,9 @@ pub struct Transmit {
     pub payload: Vec<u8>,
 }
 
-/// The client. After each `handle_*`: send what `poll_transmit` gives until it gives
-/// nothing, likewise act on `poll_event`, then wait for a datagram until `poll_timeout`.
+/// The client. After each `handle_*`, call `poll_transmit` until it returns `None` and send
+/// what it returns; do the same with `poll_event` and act on it; then wait for a datagram
+/// until `poll_timeout`.
 pub struct Client {
     mac: [u8; 6],
     xid: u32,
@@ -77,9 +81,9 @@ enum State {
     Selecting { tries: u32 },
     /// REQUEST of this offer is out.
     Requesting { offer: Offer, tries: u32 },
-    /// Also RENEWING and REBINDING: which one is a matter of the time.
+    /// Also RENEWING and REBINDING. The time decides which.
     Bound(Held),
-    /// The end.
+    /// The lease is lost. The client does nothing more.
     Lost,
 }
 
@@ -92,7 +96,7 @@ struct Offer {
 struct Held {
     lease: Lease,
     server: Ipv4Addr,
-    /// T1, T2 and the end.
+    /// T1, T2 and the end of the lease.
     renew: Instant,
     rebind: Instant,
     end: Instant,
@@ -114,7 +118,7 @@ impl Client {
         client
     }
 
-    /// Takes a datagram that came to port 68. What is not for us moves nothing.
+    /// Takes a datagram that arrived at port 68. A datagram for another client changes nothing.
     pub fn handle_datagram(&mut self, datagram: &[u8], now: Instant) {
         let Some(reply) = message::parse(datagram, self.mac, self.xid) else {
             return;
@@ -124,14 +128,14 @@ impl Client {
             (State::Requesting { offer, .. }, Kind::Ack) if reply.address == offer.address => {
                 self.bind(reply);
             }
-            (State::Requesting { .. }, Kind::Nak) => self.discover_anew(now),
+            (State::Requesting { .. }, Kind::Nak) => self.discover_again(now),
             (State::Bound(held), Kind::Ack) if now >= held.renew => self.extend(reply, now),
             (State::Bound(held), Kind::Nak) if now >= held.renew => self.lose(),
             _ => {}
         }
     }
 
-    /// To be called once [`Self::poll_timeout`] is reached.
+    /// Call this when the time of [`Self::poll_timeout`] is reached.
     pub fn handle_timeout(&mut self, now: Instant) {
         if now < self.next {
             return;
@@ -143,7 +147,7 @@ impl Client {
                 self.next = now + wait;
                 self.broadcast(message::discover(self.mac, self.xid));
             }
-            State::Requesting { tries, .. } if *tries == REQUESTS => self.discover_anew(now),
+            State::Requesting { tries, .. } if *tries == REQUESTS => self.discover_again(now),
             State::Requesting { offer, tries } => {
                 *tries += 1;
                 let (offer, wait) = (*offer, wait(*tries, self.xid));
@@ -158,17 +162,17 @@ impl Client {
         }
     }
 
-    /// When [`Self::handle_timeout`] wants to be called next.
+    /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Instant {
         self.next
     }
 
-    /// A datagram to send.
+    /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmit.take()
     }
 
-    /// Something to act on.
+    /// The next event to act on.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.event.take()
     }
@@ -192,7 +196,7 @@ impl Client {
         self.state = State::Bound(held);
     }
 
-    /// The answer to a renewal: the same lease for longer, or the end.
+    /// Handles the answer to a renewal: the same lease for longer, or its loss.
     fn extend(&mut self, reply: Reply, now: Instant) {
         let State::Bound(held) = &self.state else {
             return;
@@ -230,10 +234,10 @@ impl Client {
         });
     }
 
-    fn discover_anew(&mut self, now: Instant) {
+    fn discover_again(&mut self, now: Instant) {
         self.xid = self.xid.wrapping_add(1);
         self.state = State::Selecting { tries: 0 };
-        // Not at once: a server that refuses its own offer would be asked in a tight loop.
+        // Not at once, or a server that refuses its own offer would be asked in a tight loop.
         self.next = now + wait(1, self.xid);
     }
 
@@ -251,7 +255,7 @@ impl Client {
 }
 
 impl Held {
-    /// Needs a mask and a term; T1 and T2 have defaults (4.4.5).
+    /// `None` without a mask or a lease time. T1 and T2 have defaults (4.4.5).
     fn new(reply: Reply, asked: Instant) -> Option<Self> {
         let term = reply.term.filter(|term| *term >= SHORTEST_TERM)?;
         let rebind = reply
@@ -283,8 +287,8 @@ impl Lease {
     }
 }
 
-/// The wait after the `tries`th message: 4, 8, 16 ... 64 s, spread by up to a second each
-/// way so that a rack that was switched on at once does not ask at once.
+/// The wait after the `tries`th message: 4, 8, 16 ... 64 s. `random` makes it up to a second
+/// shorter or longer, so that machines that are switched on together do not ask together.
 fn wait(tries: u32, random: u32) -> Duration {
     let doubled = FIRST_WAIT * 2_u32.saturating_pow(tries.saturating_sub(1).min(4));
     let spread = random.rotate_left(tries * 8) % 2001;

@@ -1,4 +1,4 @@
-//! `/etc/mayfly/image.toml`: what an image knows.
+//! `/etc/mayfly/image.toml`: what the image says about itself.
 
 use std::fs;
 
@@ -12,14 +12,14 @@ use crate::Failure;
 
 const PATH: &str = "/etc/mayfly/image.toml";
 
-/// What the image was built with.
+/// The content of the file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     /// Ed25519 public key that signs settings bundles.
     pub bundle_key: [u8; 32],
     /// When its commit was made, in Unix seconds.
     pub built: i64,
-    /// The least serial of a bundle that is taken: who has an old one can do nothing with it.
+    /// The lowest serial of a bundle that is accepted: an older bundle cannot be used again.
     pub least_serial: u64,
 }
 
@@ -35,7 +35,7 @@ impl Image {
     /// Reads the file.
     ///
     /// # Errors
-    /// [`Failure::Image`]
+    /// [`Failure::Image`] if the file is missing, or is not what `cargo xtask image` writes.
     pub fn read() -> Result<Self, Failure> {
         let text = fs::read_to_string(PATH).map_err(|_| Failure::Image)?;
         Self::parse(&text)
@@ -55,11 +55,11 @@ impl Image {
         })
     }
 
-    /// Sets a clock that is earlier than the image itself: a board without a battery
-    /// would find every certificate not yet valid.
+    /// Sets the clock to the image's time if it is earlier. On a board without a battery every
+    /// certificate would otherwise be not yet valid.
     ///
     /// # Errors
-    /// [`Failure::Clock`]
+    /// [`Failure::Clock`] if the clock cannot be read or set.
     pub fn set_clock_floor(&self) -> Result<(), Failure> {
         let now = clock_gettime(ClockId::CLOCK_REALTIME).map_err(|_| Failure::Clock)?;
         if now.tv_sec() >= self.built {

@@ -1,4 +1,4 @@
-//! The DHCP client's socket: UDP port 68 on one link, so no raw socket is needed.
+//! The DHCP client's socket: UDP port 68 on one link. It needs no raw socket.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,20 +11,21 @@ use nix::sys::socket::{setsockopt, sockopt};
 use crate::dhcp::{CLIENT_PORT, Client, Event, Lease};
 use crate::wait;
 
-/// The smallest message that every client must take is 576 bytes; no link carries more.
+/// The largest message that is read, in bytes: what an Ethernet link carries. Every client
+/// must accept 576.
 const LARGEST_MESSAGE: usize = 1500;
 
-/// A client that talks on a link.
+/// A DHCP client and its socket.
 pub struct Leasing {
     socket: UdpSocket,
     client: Client,
 }
 
 impl Leasing {
-    /// Opens port 68 on `link`, which is up. `random` is the first transaction's number.
+    /// Opens port 68 on `link`, which must be up. `random` is the first transaction id.
     ///
     /// # Errors
-    /// The port is taken, or the link is gone.
+    /// If the port is in use, or there is no such link.
     pub fn start(link: &str, mac: [u8; 6], random: u32) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, CLIENT_PORT))?;
         setsockopt(&socket, sockopt::BindToDevice, &OsString::from(link))?;
@@ -38,10 +39,10 @@ impl Leasing {
         Ok(leasing)
     }
 
-    /// Waits for an address, at most `patience`.
+    /// Waits for a lease, for at most `patience`. `None` if there is none by then.
     ///
     /// # Errors
-    /// The socket cannot be waited for.
+    /// Those of [`Self::wait`].
     pub fn obtain(&mut self, patience: Duration) -> io::Result<Option<Lease>> {
         let give_up = Instant::now() + patience;
         while Instant::now() < give_up {
@@ -53,20 +54,20 @@ impl Leasing {
         Ok(None)
     }
 
-    /// Waits until there is a reason to [`Self::turn`], or until `limit`.
+    /// Waits until [`Self::turn`] has something to do, or until `limit`.
     ///
     /// # Errors
-    /// As poll(2).
+    /// Those of poll(2), except EINTR.
     pub fn wait(&self, limit: Instant) -> io::Result<()> {
         wait::readable(&[self.as_fd()], self.next().min(limit))
     }
 
-    /// When [`Self::turn`] wants to be called, if the socket is not readable before.
+    /// When to call [`Self::turn`] next, unless the socket is readable earlier.
     pub fn next(&self) -> Instant {
         self.client.poll_timeout()
     }
 
-    /// Takes what came, sends what is due, and says what it means.
+    /// Handles datagrams that arrived, sends what is due, and returns what the caller must act on.
     pub fn turn(&mut self) -> Option<Event> {
         let mut buffer = [0; LARGEST_MESSAGE];
         while let Ok((length, _)) = self.socket.recv_from(&mut buffer) {
@@ -82,7 +83,7 @@ impl Leasing {
         self.client.poll_event()
     }
 
-    /// What is lost here is asked again later, like what the network loses.
+    /// A datagram that cannot be sent counts as lost in the network: the client repeats it later.
     fn send(&mut self) {
         while let Some(transmit) = self.client.poll_transmit() {
             let _ = self.socket.send_to(&transmit.payload, transmit.to);

@@ -8,14 +8,14 @@
 //!                       PID 1: lease, reaping, reboot <── ends ── mayfly-node
 //! ```
 //!
-//! It holds no shell, opens no listening socket but DHCP's, writes no file and says
-//! nothing. What goes wrong before the daemon runs ends PID 1 with a number ([`Failure`]),
-//! which the operator hears too, if there is a network ([`beacon`]);
-//! the kernel takes that for a panic and restarts. A dev kernel prints the number on its
-//! console (`Attempted to kill init! exitcode=0x00000c00` is 0x0c = 12), a sealed one has
-//! nothing to print on, so init needs no second build and no text.
+//! It has no shell, opens no listening socket except DHCP's, writes no file and prints
+//! nothing. If a step before the daemon fails, PID 1 ends with a number ([`Failure`]) as its
+//! exit status, and the kernel panics and restarts. If there is a network, the [`beacon`] sends
+//! the number to the operator. A dev kernel also prints it on its console
+//! (`Attempted to kill init! exitcode=0x00000c00` is 0x0c = 12). A sealed kernel has no console.
+//! So init needs no second build and no text.
 //!
-//! This is a library so that the tests can run its parts where they are not PID 1.
+//! This is a library so that tests can run its parts in a process that is not PID 1.
 
 pub mod beacon;
 pub mod bundle;

@@ -1,4 +1,4 @@
-//! PID 1: the life of a node, top to bottom. See the library for what it is.
+//! PID 1: the life of a node, top to bottom. The library's documentation says what it does.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,16 +14,16 @@ use mayfly_init::network::Network;
 use mayfly_init::{Failure, bundle, confine, mounts, network, supervise, sysctls};
 use zeroizing_alloc::ZeroAlloc;
 
-/// The settings hold a secret, and pass through here.
+/// Zeroes all memory when it is freed: the settings, which hold a secret, pass through here.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
-/// A machine that ends as soon as it has started does not hammer the boot network.
+/// Pause before a restart, so that a machine that fails at once does not flood the boot network.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A node's life. (Public for the audit's PID 1, which is this one and a process beside it.)
+/// A node's life. (Public for `tests/mortal`, the audit's PID 1: this one and one more process.)
 pub fn main() -> ExitCode {
-    // A message about a panic could carry what it was about.
+    // A panic message could contain user data.
     panic::set_hook(Box::new(|_| ()));
     let life = live();
     supervise::end_all();
@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
     failure.into()
 }
 
-/// Returns when the daemon has ended, or the machine's address is not its own any longer.
+/// Returns when the daemon has ended, or when the machine has lost its address.
 fn live() -> Result<(), Failure> {
     mounts::mount_all()?;
     sysctls::set_all()?;
@@ -52,7 +52,7 @@ fn live() -> Result<(), Failure> {
     ended
 }
 
-/// The daemon is born with all rights and gives up its own; PID 1 follows.
+/// The daemon starts with all rights and gives up its own. Then PID 1 does the same.
 fn keep_running(settings: String, network: &mut Network) -> Result<(), Failure> {
     let node = supervise::start(&settings)?;
     drop(settings);

@@ -1,4 +1,4 @@
-//! What is mounted: a table, and the root made read-only at the end.
+//! The mounts, as a table, and the step that makes the root read-only at the end.
 
 use nix::mount::{MsFlags, mount};
 
@@ -12,10 +12,10 @@ struct Mount {
     data: &'static str,
 }
 
-/// The root itself is the kernel's rootfs, a tmpfs. There is no /sys, no /tmp, no /run.
+/// The root itself is the kernel's rootfs, a tmpfs. There is no /sys, /tmp or /run.
 const MOUNTS: [Mount; 1] = [
-    // The command line, sysctls before the daemon confines itself, and each process its
-    // own state: nobody but root sees another's.
+    // For the command line, for sysctls before the daemon confines itself, and for each
+    // process's own state. Only root sees another process.
     Mount {
         source: "proc",
         target: "/proc",
@@ -30,7 +30,7 @@ const MOUNTS: [Mount; 1] = [
 /// Mounts the table.
 ///
 /// # Errors
-/// [`Failure::Mounts`]
+/// [`Failure::Mounts`] if the kernel refuses one.
 pub fn mount_all() -> Result<(), Failure> {
     for row in &MOUNTS {
         mount(
@@ -45,10 +45,10 @@ pub fn mount_all() -> Result<(), Failure> {
     Ok(())
 }
 
-/// From here on nobody, root included, creates or changes a file.
+/// Makes the root read-only: from here on no process, not even root's, creates or changes a file.
 ///
 /// # Errors
-/// [`Failure::Mounts`]
+/// [`Failure::Mounts`] if the kernel refuses.
 pub fn seal_root() -> Result<(), Failure> {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID;
     mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).map_err(|_| Failure::Mounts)

@@ -1,4 +1,4 @@
-//! The machine's one way to the world: a link, an address, a route.
+//! The machine's network: a link, an address, a route.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -13,27 +13,31 @@ use crate::cmdline::{Addressing, BundleUrl};
 use crate::dhcp::Event;
 use crate::lease::Leasing;
 
-/// How long a switch may take to let a port speak, and a server to answer.
+/// Time limit for a carrier on the link, and for an answer of a DHCP server. A switch takes a
+/// while to open a port.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The address is not ours any longer.
+/// The machine may no longer use its address.
 #[derive(Debug)]
 pub struct Lost;
 
-/// What keeps the address, once there is one.
+/// Keeps the address, once there is one.
 pub struct Network {
-    /// None where the address is static.
+    /// `None` if the address is static.
     leasing: Option<Leasing>,
 }
 
 impl Network {
-    /// Waits for the first Ethernet link with a carrier and gives it its address. Returns
-    /// what DHCP says about the bundle, too.
+    /// Waits for the first Ethernet link with a carrier and gives it its address. Also returns
+    /// the bundle's URL if DHCP gave one.
     ///
     /// # Errors
-    /// The step that failed.
+    /// - [`Failure::NoLink`]: no carrier within a minute.
+    /// - [`Failure::NoLease`]: no lease within a minute.
+    /// - [`Failure::Address`]: the kernel refused an address, a route, or to bring `lo` up.
+    /// - [`Failure::CommandLine`]: the URL from DHCP is malformed.
     pub fn bring_up(addressing: &Addressing) -> Result<(Self, Option<BundleUrl>), Failure> {
-        // The daemon's healthz and the like may live on it.
+        // The daemon may serve on it, for example healthz.
         link::set_up("lo", None).map_err(|_| Failure::Address)?;
         let link = link::wait_for_carrier(PATIENCE).map_err(|_| Failure::NoLink)?;
         match *addressing {
@@ -49,10 +53,10 @@ impl Network {
         }
     }
 
-    /// Serves the lease.
+    /// Renews the lease when it is time.
     ///
     /// # Errors
-    /// [`Lost`]
+    /// [`Lost`] if the lease has ended or changed. A static address never gets lost.
     pub fn turn(&mut self) -> Result<(), Lost> {
         match self.leasing.as_mut().and_then(Leasing::turn) {
             Some(Event::Lost) => Err(Lost),
@@ -60,12 +64,12 @@ impl Network {
         }
     }
 
-    /// When [`Self::turn`] wants to be called, if [`Self::descriptor`] is not readable before.
+    /// When to call [`Self::turn`] next, unless [`Self::descriptor`] is readable earlier.
     pub fn next(&self) -> Option<Instant> {
         self.leasing.as_ref().map(Leasing::next)
     }
 
-    /// What to wait for.
+    /// The DHCP client's socket, to wait for.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.leasing.as_ref().map(|leasing| leasing.as_fd())
     }
@@ -74,7 +78,7 @@ impl Network {
 /// The machine's own Ethernet addresses.
 ///
 /// # Errors
-/// [`Failure::NoLink`]
+/// [`Failure::NoLink`] if the kernel does not list the links.
 pub fn own_macs() -> Result<Vec<Mac>, Failure> {
     let links = link::ethernet_links().map_err(|_| Failure::NoLink)?;
     Ok(links.into_iter().map(|link| Mac(link.mac)).collect())

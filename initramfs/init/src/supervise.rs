@@ -1,4 +1,4 @@
-//! The daemon's life as seen from PID 1: start it, reap, keep the lease, restart.
+//! What PID 1 does for the daemon: start it, reap processes, keep the lease, restart.
 
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -16,19 +16,20 @@ use crate::{Failure, wait};
 
 const NODE: &str = "/bin/mayfly-node";
 
-/// How long to look at nothing when there is nothing to look at.
+/// How long to wait if the network sets no time.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The daemon, running.
+/// The running daemon.
 pub struct Node {
     pid: Pid,
     children: SignalFd,
 }
 
-/// Starts the daemon with its settings on standard input, so that they lie nowhere.
+/// Starts the daemon with its settings on standard input, so that they are in no file.
 ///
 /// # Errors
-/// [`Failure::Start`]
+/// [`Failure::Start`] if the daemon cannot be started, does not read its settings, or its end
+/// cannot be watched.
 pub fn start(settings: &str) -> Result<Node, Failure> {
     spawn(settings).map_err(|_| Failure::Start)
 }
@@ -52,8 +53,8 @@ fn spawn(settings: &str) -> io::Result<Node> {
 }
 
 impl Node {
-    /// Reaps whatever ends and keeps the lease. Returns when the daemon has ended, or the
-    /// machine's address may not be used any longer.
+    /// Reaps processes that end, and keeps the lease. Returns when the daemon has ended, or when
+    /// the machine may no longer use its address.
     pub fn watch(&self, network: &mut Network) {
         while !self.has_ended() && network.turn().is_ok() {
             let until = network.next().unwrap_or_else(|| Instant::now() + IDLE);
@@ -85,7 +86,7 @@ pub fn end_all() {
     while waitpid(None, None).is_ok() {}
 }
 
-/// Restarts the machine. Returns only if the kernel will not.
+/// Restarts the machine. Returns only if the kernel refuses.
 pub fn restart() -> Failure {
     let _ = reboot(RebootMode::RB_AUTOBOOT);
     Failure::Restart

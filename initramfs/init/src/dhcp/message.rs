@@ -1,4 +1,4 @@
-//! DHCP messages: the four that are sent, the three that are understood.
+//! DHCP messages: the three forms that the client sends, and the three that it reads.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -6,35 +6,35 @@ use std::time::Duration;
 use dhcproto::v4::borrowed;
 use dhcproto::v4::{DhcpOption, Encodable as _, Flags, Message, MessageType, Opcode, OptionCode};
 
-/// Of the codes that RFC 3942 leaves to each site.
+/// One of the codes that RFC 3942 leaves to each site.
 const BUNDLE_URL: u8 = 224;
 
-/// A server's answer. All three kinds of it fit.
-pub struct Reply {
-    pub kind: Kind,
-    pub address: Ipv4Addr,
-    pub server: Ipv4Addr,
-    pub prefix: Option<u8>,
-    pub gateway: Option<Ipv4Addr>,
-    pub bundle: Option<String>,
-    pub term: Option<Duration>,
-    pub renew: Option<Duration>,
-    pub rebind: Option<Duration>,
+/// A server's answer, of any of the three kinds.
+pub(super) struct Reply {
+    pub(super) kind: Kind,
+    pub(super) address: Ipv4Addr,
+    pub(super) server: Ipv4Addr,
+    pub(super) prefix: Option<u8>,
+    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) bundle: Option<String>,
+    pub(super) term: Option<Duration>,
+    pub(super) renew: Option<Duration>,
+    pub(super) rebind: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     Offer,
     Ack,
     Nak,
 }
 
-/// Takes an answer to (`mac`, `xid`) apart. Only the options that are used are looked into.
-pub fn parse(datagram: &[u8], mac: [u8; 6], xid: u32) -> Option<Reply> {
+/// Parses an answer to (`mac`, `xid`). It reads only the options that the client uses.
+pub(super) fn parse(datagram: &[u8], mac: [u8; 6], xid: u32) -> Option<Reply> {
     let message = borrowed::Message::new(datagram).ok()?;
     let ours = message.opcode() == Opcode::BootReply
         && message.xid() == xid
-        // The length first: `chaddr` believes it, and 255 would be past the end.
+        // Check the length first: `chaddr` trusts it, and 255 would be past the end.
         && usize::from(message.hlen()) == mac.len()
         && message.chaddr() == mac;
     if !ours {
@@ -74,14 +74,14 @@ pub fn parse(datagram: &[u8], mac: [u8; 6], xid: u32) -> Option<Reply> {
     (complete && usable(reply.server)).then_some(reply)
 }
 
-pub fn discover(mac: [u8; 6], xid: u32) -> Vec<u8> {
+pub(super) fn discover(mac: [u8; 6], xid: u32) -> Vec<u8> {
     let mut message = from_us(mac, xid, MessageType::Discover);
     message.set_flags(Flags::default().set_broadcast());
     encode(&message)
 }
 
-/// Takes an offer up (state SELECTING in RFC 2131, table 4).
-pub fn request(mac: [u8; 6], xid: u32, address: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
+/// Requests the offered address (state SELECTING in RFC 2131, table 4).
+pub(super) fn request(mac: [u8; 6], xid: u32, address: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
     let mut message = from_us(mac, xid, MessageType::Request);
     message.set_flags(Flags::default().set_broadcast());
     let options = message.opts_mut();
@@ -90,14 +90,14 @@ pub fn request(mac: [u8; 6], xid: u32, address: Ipv4Addr, server: Ipv4Addr) -> V
     encode(&message)
 }
 
-/// Asks for more time (states RENEWING and REBINDING in RFC 2131, table 4).
-pub fn renewal(mac: [u8; 6], xid: u32, address: Ipv4Addr) -> Vec<u8> {
+/// Asks to extend the lease (states RENEWING and REBINDING in RFC 2131, table 4).
+pub(super) fn renewal(mac: [u8; 6], xid: u32, address: Ipv4Addr) -> Vec<u8> {
     let mut message = from_us(mac, xid, MessageType::Request);
     message.set_ciaddr(address);
     encode(&message)
 }
 
-/// Nothing but what a server needs: no name, no vendor, no client id beside the MAC.
+/// Only what a server needs: no host name, no vendor, and no client id other than the MAC.
 fn from_us(mac: [u8; 6], xid: u32, kind: MessageType) -> Message {
     let unset = Ipv4Addr::UNSPECIFIED;
     let mut message = Message::new_with_id(xid, unset, unset, unset, unset, &mac);
@@ -113,7 +113,7 @@ fn from_us(mac: [u8; 6], xid: u32, kind: MessageType) -> Message {
     message
 }
 
-/// A message of ours is short and has no option that could fail to encode.
+/// Our messages are short and have no option that can fail to encode.
 fn encode(message: &Message) -> Vec<u8> {
     message.to_vec().unwrap_or_default()
 }
@@ -127,7 +127,7 @@ fn reply_kind(data: &[u8]) -> Option<Kind> {
     }
 }
 
-/// Also the first of a list of addresses.
+/// An address, or the first of a list of addresses.
 fn address(data: &[u8]) -> Option<Ipv4Addr> {
     data.first_chunk::<4>()
         .map(|octets| Ipv4Addr::from(*octets))

@@ -18,7 +18,7 @@ fn sent(client: &mut Client) -> (Ipv4Addr, Message) {
     (*transmit.to.ip(), message)
 }
 
-/// What a server says to `to`: a lease of an hour.
+/// A server's answer to `to`, with a lease of an hour.
 fn answer(to: &Message, kind: MessageType) -> Message {
     let mut reply = Message::new_with_id(
         to.xid(),
