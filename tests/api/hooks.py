@@ -1,7 +1,7 @@
-"""Who asks, for schemathesis.
+"""The credentials of each request that schemathesis makes.
 
-What changes or ends an account is tried on a fresh one each time, so that the account that
-everything else is tried on stays as it is.
+A request that changes or erases an account gets a new account each time, so that the account
+of all other requests stays as it is.
 """
 
 import base64
@@ -17,7 +17,7 @@ SHOP_KEY = os.environ["API_SHOP_KEY"]
 USER, PASSWORD = "ann", os.environ["API_PASSWORD"]
 
 session = requests.Session()
-# Else a proxy, or another CA, of whoever runs this would be asked.
+# Otherwise a proxy or a CA from the environment would be used.
 session.trust_env = False
 session.verify = CA
 numbers = itertools.count()
@@ -25,7 +25,7 @@ numbers = itertools.count()
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """Of each long list of codes, two are enough: to the service they are alike."""
+    """Keep four codes of each long list: the service treats all of them alike."""
     for schema in raw_schema["components"]["schemas"].values():
         if "enum" in schema:
             del schema["enum"][4:]
@@ -46,7 +46,7 @@ def fresh_account():
 
 
 @schemathesis.auth(refresh_interval=None)
-class Who:
+class Credentials:
     def get(self, case, context):
         method, path = case.operation.method.upper(), case.operation.path
         if path == "/v1/payments":
