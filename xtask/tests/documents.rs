@@ -1,4 +1,4 @@
-//! What the documents name exists: files and rules.
+//! What the documents name exists: files, rules and constants.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
@@ -56,6 +56,25 @@ fn every_rule_that_a_source_cites_stands_in_the_protocol() {
         unknown.extend(wrong.map(|rule| format!("{}: rule {rule}", source.display())));
     }
     assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+#[test]
+fn the_protocols_table_of_numbers_has_each_constant() {
+    let constants = read("crates/counter/src/constants.rs");
+    let constants = constants.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("pub const ")?.split_once(':')?;
+        Some(name)
+    });
+    let protocol = read(PROTOCOL);
+    let (_, numbers) = protocol.split_once("\n## Numbers\n").unwrap();
+    let rows = numbers.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("| `")?.split_once('`')?;
+        Some(name)
+    });
+    assert_eq!(
+        rows.collect::<BTreeSet<_>>(),
+        constants.collect::<BTreeSet<_>>()
+    );
 }
 
 #[test]
