@@ -31,12 +31,12 @@ pub(crate) struct InnerNetwork {
 
 impl InnerNetwork {
     /// Whether an inner address is the node's own.
-    pub fn owns(&self, address: IpAddr) -> bool {
+    pub(crate) fn owns(&self, address: IpAddr) -> bool {
         address == IpAddr::from(self.ipv4) || address == IpAddr::from(self.ipv6)
     }
 
     /// Whether an inner address is a peer's or could be.
-    pub fn is_peers(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_peers(&self, address: IpAddr) -> bool {
         !self.owns(address) && self.pools.iter().any(|pool| pool.contains(address))
     }
 }

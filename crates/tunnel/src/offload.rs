@@ -27,10 +27,10 @@ pub(crate) use join::{Joiner, LONGEST_TRAIN};
 
 /// RFC 9293 section 3.1: control bits.
 mod flag {
-    pub const FIN: u8 = 0x01;
-    pub const PSH: u8 = 0x08;
-    pub const ACK: u8 = 0x10;
-    pub const CWR: u8 = 0x80;
+    pub(super) const FIN: u8 = 0x01;
+    pub(super) const PSH: u8 = 0x08;
+    pub(super) const ACK: u8 = 0x10;
+    pub(super) const CWR: u8 = 0x80;
 }
 
 /// Puts the checksum into a packet whose pseudo-header is summed already (see [`Header`]). `None`

@@ -194,7 +194,7 @@ impl<L> Default for Arena<L> {
 impl<L: Copy> Arena<L> {
     /// `len` bytes to write the next string into. Asked for again before anything is kept, it is
     /// the same memory with what was written there.
-    pub fn room(&mut self, len: usize) -> &mut [u8] {
+    pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
         let start = self.end();
         let end = start + len;
         if self.bytes.len() < end {
@@ -205,7 +205,7 @@ impl<L: Copy> Arena<L> {
     }
 
     /// Keeps the first `len` bytes of the [`room`](Self::room) asked for last.
-    pub fn keep(&mut self, label: L, len: usize) {
+    pub(crate) fn keep(&mut self, label: L, len: usize) {
         let end = self.end() + len;
         debug_assert!(end <= self.touched);
         self.spans.push((label, end));

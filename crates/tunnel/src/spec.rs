@@ -5,34 +5,34 @@ use std::time::Duration;
 
 /// Section 6.1: how long a session may send and receive. A peer that was not heard for as
 /// long has no session left.
-pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
+pub(crate) const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 
 /// Section 6.1: after how long an initiator that had no answer begins anew.
-pub const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Section 6.1: who got data and had nothing to answer says so after this long.
-pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Section 6.1: the first message counter that no session may use, 2^64 - 2^13 - 1.
-pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+pub(crate) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 
 /// Section 5.4: what the handshake's hashes begin with.
-pub const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
+pub(crate) const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 /// See `CONSTRUCTION`.
-pub const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
+pub(crate) const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
 
 /// Section 5.4: message types, each with its three reserved zero bytes.
-pub const INITIATION: u32 = 1;
-pub const RESPONSE: u32 = 2;
-pub const COOKIE_REPLY: u32 = 3;
-pub const TRANSPORT: u32 = 4;
+pub(crate) const INITIATION: u32 = 1;
+pub(crate) const RESPONSE: u32 = 2;
+pub(crate) const COOKIE_REPLY: u32 = 3;
+pub(crate) const TRANSPORT: u32 = 4;
 
 /// Section 5.4.2 to 5.4.7: lengths of the messages, in bytes.
-pub const INITIATION_LEN: usize = 148;
-pub const RESPONSE_LEN: usize = 92;
-pub const COOKIE_REPLY_LEN: usize = 64;
+pub(crate) const INITIATION_LEN: usize = 148;
+pub(crate) const RESPONSE_LEN: usize = 92;
+pub(crate) const COOKIE_REPLY_LEN: usize = 64;
 /// Section 5.4.6: header and tag of a transport message; a keepalive is nothing else.
-pub const TRANSPORT_OVERHEAD: usize = 32;
+pub(crate) const TRANSPORT_OVERHEAD: usize = 32;
 
 /// Section 5.4.6: inner packets are padded with zeros to a multiple of this many bytes.
-pub const PADDING: usize = 16;
+pub(crate) const PADDING: usize = 16;

@@ -35,7 +35,7 @@ pub(crate) enum Denied {
 }
 
 impl Admission {
-    pub fn new(public_key: &PublicKey, random: ChaCha20Rng) -> Self {
+    pub(super) fn new(public_key: &PublicKey, random: ChaCha20Rng) -> Self {
         Self {
             mac1: Arc::new(RateLimiter::new(public_key, u64::MAX)),
             mac2: RateLimiter::new(public_key, 0),
@@ -45,7 +45,7 @@ impl Admission {
 
     /// The limiter that a Tunn has to be given. It repeats the check of the first MAC and never
     /// demands a cookie.
-    pub fn for_tunn(&self) -> Arc<RateLimiter> {
+    pub(super) fn for_tunn(&self) -> Arc<RateLimiter> {
         Arc::clone(&self.mac1)
     }
 
@@ -53,7 +53,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`Mac1`](Refusal::Mac1) or [`OverLimit`](Refusal::OverLimit), or a cookie reply.
-    pub fn admit(
+    pub(super) fn admit(
         &mut self,
         source: IpAddr,
         initiation: &[u8; INITIATION_LEN],
@@ -77,11 +77,11 @@ impl Admission {
         }
     }
 
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.limiter.poll_timeout()
     }
 
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.limiter.handle_timeout(now);
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct OpenedInitiation<'a> {
 }
 
 impl Reader {
-    pub fn new(private_key: StaticSecret) -> Self {
+    pub(super) fn new(private_key: StaticSecret) -> Self {
         let public_key = PublicKey::from(&private_key);
         let chaining_key = hash(CONSTRUCTION, &[]);
         let identified = hash(&chaining_key, IDENTIFIER);
@@ -55,7 +55,10 @@ impl Reader {
     }
 
     /// Reads the static key; `None` if it does not decrypt.
-    pub fn read<'a>(&self, initiation: &'a [u8; INITIATION_LEN]) -> Option<OpenedInitiation<'a>> {
+    pub(super) fn read<'a>(
+        &self,
+        initiation: &'a [u8; INITIATION_LEN],
+    ) -> Option<OpenedInitiation<'a>> {
         let (ephemeral, rest) = initiation.get(8..)?.split_first_chunk::<32>()?;
         let (encrypted_static, rest) = rest.split_first_chunk::<48>()?;
         let encrypted_timestamp = rest.first_chunk::<28>()?;
@@ -78,7 +81,7 @@ impl Reader {
 impl OpenedInitiation<'_> {
     /// Reads the time stamp, with what responder and static key share; `None` if the initiation
     /// is not by the holder of that key.
-    pub fn timestamp(&self, shared: &[u8; 32]) -> Option<TimeStamp> {
+    pub(super) fn timestamp(&self, shared: &[u8; 32]) -> Option<TimeStamp> {
         let (_, key) = kdf(&self.chaining_key, shared);
         open(&key, self.encrypted_timestamp, &self.hash)
     }

@@ -39,7 +39,7 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub fn new(random: ChaCha20Rng) -> Self {
+    pub(super) fn new(random: ChaCha20Rng) -> Self {
         Self {
             random,
             salt: [0; 16],
@@ -51,7 +51,7 @@ impl Limiter {
     }
 
     /// Whether a handshake from an address that anybody may have written is let in, and counted.
-    pub fn admit_unproven(&mut self, source: IpAddr, now: Instant) -> bool {
+    pub(super) fn admit_unproven(&mut self, source: IpAddr, now: Instant) -> bool {
         let hash = self.hash(source, now);
         let admitted = self.admitted < UNDER_LOAD && self.unproven.take(hash);
         self.admitted += u32::from(admitted);
@@ -59,19 +59,19 @@ impl Limiter {
     }
 
     /// Whether a handshake is let in, and counted, whose sender holds our cookie for `source`.
-    pub fn admit_proven(&mut self, source: IpAddr, now: Instant) -> bool {
+    pub(super) fn admit_proven(&mut self, source: IpAddr, now: Instant) -> bool {
         let hash = self.hash(source, now);
         let admitted = self.admitted < CEILING && self.proven.take(hash);
         self.admitted += u32::from(admitted);
         admitted
     }
 
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.until
     }
 
     /// Forgets the counts, and the salt that they were made under, when their second is over.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.until.is_none_or(|until| now < until) {
             return;
         }

@@ -5,11 +5,11 @@ use crate::ip::{IPV4_HEADER, IPV6_HEADER, field};
 /// A sum that is not folded yet. It is kept in the machine's byte order, which the checksum
 /// does not mind (RFC 1071 section 2 (B)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sum(u64);
+pub(super) struct Sum(u64);
 
 impl Sum {
     /// Adds bytes that begin at an even place.
-    pub fn bytes(self, bytes: &[u8]) -> Self {
+    pub(super) fn bytes(self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<4>();
         let mut sum: u64 = words
             .iter()
@@ -22,12 +22,12 @@ impl Sum {
     }
 
     /// Adds a number.
-    pub fn number(self, number: u16) -> Self {
+    pub(super) fn number(self, number: u16) -> Self {
         Self(self.0 + u64::from(number.to_be()))
     }
 
     /// The sum in 16 bits, as it stands in a header that somebody else will finish.
-    pub fn fold(self) -> u16 {
+    pub(super) fn fold(self) -> u16 {
         let mut sum = self.0;
         while sum > 0xffff {
             sum = (sum & 0xffff) + (sum >> 16);
@@ -36,18 +36,18 @@ impl Sum {
     }
 
     /// The checksum.
-    pub fn finish(self) -> u16 {
+    pub(super) fn finish(self) -> u16 {
         !self.fold()
     }
 
     /// Whether a sum over everything, the checksum included, says that it arrived whole.
-    pub fn holds(self) -> bool {
+    pub(super) fn holds(self) -> bool {
         self.fold() == 0xffff
     }
 }
 
 /// The sum of a pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1), but for the length.
-pub fn pseudo_header(ip: &[u8], protocol: u8) -> Option<Sum> {
+pub(super) fn pseudo_header(ip: &[u8], protocol: u8) -> Option<Sum> {
     let addresses = match ip.first()? >> 4 {
         4 => ip.get(field::IPV4_ADDRESSES..IPV4_HEADER)?,
         _ => ip.get(field::IPV6_ADDRESSES..IPV6_HEADER)?,

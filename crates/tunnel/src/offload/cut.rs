@@ -15,7 +15,7 @@ const LONGEST_HEADERS: usize = 256;
 /// be changed if it is changed back.
 ///
 /// `None` if the headers are not those of a train of that kind; nothing was called then.
-pub fn cut(
+pub(crate) fn cut(
     kind: GsoType,
     transport: usize,
     segment: usize,

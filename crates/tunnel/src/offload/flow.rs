@@ -12,7 +12,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 
 /// A packet that could be part of a train.
 #[derive(Debug, Clone, Copy)]
-pub struct Candidate {
+pub(super) struct Candidate {
     pub kind: GsoType,
     /// Where the transport header begins.
     pub transport: usize,
@@ -21,7 +21,7 @@ pub struct Candidate {
 }
 
 /// What a packet is to those around it.
-pub enum Place {
+pub(super) enum Place {
     /// It could be part of a train.
     InTrain(Candidate),
     /// It goes alone, and nothing with the same addresses may overtake it.
@@ -30,7 +30,7 @@ pub enum Place {
 
 impl Place {
     /// Looks at a whole IP packet.
-    pub fn of(packet: &[u8]) -> Self {
+    pub(super) fn of(packet: &[u8]) -> Self {
         candidate(packet).map_or(Self::Alone, Self::InTrain)
     }
 }
@@ -94,7 +94,7 @@ fn udp_header(udp: &[u8]) -> Option<usize> {
 }
 
 /// Both addresses of an IP packet, whatever it holds.
-pub fn addresses(packet: &[u8]) -> Option<&[u8]> {
+pub(super) fn addresses(packet: &[u8]) -> Option<&[u8]> {
     match packet.first()? >> 4 {
         4 => packet.get(field::IPV4_ADDRESSES..IPV4_HEADER),
         _ => packet.get(field::IPV6_ADDRESSES..IPV6_HEADER),
@@ -102,7 +102,7 @@ pub fn addresses(packet: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether two candidates are of one flow: addresses, protocol and ports.
-pub fn same_flow(a: (&[u8], Candidate), b: (&[u8], Candidate)) -> bool {
+pub(super) fn same_flow(a: (&[u8], Candidate), b: (&[u8], Candidate)) -> bool {
     let ports = |(packet, candidate): (&[u8], Candidate)| {
         packet
             .get(candidate.transport..)
@@ -113,7 +113,7 @@ pub fn same_flow(a: (&[u8], Candidate), b: (&[u8], Candidate)) -> bool {
 
 /// Whether `next` is to `first` as the packet number `index` of a train is to its first, of
 /// which `segment` bytes are payload.
-pub fn continues(
+pub(super) fn continues(
     first: (&[u8], Candidate),
     next: (&[u8], Candidate),
     index: usize,
@@ -171,7 +171,7 @@ fn continues_tcp(a: &[u8], b: &[u8], advanced: usize) -> Option<bool> {
 }
 
 /// Whether a packet of TCP ends a train: PSH asks that what came so far be handed on.
-pub fn pushes(packet: &[u8], candidate: Candidate) -> bool {
+pub(super) fn pushes(packet: &[u8], candidate: Candidate) -> bool {
     candidate.kind != GsoType::Udp
         && packet
             .get(candidate.transport + field::TCP_FLAGS)

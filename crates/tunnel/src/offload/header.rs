@@ -16,7 +16,7 @@ const GSO_UDP: u8 = 5;
 
 /// The kind of train in a frame: the header's `gso_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GsoType {
+pub(crate) enum GsoType {
     Tcp4,
     Tcp6,
     Udp,
@@ -24,7 +24,7 @@ pub enum GsoType {
 
 /// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Header {
+pub(crate) enum Header {
     /// One packet, whole.
     Packet,
     /// One packet whose checksum over everything from `start` on is to be put at `offset` from
@@ -41,7 +41,7 @@ pub enum Header {
 
 impl Header {
     /// Reads a header; `None` where it asks for what was never offered.
-    pub fn decode(bytes: [u8; FRAME_HEADER]) -> Option<Self> {
+    pub(crate) fn decode(bytes: [u8; FRAME_HEADER]) -> Option<Self> {
         let [flags, kind, _, _, g0, g1, s0, s1, o0, o1] = bytes;
         let number = |low, high| usize::from(u16::from_ne_bytes([low, high]));
         let (segment, start, offset) = (number(g0, g1), number(s0, s1), number(o0, o1));
@@ -62,7 +62,7 @@ impl Header {
     }
 
     /// Writes a header. `header_len` is how much of the packet is headers, in bytes.
-    pub fn encode(self, header_len: usize) -> [u8; FRAME_HEADER] {
+    pub(crate) fn encode(self, header_len: usize) -> [u8; FRAME_HEADER] {
         let (kind, header_len, segment, start, offset) = match self {
             Self::Packet => return [0; FRAME_HEADER],
             Self::Unfinished { start, offset } => (GSO_NONE, 0, 0, start, offset),

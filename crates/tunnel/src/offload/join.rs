@@ -7,7 +7,7 @@ use super::{GsoType, flag, put};
 use crate::ip::{IPV4_HEADER, IPV6_HEADER, field, protocol};
 
 /// Packets in a train, at most: what the kernel lets a UDP train have (UDP_MAX_SEGMENTS).
-pub const LONGEST_TRAIN: usize = 64;
+pub(crate) const LONGEST_TRAIN: usize = 64;
 /// Bytes of an IP packet, at most.
 const LONGEST_PACKET: usize = 65_535;
 /// Flows that can have an open train at a time; the oldest closes for one more. As many as come
@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 
 /// Which packets of a batch go together.
 #[derive(Default)]
-pub struct Joiner {
+pub(crate) struct Joiner {
     joined: Vec<Joined>,
     /// For each packet of the batch the one behind it in its train.
     next: Vec<u32>,
@@ -28,7 +28,7 @@ pub struct Joiner {
 
 /// A packet, or a train of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Joined {
+pub(crate) struct Joined {
     candidate: Option<Candidate>,
     first: u32,
     last: u32,
@@ -41,7 +41,7 @@ pub struct Joined {
 impl Joiner {
     /// Adds the next packet of the batch. `packet` gives those that were added before by their
     /// numbers, from 0.
-    pub fn add<'a>(&mut self, own: &'a [u8], udp: bool, packet: impl Fn(u32) -> &'a [u8]) {
+    pub(crate) fn add<'a>(&mut self, own: &'a [u8], udp: bool, packet: impl Fn(u32) -> &'a [u8]) {
         let number = self.next.len() as u32;
         self.next.push(NONE);
         match Place::of(own) {
@@ -60,12 +60,12 @@ impl Joiner {
     }
 
     /// All that was added, in the order of the first packets.
-    pub fn joined(&self) -> &[Joined] {
+    pub(crate) fn joined(&self) -> &[Joined] {
         &self.joined
     }
 
     /// The packets behind the first one.
-    pub fn rest(&self, joined: Joined) -> impl Iterator<Item = u32> {
+    pub(crate) fn rest(&self, joined: Joined) -> impl Iterator<Item = u32> {
         let behind = |packet: u32| self.next.get(packet as usize).copied();
         let first = behind(joined.first).filter(|&next| next != NONE);
         std::iter::successors(first, move |&packet| {
@@ -74,7 +74,7 @@ impl Joiner {
     }
 
     /// Forgets the batch.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.joined.clear();
         self.next.clear();
         self.open.clear();
@@ -132,12 +132,12 @@ impl Joined {
     }
 
     /// The number of the first packet.
-    pub fn first(&self) -> u32 {
+    pub(crate) fn first(&self) -> u32 {
         self.first
     }
 
     /// Where the payload begins in each packet behind the first.
-    pub fn payload_at(&self) -> usize {
+    pub(crate) fn payload_at(&self) -> usize {
         self.candidate.map_or(0, |candidate| candidate.payload)
     }
 
@@ -152,7 +152,7 @@ impl Joined {
     }
 
     /// Makes the first packet's headers those of the train, and gives the header of the frame.
-    pub fn finish(&self, first: &mut [u8], last_pushes: bool) -> [u8; FRAME_HEADER] {
+    pub(crate) fn finish(&self, first: &mut [u8], last_pushes: bool) -> [u8; FRAME_HEADER] {
         let (Some(candidate), true) = (self.candidate, self.count > 1) else {
             return Header::Packet.encode(0);
         };
@@ -195,7 +195,7 @@ impl Joined {
     }
 
     /// Whether the packet that ends the train asks to be handed on.
-    pub fn pushes<'a>(&self, packet: impl Fn(u32) -> &'a [u8]) -> bool {
+    pub(crate) fn pushes<'a>(&self, packet: impl Fn(u32) -> &'a [u8]) -> bool {
         self.candidate
             .is_some_and(|candidate| pushes(packet(self.last), candidate))
     }

@@ -93,7 +93,7 @@ pub(crate) enum NameKind {
 }
 
 impl<Id: Copy> Peer<Id> {
-    pub fn new(id: Id, config: &PeerConfig) -> Self {
+    pub(crate) fn new(id: Id, config: &PeerConfig) -> Self {
         Self {
             id,
             addresses: InnerAddresses {
@@ -104,7 +104,7 @@ impl<Id: Copy> Peer<Id> {
         }
     }
 
-    pub fn name(&self, kind: NameKind) -> Option<PeerName<Id>> {
+    pub(crate) fn name(&self, kind: NameKind) -> Option<PeerName<Id>> {
         match kind {
             NameKind::Id => Some(PeerName::Id(self.id)),
             NameKind::Ipv4 => Some(PeerName::Ipv4(self.addresses.ipv4)),
@@ -115,17 +115,17 @@ impl<Id: Copy> Peer<Id> {
 }
 
 impl InnerAddresses {
-    pub fn iter(&self) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = IpAddr> {
         let ipv6 = self.ipv6.map(IpAddr::from);
         iter::once(IpAddr::from(self.ipv4)).chain(ipv6)
     }
 
-    pub fn has_ipv6(&self) -> bool {
+    pub(crate) fn has_ipv6(&self) -> bool {
         self.ipv6.is_some()
     }
 
     /// Whether an inner address is the peer's own.
-    pub fn owns(&self, address: IpAddr) -> bool {
+    pub(crate) fn owns(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.ipv4 == address.octets(),
             IpAddr::V6(address) => self.ipv6 == Some(address.octets()),

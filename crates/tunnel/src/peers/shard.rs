@@ -36,7 +36,7 @@ impl Shard {
     ///
     /// # Errors
     /// [`OfShard`](Refusal::OfShard) if it is another shard's.
-    pub fn check(self, index: u32) -> Result<(), Refusal> {
+    pub(crate) fn check(self, index: u32) -> Result<(), Refusal> {
         match index as u8 % self.count {
             number if number == self.number => Ok(()),
             other => Err(Refusal::OfShard(other)),
@@ -44,7 +44,7 @@ impl Shard {
     }
 
     /// Makes an index of this shard from any 24 bits.
-    pub fn index(self, random: u32) -> u32 {
+    pub(crate) fn index(self, random: u32) -> u32 {
         let byte = random as u8;
         let first = byte - byte % self.count;
         // The last row of a byte's values is shorter: it does not hold every shard.
@@ -86,13 +86,13 @@ impl AddressEntry {
 }
 
 impl AddressDirectory {
-    pub fn insert(&self, hash: u64, shard: u8) {
+    pub(crate) fn insert(&self, hash: u64, shard: u8) {
         let entry = AddressEntry::new(hash, shard);
         self.write()
             .insert_unique(entry.hash(), entry, |other| other.hash());
     }
 
-    pub fn remove(&self, hash: u64, shard: u8) {
+    pub(crate) fn remove(&self, hash: u64, shard: u8) {
         let gone = AddressEntry::new(hash, shard);
         if let Ok(mut found) = self.write().find_entry(gone.hash(), |entry| *entry == gone) {
             // The table only marks the place as free, so it is blanked here.
@@ -101,7 +101,7 @@ impl AddressDirectory {
         }
     }
 
-    pub fn find(&self, hash: u64) -> Option<u8> {
+    pub(crate) fn find(&self, hash: u64) -> Option<u8> {
         let hash = hash & AddressEntry::HASH;
         let table = self.read();
         let found = table.find(hash, |entry| entry.hash() == hash);

@@ -51,7 +51,7 @@ pub(crate) struct Live<'a, Id> {
 impl<Id: Copy + Eq + Hash> Peers<Id> {
     /// An empty table of a shard. `hash_key` keeps clients from choosing keys that collide; it and
     /// `addresses` are the same for all shards.
-    pub fn new(hash_key: [u8; 16], shard: Shard, addresses: AddressDirectory) -> Self {
+    pub(crate) fn new(hash_key: [u8; 16], shard: Shard, addresses: AddressDirectory) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
@@ -65,7 +65,11 @@ impl<Id: Copy + Eq + Hash> Peers<Id> {
     ///
     /// # Errors
     /// [`AddressTaken`] if another peer of this shard has one of its addresses.
-    pub fn add(&mut self, id: Id, config: &PeerConfig) -> Result<PeerHandle<Id>, AddressTaken> {
+    pub(crate) fn add(
+        &mut self,
+        id: Id,
+        config: &PeerConfig,
+    ) -> Result<PeerHandle<Id>, AddressTaken> {
         self.check_free(config)?;
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -86,7 +90,7 @@ impl<Id: Copy + Eq + Hash> Peers<Id> {
     }
 
     /// Forgets the peer in a slot, whose session must have ended.
-    pub fn remove(&mut self, slot: u32) {
+    pub(crate) fn remove(&mut self, slot: u32) {
         self.remove_entry(DirectoryEntry::new(slot, NameKind::Id));
         for kind in [NameKind::Ipv4, NameKind::Ipv6] {
             self.remove_entry(DirectoryEntry::new(slot, kind));
@@ -102,7 +106,7 @@ impl<Id: Copy + Eq + Hash> Peers<Id> {
 
     /// Changes the keypairs of the session of the peer in a slot, and updates the indices that the
     /// peer is found by. A new index must be [free](Self::find).
-    pub fn change<R>(
+    pub(crate) fn change<R>(
         &mut self,
         slot: u32,
         change: impl FnOnce(&mut Option<Box<Session>>) -> R,
@@ -115,7 +119,7 @@ impl<Id: Copy + Eq + Hash> Peers<Id> {
     }
 
     /// The slot of the peer that has a name.
-    pub fn find(&self, name: PeerName<Id>) -> Option<u32> {
+    pub(crate) fn find(&self, name: PeerName<Id>) -> Option<u32> {
         let found = self
             .directory
             .find(&name, |entry| self.name(entry) == Some(name));
@@ -123,25 +127,25 @@ impl<Id: Copy + Eq + Hash> Peers<Id> {
     }
 
     /// The other shard that has an address.
-    pub fn find_shard(&self, address: PeerName<Id>) -> Option<u8> {
+    pub(crate) fn find_shard(&self, address: PeerName<Id>) -> Option<u8> {
         let shard = self.addresses.find(self.directory.hash(&address));
         shard.filter(|&shard| shard != self.shard.number)
     }
 
     /// The slot of a peer, if it is still enrolled.
-    pub fn slot(&self, handle: PeerHandle<Id>) -> Option<u32> {
+    pub(crate) fn slot(&self, handle: PeerHandle<Id>) -> Option<u32> {
         self.peer(handle.slot)
             .filter(|peer| peer.id == handle.id)
             .map(|_| handle.slot)
     }
 
     /// The handle of the peer in a slot.
-    pub fn handle(&self, slot: u32) -> Option<PeerHandle<Id>> {
+    pub(crate) fn handle(&self, slot: u32) -> Option<PeerHandle<Id>> {
         let id = self.peer(slot)?.id;
         Some(self.handle_of(slot, id))
     }
 
-    pub fn peer(&self, slot: u32) -> Option<&Peer<Id>> {
+    pub(crate) fn peer(&self, slot: u32) -> Option<&Peer<Id>> {
         self.slots.get(slot as usize)?.as_ref()
     }
 
@@ -150,7 +154,7 @@ impl<Id: Copy + Eq + Hash> Peers<Id> {
     }
 
     /// The peer in a slot, if it has a session.
-    pub fn live(&mut self, slot: u32) -> Option<Live<'_, Id>> {
+    pub(crate) fn live(&mut self, slot: u32) -> Option<Live<'_, Id>> {
         let peer = self.slots.get_mut(slot as usize)?.as_mut()?;
         Some(Live {
             id: peer.id,

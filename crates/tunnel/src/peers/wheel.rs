@@ -29,14 +29,14 @@ pub(crate) struct Spoke {
 
 impl Wheel {
     /// Puts a slot where it comes up a whole turn from now.
-    pub fn add(&mut self, slot: u32, now: Instant) {
+    pub(crate) fn add(&mut self, slot: u32, now: Instant) {
         let last = (self.next + SPOKES - 1) % SPOKES;
         self.spokes[last].push(slot);
         self.due.get_or_insert(now + STEP);
     }
 
     /// Takes a slot off.
-    pub fn remove(&mut self, slot: u32) {
+    pub(crate) fn remove(&mut self, slot: u32) {
         for spoke in &mut self.spokes {
             if let Some(at) = spoke.iter().position(|&other| other == slot) {
                 spoke.swap_remove(at);
@@ -45,12 +45,12 @@ impl Wheel {
         }
     }
 
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.due
     }
 
     /// Lifts out the spoke that is due, if one is. It must be [put back](Self::put_back).
-    pub fn take(&mut self, now: Instant) -> Option<Spoke> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Spoke> {
         let due = self.due.filter(|&due| due <= now)?;
         // After a long pause one turn catches up with everything; more would tick in vain.
         let caught_up = now
@@ -66,7 +66,7 @@ impl Wheel {
     }
 
     /// Puts a spoke back with the slots that stay on it.
-    pub fn put_back(&mut self, spoke: Spoke) {
+    pub(crate) fn put_back(&mut self, spoke: Spoke) {
         self.spokes[spoke.at] = spoke.slots;
         if self.spokes.iter().all(Vec::is_empty) {
             self.due = None;

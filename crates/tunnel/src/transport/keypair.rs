@@ -42,7 +42,7 @@ pub(crate) struct StaticKeys<'a> {
 
 impl Keypair {
     /// Answers an initiation; `None` if it is not the peer's. `limiter` must limit nothing.
-    pub fn respond(
+    pub(crate) fn respond(
         static_keys: StaticKeys<'_>,
         index: u32,
         limiter: Arc<RateLimiter>,
@@ -70,7 +70,7 @@ impl Keypair {
     }
 
     /// Opens a transport message into a room of its own length; `None` unless it authenticates.
-    pub fn open(&mut self, message: &[u8], room: &mut [u8], now: Instant) -> Option<Opened> {
+    pub(crate) fn open(&mut self, message: &[u8], room: &mut [u8], now: Instant) -> Option<Opened> {
         if self.is_expired(now) {
             return None;
         }
@@ -87,7 +87,7 @@ impl Keypair {
 
     /// Seals a packet, or nothing for a keepalive, into a room that is `TRANSPORT_OVERHEAD`
     /// longer, and returns the length. This keypair must have opened a message before.
-    pub fn seal(&mut self, packet: &[u8], room: &mut [u8], now: Instant) -> Option<usize> {
+    pub(crate) fn seal(&mut self, packet: &[u8], room: &mut [u8], now: Instant) -> Option<usize> {
         if self.is_expired(now) {
             return None;
         }
@@ -98,14 +98,14 @@ impl Keypair {
     }
 
     /// Whether it may no longer open or seal.
-    pub fn is_expired(&self, now: Instant) -> bool {
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
         now >= self.created + REJECT_AFTER_TIME
     }
 
     /// Whether the initiator should have confirmed it by a packet long ago. An initiator that gets
     /// the response uses the keypair at once, and one that does not starts a new handshake; the
     /// initiation may also have been a recorded one.
-    pub fn confirmation_timed_out(&self, now: Instant) -> bool {
+    pub(crate) fn confirmation_timed_out(&self, now: Instant) -> bool {
         now >= self.created + 2 * REKEY_TIMEOUT
     }
 }

@@ -45,15 +45,15 @@ struct LastReceived {
 }
 
 impl Role {
-    pub const ALL: [Self; ROLES] = [Self::Current, Self::Next, Self::Previous];
+    pub(crate) const ALL: [Self; ROLES] = [Self::Current, Self::Next, Self::Previous];
 }
 
 impl Session {
     /// Room that [`tick`](Self::tick) needs, in bytes.
-    pub const TICK_ROOM: usize = TRANSPORT_OVERHEAD;
+    pub(crate) const TICK_ROOM: usize = TRANSPORT_OVERHEAD;
 
     /// A half-open session.
-    pub fn new(keypair: Box<Keypair>, now: Instant) -> Self {
+    pub(crate) fn new(keypair: Box<Keypair>, now: Instant) -> Self {
         Self {
             newest_index: keypair.index,
             keypairs: [None, Some(keypair), None],
@@ -70,21 +70,21 @@ impl Session {
 
     /// Takes the keypair of one more handshake as the next one, in place of any other. The current
     /// one stays in use until the peer uses the new one.
-    pub fn rekey(&mut self, keypair: Box<Keypair>, now: Instant) {
+    pub(crate) fn rekey(&mut self, keypair: Box<Keypair>, now: Instant) {
         self.newest_index = keypair.index;
         self.keypairs[Role::Next as usize] = Some(keypair);
         self.note_sent(now);
     }
 
     /// The upper 24 bits of the receiver index of the keypair in a role.
-    pub fn index(&self, role: Role) -> Option<u32> {
+    pub(crate) fn index(&self, role: Role) -> Option<u32> {
         let keypair = self.keypairs[role as usize].as_ref()?;
         Some(keypair.index)
     }
 
     /// Opens a transport message with the keypair of its index, into a room of its own length.
     /// Returns the keypair's role and the content; `None` unless it authenticates.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         index: u32,
         message: &[u8],
@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// Makes the next keypair the current one, as it has opened a packet.
-    pub fn promote(&mut self) {
+    pub(crate) fn promote(&mut self) {
         self.keypairs
             .swap(Role::Current as usize, Role::Previous as usize);
         self.keypairs
@@ -107,20 +107,20 @@ impl Session {
     }
 
     /// Notes a transport packet that authenticated. Returns whether it brought the session up.
-    pub fn note_received(&mut self, endpoint: Endpoint, now: Instant) -> bool {
+    pub(crate) fn note_received(&mut self, endpoint: Endpoint, now: Instant) -> bool {
         let came_up = !self.is_up();
         self.last_received = Some(LastReceived { endpoint, at: now });
         came_up
     }
 
     /// Notes that the last packet received was data, which has to be acknowledged.
-    pub fn note_data_received(&mut self) {
+    pub(crate) fn note_data_received(&mut self) {
         self.owes_keepalive = true;
     }
 
     /// Copies the congestion mark of the outer header into the packet inside; `None` if the packet
     /// must be dropped.
-    pub fn apply_mark(&mut self, packet: &mut [u8], outer: Ecn) -> Option<()> {
+    pub(crate) fn apply_mark(&mut self, packet: &mut [u8], outer: Ecn) -> Option<()> {
         if outer == Ecn::NotEct {
             return Some(());
         }
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// The ECN field of the outer header of a packet to this peer.
-    pub fn outer_ecn(&self, packet: &[u8]) -> Ecn {
+    pub(crate) fn outer_ecn(&self, packet: &[u8]) -> Ecn {
         if self.reads_ecn {
             Ecn::of(packet)
         } else {
@@ -141,7 +141,7 @@ impl Session {
 
     /// Seals a packet, or nothing for a keepalive, into a room that is `TRANSPORT_OVERHEAD` longer.
     /// Returns the endpoint and the length; `None` if there is no keypair to send with.
-    pub fn send(
+    pub(crate) fn send(
         &mut self,
         packet: &[u8],
         room: &mut [u8],
@@ -157,7 +157,7 @@ impl Session {
     /// Writes a keepalive if one is due, and returns its endpoint. It is due `KEEPALIVE_TIMEOUT`
     /// after the last send, not after the data came: boringtun as a client doubts its session on
     /// the first data after a silence, and a stock client does not mind.
-    pub fn tick(&mut self, room: &mut [u8], now: Instant) -> Option<Endpoint> {
+    pub(crate) fn tick(&mut self, room: &mut [u8], now: Instant) -> Option<Endpoint> {
         if !self.owes_keepalive || now < self.last_sent + KEEPALIVE_TIMEOUT {
             return None;
         }
@@ -171,12 +171,12 @@ impl Session {
     }
 
     /// Whether there are keypairs that [`drop_stale_keypairs`](Self::drop_stale_keypairs) would drop.
-    pub fn has_stale_keypairs(&self, now: Instant) -> bool {
+    pub(crate) fn has_stale_keypairs(&self, now: Instant) -> bool {
         Role::ALL.into_iter().any(|role| self.is_stale(role, now))
     }
 
     /// Drops keypairs that are no longer of use.
-    pub fn drop_stale_keypairs(&mut self, now: Instant) {
+    pub(crate) fn drop_stale_keypairs(&mut self, now: Instant) {
         for role in Role::ALL {
             if self.is_stale(role, now) {
                 self.keypairs[role as usize] = None;
@@ -193,12 +193,12 @@ impl Session {
         })
     }
 
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.last_received.is_some()
     }
 
     /// Whether the peer has been silent for so long that nothing of the session may be kept.
-    pub fn is_expired(&self, now: Instant) -> bool {
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
         match &self.last_received {
             Some(last) => now >= last.at + REJECT_AFTER_TIME,
             None => self.keypairs[Role::Next as usize]
@@ -208,7 +208,7 @@ impl Session {
     }
 
     /// Whether one more ICMPv6 error may go to this peer; counts it.
-    pub fn may_send_error(&mut self, now: Instant) -> bool {
+    pub(crate) fn may_send_error(&mut self, now: Instant) -> bool {
         self.icmp_errors.take(now)
     }
 }
