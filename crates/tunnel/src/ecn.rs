@@ -1,17 +1,17 @@
-//! Marks of congestion, between the header inside and the header outside (RFC 6040).
+//! Congestion marks, copied between the inner and the outer header (RFC 6040).
 //!
-//! Inwards a mark that a router has put on a datagram goes on to the packet in it, or takes the
-//! packet's place where nobody would understand it. Outwards a packet's field is copied only if
-//! its peer has shown that it does the same (section 4.3: "compatibility mode" towards all
-//! others): many clients throw the outer field away, and a mark in it would be lost instead of a
-//! packet. Nothing else of the service class crosses, in either direction.
+//! On the way in, a mark that a router put on a datagram is copied to the packet inside, or the
+//! packet is dropped if its transport does not understand marks. On the way out, a packet's field
+//! is copied only if its peer has shown that it does the same (section 4.3; other peers get
+//! "compatibility mode"): many clients ignore the outer field, and would lose the mark where they
+//! should have lost a packet. Nothing else of the service class crosses, in either direction.
 
 use crate::ip::field;
 
 /// The ECN field of an IP header (RFC 3168 section 5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ecn {
-    /// Its transport does not understand marks.
+    /// The transport does not understand marks.
     #[default]
     NotEct = 0,
     /// ECT(1).
@@ -23,7 +23,7 @@ pub enum Ecn {
 }
 
 impl Ecn {
-    /// The field in the lower two bits of a service class.
+    /// The field from the lower two bits of a service class.
     pub fn from_bits(service: u8) -> Self {
         match service & 3 {
             0 => Self::NotEct,
@@ -38,7 +38,7 @@ impl Ecn {
         self as u8
     }
 
-    /// What an IP packet says.
+    /// The field of an IP packet.
     pub(crate) fn of(packet: &[u8]) -> Self {
         match packet {
             [first, second, ..] if first >> 4 == 4 => Self::from_bits(*second),
@@ -47,8 +47,8 @@ impl Ecn {
         }
     }
 
-    /// What a packet says that came in a datagram which says `outer`; `None` if it must not go on
-    /// (RFC 6040 section 4.2, figure 4).
+    /// The field of this packet after it came in a datagram with the field `outer`; `None` if the
+    /// packet must be dropped (RFC 6040 section 4.2, figure 4).
     pub(crate) fn decapsulated(self, outer: Self) -> Option<Self> {
         match (self, outer) {
             (Self::NotEct, Self::Ce) => None,
@@ -59,7 +59,7 @@ impl Ecn {
         }
     }
 
-    /// Writes the field of a whole IP packet. A header checksum that was wrong is as wrong after it.
+    /// Writes the field of a whole IP packet. An incorrect header checksum stays incorrect.
     pub(crate) fn write(self, packet: &mut [u8]) {
         match packet {
             [first, service, rest @ ..] if *first >> 4 == 4 => {
@@ -79,7 +79,8 @@ impl Ecn {
     }
 }
 
-/// A checksum after one word of what it is over has changed (RFC 1624 section 3, equation 3).
+/// The checksum after one of the words that it covers has changed (RFC 1624 section 3,
+/// equation 3).
 fn updated(checksum: u16, before: u16, after: u16) -> u16 {
     let mut sum = u32::from(!checksum) + u32::from(!before) + u32::from(after);
     while sum > 0xffff {
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn marks_go_on_as_in_the_table_of_the_rfc() {
         use Ecn::{Ce, Ect0, Ect1, NotEct};
-        // RFC 6040 figure 4; a column for each outer field.
+        // RFC 6040 figure 4, with a column for each outer field.
         let table = [
             (NotEct, [Some(NotEct), Some(NotEct), Some(NotEct), None]),
             (Ect1, [Some(Ect1), Some(Ect1), Some(Ect1), Some(Ce)]),

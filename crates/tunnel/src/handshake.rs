@@ -1,4 +1,4 @@
-//! The handshake side of a node: which initiations are admitted, who they are from, and the
+//! The handshake side of a node: which initiations are admitted, which peer each is from, and the
 //! responder that answers them.
 
 mod admission;

@@ -1,37 +1,46 @@
-//! WireGuard for many peers, the server's end, without I/O.
+//! WireGuard for many peers, at the server's end, without I/O.
 //!
-//! A [`Tunnel`] holds the enrolled peers and the sessions of those that are live. Three
-//! things go in: datagrams from the network, frames from the TUN device, and time. Out
-//! come datagrams and packets, in an [`Outbox`] that the caller reuses and that joins them into
-//! trains for the kernel, and [`Event`]s.
+//! # What it does
+//!
+//! A [`Tunnel`] holds the enrolled peers and the sessions of those that are live. Datagrams from
+//! the network, frames from the TUN device, and time go in. Datagrams, packets and [`Event`]s come
+//! out. Datagrams and packets are appended to an [`Outbox`], which the caller reuses and which
+//! joins them into trains for the kernel.
+//!
+//! A [`Responder`] answers handshakes. It may run on another thread, because an answer costs
+//! hundreds of times what a packet costs. A node has one responder, and one tunnel or several
+//! (*shards*) that divide its peers between them.
+//!
+//! The Noise handshake and the ciphers are boringtun's: one [`boringtun::noise::Tunn`] for each
+//! handshake of a live peer. This crate adds what a server with many peers needs: it finds the
+//! peer, limits handshakes, recognises recorded messages, checks inner addresses, and decides what
+//! is remembered and what is forgotten.
+//!
+//! # What it does not do
+//!
+//! It does not open sockets, read a clock, ask the system for randomness, log, count bytes, or
+//! start a handshake. (boringtun itself reads the clock and the system's random source. Simulated
+//! tests move its clock with `mock-instant`, and ours with it.)
+//!
+//! # How data passes through
 //!
 //! ```text
 //!   datagram -> length and type
 //!     initiation -> HandshakeJob ... HandshakeReply -> datagram
-//!     transport  -> receiver index -> Tunn -> inner header, source -> packet
-//!   frame    -> destination -> peer -> session? -> cut -> pad to 16 -> Tunn -> datagrams to the peer's endpoint
-//! ```
+//!     transport  -> receiver index -> keypair -> inner header, source -> packet
 //!
-//! A node has one tunnel, or several that share its peers between them, its shards.
+//!   frame -> destination -> peer -> session? -> cut -> pad to 16 -> keypair
+//!         -> datagrams to the peer's endpoint
 //!
-//! Handshakes are a [`Responder`]'s, which may be on another thread:
-//!
-//! ```text
-//!   HandshakeJob -> mac1, limits, cookie -> static key -> peer -> time stamp -> new Tunn
+//!   HandshakeJob -> mac1, limits, cookie -> static key -> peer -> time stamp -> new keypair
 //!                -> HandshakeReply
 //! ```
 //!
-//! The Noise handshake and the ciphers are boringtun's ([`boringtun::noise::Tunn`], one for
-//! each handshake of a live peer). What is ours is everything around it that a server of many
-//! needs: finding the peer, limits, telling a recording, and when to remember and forget.
+//! # What it forgets
 //!
-//! What it does not do: open sockets, read a clock, ask the system for randomness, log,
-//! count bytes, or start a handshake. (boringtun itself reads the clock and the system's
-//! random source; simulated tests move its clock by `mock-instant`, and ours with it.)
-//!
-//! What it forgets: an enrolled peer without a session is its keys and inner addresses.
-//! Endpoint, session keys, indices and times of a session go with the session, and so does the
-//! time stamp of its last handshake.
+//! An enrolled peer without a session is its keys and inner addresses. The endpoint, keypairs,
+//! indices and times of a session are dropped when the session ends, and so is the time stamp of
+//! its last handshake.
 
 mod config;
 mod ecn;

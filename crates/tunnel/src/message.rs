@@ -1,4 +1,4 @@
-//! The outside of a datagram: which of WireGuard's messages it claims to be.
+//! The outside of a datagram: which WireGuard message it claims to be.
 
 use crate::Refusal;
 use crate::spec::{
@@ -6,18 +6,23 @@ use crate::spec::{
     TRANSPORT_OVERHEAD,
 };
 
-/// The longest UDP payload there is (over IPv6 without a jumbogram), in bytes.
+/// The longest possible UDP payload (over IPv6, without a jumbogram), in bytes.
 const LONGEST: usize = 65_527;
 
-/// What a datagram claims to be; nothing of it is verified.
+/// What a datagram claims to be. Nothing in it is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Message {
     Initiation,
     Transport { receiver: u32, counter: u64 },
 }
 
-/// Sorts a datagram by type and exact length (paper, section 5.4), before anything else is
+/// Classifies a datagram by type and exact length (paper, section 5.4), before anything else is
 /// done for it.
+///
+/// # Errors
+/// [`NotAsked`](Refusal::NotAsked) for the two messages that only an initiator gets,
+/// [`NotWireGuard`](Refusal::NotWireGuard) for anything else that is no initiation or transport
+/// message.
 pub(crate) fn classify(datagram: &[u8]) -> Result<Message, Refusal> {
     let (&kind, rest) = datagram.split_first_chunk().ok_or(Refusal::NotWireGuard)?;
     match (u32::from_le_bytes(kind), datagram.len()) {

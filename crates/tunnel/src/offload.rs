@@ -1,14 +1,14 @@
-//! What a TUN device and a network card do for a kernel, done here for a tunnel: a train of
-//! packets crosses into the kernel as one frame.
+//! Segmentation and coalescing, as a network card does them for a kernel: a train of packets
+//! crosses into the kernel, and out of it, as one frame.
 //!
 //! ```text
 //!   TUN  -> frame   -> [cut]  -> packets -> sealed, one datagram each
 //!   UDP  -> packets -> [join] -> frames  -> TUN
 //! ```
 //!
-//! Both are functions of bytes. Cutting what was joined gives the packets that were joined; what
-//! cannot be joined without changing it stays alone. A checksum that is wrong stays wrong: only
-//! packets whose checksums hold are joined.
+//! Both are functions of bytes. Cutting a train gives the packets that were joined to it; a packet
+//! that cannot be joined without a change to it stays alone. A wrong checksum stays wrong: only
+//! packets with right checksums are joined.
 
 mod checksum;
 mod cut;
@@ -33,8 +33,8 @@ mod flag {
     pub(super) const CWR: u8 = 0x80;
 }
 
-/// Puts the checksum into a packet whose pseudo-header is summed already (see [`Header`]). `None`
-/// if it would be put into the network header, which has been read by now.
+/// Puts the checksum into a packet that holds the sum of its pseudo-header so far (see [`Header`]).
+/// `None` if the header says to put it into the network header, which has been read by now.
 pub(crate) fn finish(buffer: &mut [u8], len: usize, start: usize, offset: usize) -> Option<()> {
     let network = match buffer.first()? >> 4 {
         4 => IPV4_HEADER,
@@ -45,7 +45,7 @@ pub(crate) fn finish(buffer: &mut [u8], len: usize, start: usize, offset: usize)
     }
     let rest = buffer.get_mut(start..len)?;
     let checksum = match Sum::default().bytes(rest).finish() {
-        // RFC 768: zero would say that there is none, and RFC 1071 has two zeros.
+        // RFC 768: zero would mean that there is none. RFC 1071 has two zeros, so use the other.
         0 => 0xffff,
         checksum => checksum,
     };

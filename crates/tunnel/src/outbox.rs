@@ -1,4 +1,4 @@
-//! What a call produced, in memory that is used again and again.
+//! The output of a tunnel's calls, in memory that is reused.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -10,41 +10,42 @@ use crate::offload::Joiner;
 /// WireGuard's endpoint of a peer, with the address of the node that the peer sends to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The other end: where a datagram came from, or goes to.
+    /// The peer's address, from which a datagram came or to which it goes.
     pub remote: SocketAddr,
-    /// The node's own address that was spoken to, and that the answer must come from.
+    /// The node's own address that the peer sends to, and that answers must come from.
     pub local: Option<IpAddr>,
 }
 
-/// A datagram to be sent.
+/// A datagram to send.
 #[derive(Clone, Copy)]
 pub struct Datagram<'a> {
-    /// Where to, and by which local address.
+    /// Where to send it, and from which local address.
     pub endpoint: Endpoint,
-    /// What its header says of congestion.
+    /// The ECN field of its header.
     pub ecn: Ecn,
     /// The UDP payload.
     pub bytes: &'a [u8],
 }
 
-/// Datagrams of one length and mark to one endpoint, as one segmented send wants them.
+/// Datagrams of one length and ECN field to one endpoint, as one segmented send takes them.
 #[derive(Clone, Copy)]
 pub struct Train<'a> {
-    /// Where to, and by which local address.
+    /// Where to send them, and from which local address.
     pub endpoint: Endpoint,
-    /// What each header says of congestion.
+    /// The ECN field of each header.
     pub ecn: Ecn,
-    /// Length of each UDP payload but the last, which may be shorter, in bytes.
+    /// Length of each UDP payload, in bytes; only the last may be shorter.
     pub segment: usize,
-    /// The UDP payloads, one behind the other.
+    /// The UDP payloads, one after another.
     pub bytes: &'a [u8],
 }
 
 /// Datagrams for the network and packets for the TUN device.
 ///
-/// Calls append; the caller carries everything out and [clears](Self::clear). Each kind lies in
-/// one contiguous arena in the order it was made. The memory grows to the largest batch and
-/// stays: the caller bounds it by how much it hands in between two clearings.
+/// The tunnel's calls append to it. The caller sends and writes everything, and then
+/// [clears](Self::clear) it. Datagrams are in one contiguous arena and packets in another, in the
+/// order in which they were made. The memory grows to the largest batch and stays: the caller
+/// bounds it by how much it hands in between two clearings.
 #[derive(Default)]
 pub struct Outbox {
     pub(crate) datagrams: Arena<(Endpoint, Ecn)>,
@@ -74,7 +75,7 @@ impl Outbox {
             })
     }
 
-    /// The datagrams in the order in which they were made, neighbours together where one
+    /// The datagrams in the order in which they were made. Neighbours are one train if one
     /// segmented send can carry them.
     pub fn trains(&self) -> impl Iterator<Item = Train<'_>> {
         let mut datagrams = self.datagrams.iter().peekable();
@@ -109,10 +110,10 @@ impl Outbox {
         self.packets.iter().map(|((), bytes)| bytes)
     }
 
-    /// Calls `write` with the inner packets as frames of a TUN device: the frame's header, the
-    /// packet, and what more of payload belongs to it. Packets of one flow stay in order;
-    /// neighbours in a flow go together where that changes neither of them. UDP is joined only
-    /// if the device takes trains of it.
+    /// Calls `write` with the inner packets as frames of a TUN device. The parts of a frame are
+    /// its header, the first packet, and the payload of each further packet. Packets of one flow
+    /// stay in order; neighbours in a flow are joined if that changes neither of them. UDP is
+    /// joined only if the device takes trains of UDP.
     pub fn write_frames(&mut self, udp: bool, mut write: impl FnMut(&[IoSlice<'_>])) {
         let Self {
             packets, joiner, ..
@@ -137,31 +138,31 @@ impl Outbox {
         }
     }
 
-    /// Whether there is nothing to carry out.
+    /// Whether there is nothing to send or write.
     pub fn is_empty(&self) -> bool {
         self.datagrams.spans.is_empty() && self.packets.spans.is_empty()
     }
 
-    /// Length of the datagrams together, in bytes.
+    /// Total length of the datagrams, in bytes.
     pub fn datagram_bytes(&self) -> usize {
         self.datagrams.end()
     }
 
-    /// Makes room for the next batch, in the same memory.
+    /// Empties it for the next batch, which uses the same memory.
     pub fn clear(&mut self) {
         self.datagrams.spans.clear();
         self.packets.spans.clear();
     }
 
-    /// Clears, and zeroes all memory that was used: addresses and plain text do not lie about
-    /// while nothing comes that would overwrite them.
+    /// Empties it and zeroes all memory that was used, so that addresses and plain text do not stay
+    /// in memory while nothing comes that would overwrite them.
     pub fn scrub(&mut self) {
         self.datagrams.scrub((Endpoint::BLANK, Ecn::NotEct));
         self.packets.scrub(());
     }
 }
 
-/// A frame's header, the first packet, and the payload of all others.
+/// Parts of a frame, at most: its header, the first packet, and the payload of all others.
 const LONGEST_FRAME: usize = 1 + crate::offload::LONGEST_TRAIN;
 
 impl Endpoint {
@@ -172,12 +173,12 @@ impl Endpoint {
     };
 }
 
-/// Byte strings one after the other, each with a label.
+/// Byte strings, one after another, each with a label.
 pub(crate) struct Arena<L> {
     bytes: Vec<u8>,
-    /// Label and end of each string; it begins where the one before it ends.
+    /// Label and end of each string, which begins where the one before it ends.
     spans: Vec<(L, usize)>,
-    /// As far as anything was written, kept or not.
+    /// End of the memory that may have been written, whether it was kept or not.
     touched: usize,
 }
 
@@ -192,8 +193,8 @@ impl<L> Default for Arena<L> {
 }
 
 impl<L: Copy> Arena<L> {
-    /// `len` bytes to write the next string into. Asked for again before anything is kept, it is
-    /// the same memory with what was written there.
+    /// `len` bytes to write the next string into. If it is asked for again before anything is kept,
+    /// it is the same memory, with the bytes that were written there.
     pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
         let start = self.end();
         let end = start + len;
@@ -204,7 +205,7 @@ impl<L: Copy> Arena<L> {
         &mut self.bytes[start..end]
     }
 
-    /// Keeps the first `len` bytes of the [`room`](Self::room) asked for last.
+    /// Keeps the first `len` bytes of the [`room`](Self::room) that was last asked for.
     pub(crate) fn keep(&mut self, label: L, len: usize) {
         let end = self.end() + len;
         debug_assert!(end <= self.touched);

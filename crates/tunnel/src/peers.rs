@@ -1,4 +1,5 @@
-//! The enrolled peers: who is one, which tunnel each belongs to, and whose session is due.
+//! The enrolled peers: the table of them, the shard that each belongs to, and the wheel that says
+//! whose session is due.
 
 mod peer;
 mod shard;

@@ -1,4 +1,5 @@
-//! The tunnel of a node: all peers, one state machine.
+//! The tunnel of a shard: all its peers as one state machine. This file is the contract;
+//! `inbound.rs` handles what comes from the network, `outbound.rs` what comes from the TUN device.
 
 mod inbound;
 mod outbound;
@@ -18,34 +19,38 @@ use crate::peers::{AddressDirectory, Live, MAX_SHARDS, PeerName, Peers, Shard, W
 use crate::transport::Session;
 use crate::{AddressTaken, Config, Ecn, Outbox, PeerConfig};
 
-/// What the counter must hear of. No key, address or other value of a peer crosses here.
+/// What the counter has to know, by the id that the caller gave the peer. No key, address or other
+/// value of a peer is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<Id> {
-    /// A transport packet of the peer authenticated: its session counts from now.
+    /// The first transport packet of the peer's session authenticated: the session counts from now.
     SessionUp(Id),
-    /// The session is over, and with it all that it left behind but the enrolment.
+    /// The peer's session has ended. Only the peer's enrolment is still kept.
     SessionDown(Id),
 }
 
-/// WireGuard for many peers, without I/O: those of one shard.
+/// WireGuard for the peers of one shard, without I/O.
+///
+/// Peers are named by the caller: an `Id` must never be used for a second peer.
 ///
 /// - Commands: [`add_peer`](Self::add_peer), [`end_session`](Self::end_session),
 ///   [`remove_peer`](Self::remove_peer).
 /// - Inputs: [`handle_datagram`](Self::handle_datagram), [`handle_frame`](Self::handle_frame),
 ///   [`handle_reply`](Self::handle_reply), and [`handle_timeout`](Self::handle_timeout) at
 ///   [`poll_timeout`](Self::poll_timeout). Each appends to the [`Outbox`] that it is given.
-/// - After any of them, and after commands: carry out and clear the outbox, drain
-///   [`poll_event`](Self::poll_event), hand what [`poll_job`](Self::poll_job) gives to the
+/// - After any of them, and after commands: send, write and clear the outbox, drain
+///   [`poll_event`](Self::poll_event), hand the jobs of [`poll_job`](Self::poll_job) to the
 ///   [`Responder`], and ask `poll_timeout` again.
 ///
-/// `now` never goes back. A refused input changed nothing that a peer could notice. What is
-/// refused as [another shard's](crate::Refusal::OfShard) is for that shard's tunnel.
+/// `now` never goes back. A refused input has changed nothing that a peer could notice. An input
+/// that is refused as [another shard's](crate::Refusal::OfShard) is for the tunnel of that shard.
 pub struct Tunnel<Id> {
     inner_network: InnerNetwork,
     public_key: PublicKey,
     shard: Shard,
     peers: Peers<Id>,
     wheel: Wheel,
+    /// Like `jobs`, it holds what one batch of calls made: the caller drains both after each.
     events: VecDeque<Event<Id>>,
     jobs: VecDeque<HandshakeJob<Id>>,
 }
@@ -85,7 +90,7 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         )
     }
 
-    /// Which of the node's tunnels it is, from 0.
+    /// The number of this tunnel among the node's, from 0.
     pub fn shard(&self) -> u8 {
         self.shard.number
     }
@@ -95,8 +100,8 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         self.public_key.to_bytes()
     }
 
-    /// Adds a peer, under an id that no other peer has, had or will have. It takes a few hundred bytes until it connects. If the responder refuses its
-    /// key, it can never connect.
+    /// Adds a peer, under an id that no other peer has, had or will have. It takes a few hundred
+    /// bytes until it connects. If the responder refuses its key, it can never connect.
     ///
     /// # Errors
     /// [`AddressTaken`] if another peer or the node has one of its inner addresses. Nothing of the
@@ -116,21 +121,21 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         Ok(())
     }
 
-    /// The inner addresses of a peer; none of one that is gone.
+    /// The inner addresses of a peer; none if it is gone.
     pub fn addresses(&self, id: Id) -> impl Iterator<Item = IpAddr> {
         let slot = self.peers.find(PeerName::Id(id));
         let peer = slot.and_then(|slot| self.peers.peer(slot));
         peer.into_iter().flat_map(|peer| peer.addresses.iter())
     }
 
-    /// Ends the peer's session, if it has one; the peer stays enrolled and may come back.
+    /// Ends the peer's session, if it has one. The peer stays enrolled and may come back.
     pub fn end_session(&mut self, id: Id) {
         if let Some(slot) = self.peers.find(PeerName::Id(id)) {
             self.end(slot);
         }
     }
 
-    /// Forgets the peer; ends its session first. A peer that is gone already may be named.
+    /// Ends the peer's session and forgets the peer. The peer may be gone already.
     pub fn remove_peer(&mut self, id: Id) {
         let slot = self.peers.find(PeerName::Id(id));
         let peer = slot.and_then(|slot| self.peers.handle(slot));
@@ -141,7 +146,7 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         }
     }
 
-    /// Does what is due: expired sessions end, keepalives that are owed go out.
+    /// Does what is due: ends expired sessions and sends keepalives that are owed.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         while let Some(mut spoke) = self.wheel.take(now) {
             spoke.slots.retain(|&slot| self.tick(slot, out, now));
@@ -149,8 +154,8 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` while there is
-    /// nothing to wait for, which enrolled peers without a session are not.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` while there is nothing to
+    /// wait for. Enrolled peers without a session are nothing to wait for.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.wheel.poll_timeout()
     }
@@ -164,13 +169,13 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     pub fn poll_job(&mut self) -> Option<HandshakeJob<Id>> {
         let job = self.jobs.pop_front();
         if self.jobs.is_empty() {
-            // With its memory, where keys were.
+            // Frees its memory, where keys were.
             self.jobs = VecDeque::new();
         }
         job
     }
 
-    /// Ends a session whose peer has been silent for too long, if no tick has done so yet.
+    /// Ends the session of the peer in a slot if it has expired and no tick has ended it yet.
     fn end_if_expired(&mut self, slot: u32, now: Instant) {
         let session = self.peers.peer(slot).and_then(|peer| peer.session.as_ref());
         if session.is_some_and(|session| session.is_expired(now)) {
@@ -178,7 +183,7 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         }
     }
 
-    /// Drops the session of the peer in a slot with all that belongs to it.
+    /// Drops the session of the peer in a slot and everything that belongs to it.
     fn end(&mut self, slot: u32) {
         let Some(session) = self.peers.change(slot, Option::take).flatten() else {
             return;
@@ -195,7 +200,7 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         }
     }
 
-    /// Ticks the session of the peer in a slot; whether there is still one.
+    /// Ticks the session of the peer in a slot. Returns whether there still is one.
     fn tick(&mut self, slot: u32, out: &mut Outbox, now: Instant) -> bool {
         self.end_if_expired(slot, now);
         let Some(Live { session, .. }) = self.peers.live(slot) else {

@@ -1,9 +1,10 @@
-//! An initiation, read as far as a responder can before it makes anything of its own (paper,
-//! section 5.4.2): who it is from, and the time stamp that tells a recorded one.
+//! Opens an initiation as far as a responder can before it makes anything of its own (paper,
+//! section 5.4.2): the static key, which tells the peer, and the time stamp, which tells whether
+//! the initiation is a recorded one.
 //!
-//! boringtun's `parse_handshake_anon` reads the first of the two, for the same one
-//! Diffie-Hellman; a `Tunn` that is made anew for each handshake has no time stamp to compare
-//! the second with. Names are the paper's.
+//! boringtun's `parse_handshake_anon` opens only the static key, at the same cost of one
+//! Diffie-Hellman. Its check of the time stamp is in `Tunn`, and a `Tunn` that is new for each
+//! handshake has no earlier time stamp to compare with. Names are the paper's.
 
 use blake2::digest::{self, FixedOutput as _, KeyInit as _};
 use blake2::{Blake2s256, Digest as _};
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::Endpoint;
 use crate::spec::{CONSTRUCTION, IDENTIFIER, INITIATION_LEN};
 
-/// An initiation as it came: nothing of it is verified.
+/// An initiation as it was received. Nothing in it is verified.
 pub struct Initiation {
     pub(crate) endpoint: Endpoint,
     pub(crate) bytes: [u8; INITIATION_LEN],
@@ -24,17 +25,17 @@ pub struct Initiation {
 type Hmac = SimpleHmac<Blake2s256>;
 type Key = Zeroizing<[u8; 32]>;
 
-/// TAI64N, which big-endian bytes compare as.
+/// TAI64N. It is big-endian, so that the bytes compare as the time does.
 pub(crate) type TimeStamp = [u8; 12];
 
-/// Reads initiations to one responder.
-pub(crate) struct Reader {
+/// Opens initiations to one responder.
+pub(crate) struct InitiationReader {
     private_key: StaticSecret,
     chaining_key: [u8; 32],
     hash: [u8; 32],
 }
 
-/// An initiation whose static key was read.
+/// An initiation whose static key was opened.
 pub(crate) struct OpenedInitiation<'a> {
     pub static_key: [u8; 32],
     encrypted_timestamp: &'a [u8; 28],
@@ -42,7 +43,7 @@ pub(crate) struct OpenedInitiation<'a> {
     hash: [u8; 32],
 }
 
-impl Reader {
+impl InitiationReader {
     pub(super) fn new(private_key: StaticSecret) -> Self {
         let public_key = PublicKey::from(&private_key);
         let chaining_key = hash(CONSTRUCTION, &[]);
@@ -54,11 +55,12 @@ impl Reader {
         }
     }
 
-    /// Reads the static key; `None` if it does not decrypt.
-    pub(super) fn read<'a>(
+    /// Opens the static key; `None` if it does not decrypt.
+    pub(super) fn open<'a>(
         &self,
         initiation: &'a [u8; INITIATION_LEN],
     ) -> Option<OpenedInitiation<'a>> {
+        // Message type and the initiator's index come first.
         let (ephemeral, rest) = initiation.get(8..)?.split_first_chunk::<32>()?;
         let (encrypted_static, rest) = rest.split_first_chunk::<48>()?;
         let encrypted_timestamp = rest.first_chunk::<28>()?;
@@ -70,7 +72,7 @@ impl Reader {
             .diffie_hellman(&PublicKey::from(*ephemeral));
         let (chaining_key, key) = kdf(&chaining_key, shared.as_bytes());
         Some(OpenedInitiation {
-            static_key: open(&key, encrypted_static, &before)?,
+            static_key: decrypt(&key, encrypted_static, &before)?,
             encrypted_timestamp,
             chaining_key,
             hash: hash(&before, encrypted_static),
@@ -79,11 +81,11 @@ impl Reader {
 }
 
 impl OpenedInitiation<'_> {
-    /// Reads the time stamp, with what responder and static key share; `None` if the initiation
-    /// is not by the holder of that key.
+    /// Opens the time stamp with the secret that the responder shares with the static key; `None`
+    /// if the initiation is not by the holder of that key.
     pub(super) fn timestamp(&self, shared: &[u8; 32]) -> Option<TimeStamp> {
         let (_, key) = kdf(&self.chaining_key, shared);
-        open(&key, self.encrypted_timestamp, &self.hash)
+        decrypt(&key, self.encrypted_timestamp, &self.hash)
     }
 }
 
@@ -113,7 +115,7 @@ fn hmac(key: &[u8; 32], first: &[u8], second: &[u8]) -> Key {
     Zeroizing::new(hmac.finalize_fixed().into())
 }
 
-fn open<const LEN: usize>(key: &[u8; 32], sealed: &[u8], hash: &[u8; 32]) -> Option<[u8; LEN]> {
+fn decrypt<const LEN: usize>(key: &[u8; 32], sealed: &[u8], hash: &[u8; 32]) -> Option<[u8; LEN]> {
     let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).ok()?);
     let mut room = sealed.to_vec();
     let nonce = Nonce::assume_unique_for_key([0; 12]);

@@ -1,11 +1,11 @@
-//! How many handshakes a source may have.
+//! Limits handshakes, for each source and in all.
 //!
-//! Counts are kept for one second, in fixed memory, under a hash with a salt of that second
-//! only; then all is zeroed. A source is an IPv4 address or an IPv6 /64.
+//! Counts are kept for one second, in fixed memory, under a hash whose salt is used for that
+//! second only. Then everything is zeroed. A source is an IPv4 address or an IPv6 /64.
 //!
-//! An address in a datagram may be forged, so what is counted against it must not lock its
-//! owner out: the budget of *unproven* datagrams, once spent, only makes us ask for proof (a
-//! cookie), and those who bring it have a budget that forgers cannot touch.
+//! The source address of a datagram may be forged, so its count must not lock out the owner of the
+//! address. When the budget of *unproven* datagrams is spent, the node only asks for proof (a
+//! cookie). Senders with a cookie have a budget that forgers cannot spend.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -17,21 +17,21 @@ use zeroize::Zeroize as _;
 
 /// Handshakes a second from one source (wireguard-go's `packetsPerSecond`).
 const PER_SOURCE: u8 = 20;
-/// Handshakes a second beyond which everybody must prove its address. At about half a
-/// millisecond each, a tenth of one core.
+/// Handshakes a second beyond which every sender must prove its address. At about half a
+/// millisecond each, they take a tenth of one core.
 const UNDER_LOAD: u32 = 200;
-/// Handshakes a second beyond which even proven ones wait: half of one core, so that those
-/// who have a session keep it. Ten thousand peers after a reboot are in within seconds.
+/// Handshakes a second beyond which even proven ones are refused. They take half of one core, so
+/// that peers with a session keep it. Ten thousand peers reconnect within seconds of a reboot.
 const CEILING: u32 = 1_000;
 
 const WINDOW: Duration = Duration::from_secs(1);
-/// Counters a row, a power of two.
+/// Counters in a row, a power of two.
 const ROW: usize = 4_096;
 
 pub(crate) struct Limiter {
     random: ChaCha20Rng,
     salt: [u8; 16],
-    /// When the counts are forgotten; `None` while there are none.
+    /// When the counts will be forgotten; `None` while there are none.
     until: Option<Instant>,
     admitted: u32,
     unproven: Counts,
@@ -50,7 +50,8 @@ impl Limiter {
         }
     }
 
-    /// Whether a handshake from an address that anybody may have written is let in, and counted.
+    /// Admits and counts a handshake whose source address may be forged. Returns whether there was
+    /// room for it.
     pub(super) fn admit_unproven(&mut self, source: IpAddr, now: Instant) -> bool {
         let hash = self.hash(source, now);
         let admitted = self.admitted < UNDER_LOAD && self.unproven.take(hash);
@@ -58,7 +59,8 @@ impl Limiter {
         admitted
     }
 
-    /// Whether a handshake is let in, and counted, whose sender holds our cookie for `source`.
+    /// Admits and counts a handshake whose sender has our cookie for `source`. Returns whether
+    /// there was room for it.
     pub(super) fn admit_proven(&mut self, source: IpAddr, now: Instant) -> bool {
         let hash = self.hash(source, now);
         let admitted = self.admitted < CEILING && self.proven.take(hash);
@@ -70,7 +72,7 @@ impl Limiter {
         self.until
     }
 
-    /// Forgets the counts, and the salt that they were made under, when their second is over.
+    /// Forgets the counts and their salt once their second has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.until.is_none_or(|until| now < until) {
             return;
@@ -99,8 +101,8 @@ impl Limiter {
     }
 }
 
-/// A count-min sketch: a source's count is the smaller one of two counters that it shares with
-/// others by chance. It may be too high, never too low.
+/// A count-min sketch. The count of a source is the smaller of two counters, each of which it may
+/// share with other sources by chance. It may be too high, and is never too low.
 struct Counts {
     rows: Box<[[u8; ROW]; 2]>,
 }

@@ -9,7 +9,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::admission::{Admission, Denied};
-use super::initiation::{Initiation, Reader, TimeStamp};
+use super::initiation::{Initiation, InitiationReader, TimeStamp};
 use crate::peers::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
 use crate::transport::{Keypair, StaticKeys};
@@ -70,7 +70,7 @@ impl<Id> HandshakeReply<Id> {
 /// [`Tunnel::handle_reply`]: crate::Tunnel::handle_reply
 pub struct Responder<Id> {
     private_key: StaticSecret,
-    reader: Reader,
+    reader: InitiationReader,
     admission: Admission,
     /// At their [places](Self::place).
     peers: Vec<Option<PeerKeys<Id>>>,
@@ -111,7 +111,7 @@ impl<Id: Copy + Eq> Responder<Id> {
         let limiter_random = ChaCha20Rng::from_seed(*seed);
         Self {
             admission: Admission::new(&PublicKey::from(&private_key), limiter_random),
-            reader: Reader::new(private_key.clone()),
+            reader: InitiationReader::new(private_key.clone()),
             private_key,
             peers: Vec::new(),
             shards,
@@ -189,7 +189,7 @@ impl<Id: Copy + Eq> Responder<Id> {
                 return Err(Refusal::CookieDemanded);
             }
         }
-        let opened = self.reader.read(bytes).ok_or(Refusal::Undecryptable)?;
+        let opened = self.reader.open(bytes).ok_or(Refusal::Undecryptable)?;
         let place = self.find(&opened.static_key).ok_or(Refusal::UnknownPeer)?;
         let keys = keys_mut(&mut self.peers, place).ok_or(Refusal::UnknownPeer)?;
         let timestamp = opened

@@ -2,13 +2,13 @@
 
 use crate::ip::{IPV4_HEADER, IPV6_HEADER, field};
 
-/// A sum that is not folded yet. It is kept in the machine's byte order, which the checksum
-/// does not mind (RFC 1071 section 2 (B)).
+/// A sum that is not folded yet. It is in the machine's byte order, which makes no difference to
+/// the checksum (RFC 1071 section 2 (B)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum(u64);
 
 impl Sum {
-    /// Adds bytes that begin at an even place.
+    /// Adds bytes that begin at an even offset.
     pub(super) fn bytes(self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<4>();
         let mut sum: u64 = words
@@ -26,7 +26,7 @@ impl Sum {
         Self(self.0 + u64::from(number.to_be()))
     }
 
-    /// The sum in 16 bits, as it stands in a header that somebody else will finish.
+    /// The sum in 16 bits, as it is left in a header for the kernel or the card to finish.
     pub(super) fn fold(self) -> u16 {
         let mut sum = self.0;
         while sum > 0xffff {
@@ -40,13 +40,13 @@ impl Sum {
         !self.fold()
     }
 
-    /// Whether a sum over everything, the checksum included, says that it arrived whole.
+    /// Whether a sum over all bytes, the checksum included, says that they are undamaged.
     pub(super) fn holds(self) -> bool {
         self.fold() == 0xffff
     }
 }
 
-/// The sum of a pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1), but for the length.
+/// The sum of a pseudo-header without its length (RFC 9293 section 3.1, RFC 8200 section 8.1).
 pub(super) fn pseudo_header(ip: &[u8], protocol: u8) -> Option<Sum> {
     let addresses = match ip.first()? >> 4 {
         4 => ip.get(field::IPV4_ADDRESSES..IPV4_HEADER)?,

@@ -1,20 +1,20 @@
-//! Cutting a train into the packets that a network card would make of it.
+//! Cuts a train into the packets that a network card would make of it.
 //!
-//! It happens in place: the headers of each packet are written right before its share of the
-//! payload, over the end of the share before it, which has been sealed by then.
+//! This is done in place: the headers of each packet are written right before its share of the
+//! payload, over the end of the previous share, which has been sealed by then.
 
 use super::checksum::{Sum, pseudo_header};
 use super::{GsoType, flag, put, take};
 use crate::ip::{IPV4_HEADER, IPV6_HEADER, TCP_HEADER, UDP_HEADER, field, protocol};
 
-/// All headers of a packet together, in bytes, at most; the kernel sends none so long.
+/// Total length of a packet's headers, in bytes, at most. The kernel sends none as long as this.
 const LONGEST_HEADERS: usize = 256;
 
-/// Calls `each` with every packet of a train, in order: a buffer that begins with the packet,
-/// and the packet's length. What is behind the packet in the buffer belongs to the next: it may
-/// be changed if it is changed back.
+/// Calls `each` with every packet of a train, in order: with a buffer that begins with the packet,
+/// and with the packet's length. The bytes behind the packet belong to the next one: `each` may
+/// change them if it restores them.
 ///
-/// `None` if the headers are not those of a train of that kind; nothing was called then.
+/// `None` if the headers are not those of a train of this kind; `each` is not called then.
 pub(crate) fn cut(
     kind: GsoType,
     transport: usize,
@@ -78,7 +78,7 @@ impl Template {
         })
     }
 
-    /// Writes the headers of the packet with this index before its share.
+    /// Writes the headers of the packet with this index, before its share of the payload.
     fn write(&self, index: usize, segment: usize, last: bool, packet: &mut [u8]) -> Option<()> {
         packet
             .get_mut(..self.len)?
@@ -98,7 +98,7 @@ impl Template {
         };
         put(transport, at, 0)?;
         let sum = self.pseudo_header.number(len as u16).bytes(transport);
-        // RFC 768: zero would say that there is none.
+        // RFC 768: zero would mean that there is none.
         let checksum = match sum.finish() {
             0 if self.kind == GsoType::Udp => 0xffff,
             checksum => checksum,
@@ -124,7 +124,7 @@ fn ipv4_header_len(packet: &[u8]) -> Option<usize> {
     Some(usize::from(packet.first()? & 0x0f) * 4)
 }
 
-/// FIN and PSH belong to the last packet, CWR to the first (RFC 3168 section 6.1.2).
+/// FIN and PSH go to the last packet only, CWR to the first only (RFC 3168 section 6.1.2).
 fn write_tcp(tcp: &mut [u8], index: usize, segment: usize, last: bool) -> Option<()> {
     let sequence = tcp.get_mut(field::TCP_SEQUENCE..)?.first_chunk_mut::<4>()?;
     let advanced = (index * segment) as u32;

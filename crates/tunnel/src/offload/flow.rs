@@ -1,4 +1,4 @@
-//! Which packets may be joined: what of a packet must be as in the one before it.
+//! Which packets may be joined: what must be the same in neighbours.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::checksum::{Sum, pseudo_header};
 use super::{GsoType, flag, take};
 use crate::ip::{IPV4_HEADER, IPV6_HEADER, PORTS, TCP_HEADER, UDP_HEADER, field, protocol};
 
-/// IPv4: a later fragment, or more of them to come (RFC 791 section 3.1).
+/// IPv4: fragment offset and "more fragments" (RFC 791 section 3.1).
 const FRAGMENT: u16 = 0x3fff;
 const DONT_FRAGMENT: u16 = 0x4000;
 
@@ -20,23 +20,23 @@ pub(super) struct Candidate {
     pub payload: usize,
 }
 
-/// What a packet is to those around it.
+/// How a packet relates to its neighbours.
 pub(super) enum Place {
     /// It could be part of a train.
     InTrain(Candidate),
-    /// It goes alone, and nothing with the same addresses may overtake it.
+    /// It stays alone, and no packet with the same addresses may overtake it.
     Alone,
 }
 
 impl Place {
-    /// Looks at a whole IP packet.
+    /// The place of a whole IP packet.
     pub(super) fn of(packet: &[u8]) -> Self {
         candidate(packet).map_or(Self::Alone, Self::InTrain)
     }
 }
 
-/// Only what a train can stand for: no options of IPv4, no fragments, no extension headers; data
-/// without urgent pointer or any flag but ACK and PSH; and every checksum right.
+/// Accepts only packets that a train can represent: no IPv4 options, no fragments, no extension
+/// headers; data, with no TCP flag but ACK and PSH (so without urgent data); every checksum right.
 fn candidate(packet: &[u8]) -> Option<Candidate> {
     let (transport, number) = match *packet.first()? {
         0x45 => {
@@ -93,7 +93,7 @@ fn udp_header(udp: &[u8]) -> Option<usize> {
     (whole && has_checksum).then_some(UDP_HEADER)
 }
 
-/// Both addresses of an IP packet, whatever it holds.
+/// Both addresses of an IP packet, whatever its payload.
 pub(super) fn addresses(packet: &[u8]) -> Option<&[u8]> {
     match packet.first()? >> 4 {
         4 => packet.get(field::IPV4_ADDRESSES..IPV4_HEADER),
@@ -101,7 +101,7 @@ pub(super) fn addresses(packet: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether two candidates are of one flow: addresses, protocol and ports.
+/// Whether two candidates are of one flow, by addresses, protocol and ports.
 pub(super) fn same_flow(a: (&[u8], Candidate), b: (&[u8], Candidate)) -> bool {
     let ports = |(packet, candidate): (&[u8], Candidate)| {
         packet
@@ -111,8 +111,8 @@ pub(super) fn same_flow(a: (&[u8], Candidate), b: (&[u8], Candidate)) -> bool {
     a.1.kind == b.1.kind && addresses(a.0) == addresses(b.0) && ports(a) == ports(b)
 }
 
-/// Whether `next` is to `first` as the packet number `index` of a train is to its first, of
-/// which `segment` bytes are payload.
+/// Whether `next` can be packet number `index` of the train that begins with `first`, whose payload
+/// is `segment` bytes.
 pub(super) fn continues(
     first: (&[u8], Candidate),
     next: (&[u8], Candidate),
@@ -142,8 +142,8 @@ pub(super) fn continues(
     Some(ip && transport)
 }
 
-/// Service class, lifetime and "don't fragment" alike. The identification counts up, or means
-/// nothing (RFC 6864 section 4.1).
+/// Service class, TTL and "don't fragment" must be the same. The identification must count up,
+/// unless it means nothing (RFC 6864 section 4.1).
 fn continues_ipv4(a: &[u8], b: &[u8], index: usize) -> Option<bool> {
     let flags = take(a, field::IPV4_FLAGS)?;
     let id = take(a, field::IPV4_ID)?.wrapping_add(index as u16);
@@ -154,7 +154,8 @@ fn continues_ipv4(a: &[u8], b: &[u8], index: usize) -> Option<bool> {
     Some(alike && counts)
 }
 
-/// Acknowledgement, window, urgent pointer and options alike; the sequence goes on.
+/// Acknowledgement, window, urgent pointer and options must be the same. The sequence number must
+/// continue.
 fn continues_tcp(a: &[u8], b: &[u8], advanced: usize) -> Option<bool> {
     let sequence = |tcp: &[u8]| {
         tcp.get(field::TCP_SEQUENCE..)?
@@ -170,7 +171,7 @@ fn continues_tcp(a: &[u8], b: &[u8], advanced: usize) -> Option<bool> {
     Some(goes_on && alike)
 }
 
-/// Whether a packet of TCP ends a train: PSH asks that what came so far be handed on.
+/// Whether a TCP packet ends a train: PSH asks the receiver to hand on the data so far.
 pub(super) fn pushes(packet: &[u8], candidate: Candidate) -> bool {
     candidate.kind != GsoType::Udp
         && packet

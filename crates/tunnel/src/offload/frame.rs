@@ -1,12 +1,12 @@
-//! A frame of the TUN device, in memory that is used again.
+//! A frame of the TUN device, in memory that is reused.
 
 use super::{FRAME_HEADER, Header};
 use crate::spec::PADDING;
 
-/// Longest packet of an IP header's length field, in bytes.
+/// Longest packet that an IP header's length field allows, in bytes.
 const LONGEST_PACKET: usize = 65_535;
 
-/// What one read of a TUN device gave: its header, then a packet or a train of them.
+/// The result of one read of a TUN device: a header, then a packet or a train of packets.
 pub struct Frame {
     /// With room behind the longest packet for its padding.
     bytes: Box<[u8]>,
@@ -30,18 +30,18 @@ impl Frame {
         Self::default()
     }
 
-    /// Where to read into. What is read must be [told](Self::fill).
+    /// The memory to read into. Call [`fill`](Self::fill) after the read.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[..FRAME_HEADER + LONGEST_PACKET]
     }
 
-    /// Notes how much was read.
+    /// Notes how many bytes were read.
     pub fn fill(&mut self, len: usize) {
         self.len = len.min(FRAME_HEADER + LONGEST_PACKET);
         self.touched = self.touched.max(self.len + PADDING);
     }
 
-    /// Zeroes all that was ever read into it.
+    /// Zeroes everything that was ever read into it.
     pub fn scrub(&mut self) {
         self.bytes[..self.touched].fill(0);
         (self.len, self.touched) = (0, 0);

@@ -1,4 +1,4 @@
-//! The header before each packet of a TUN device that was opened with IFF_VNET_HDR:
+//! The header before each packet of a TUN device that is opened with IFF_VNET_HDR:
 //! `struct virtio_net_hdr` (Virtio 1.2 section 5.1.6, linux/virtio_net.h), in the machine's
 //! byte order.
 
@@ -22,16 +22,16 @@ pub(crate) enum GsoType {
     Udp,
 }
 
-/// What the header says.
+/// The content of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// One packet, whole.
+    /// One whole packet.
     Packet,
-    /// One packet whose checksum over everything from `start` on is to be put at `offset` from
-    /// there. The sum of the pseudo-header is there already.
+    /// One packet whose checksum is missing. It covers everything from `start` on and belongs at
+    /// `offset` from there, where the sum of the pseudo-header already is.
     Unfinished { start: usize, offset: usize },
-    /// The headers of one packet and the payload of several, each of `segment` bytes but the
-    /// last. The transport header begins at `transport`.
+    /// The headers of one packet and the payload of several. Each has `segment` bytes; the last may
+    /// have fewer. The transport header begins at `transport`.
     Train {
         kind: GsoType,
         transport: usize,
@@ -40,7 +40,7 @@ pub(crate) enum Header {
 }
 
 impl Header {
-    /// Reads a header; `None` where it asks for what was never offered.
+    /// Reads a header; `None` if it asks for something that we never offered.
     pub(crate) fn decode(bytes: [u8; FRAME_HEADER]) -> Option<Self> {
         let [flags, kind, _, _, g0, g1, s0, s1, o0, o1] = bytes;
         let number = |low, high| usize::from(u16::from_ne_bytes([low, high]));
@@ -61,7 +61,7 @@ impl Header {
         })
     }
 
-    /// Writes a header. `header_len` is how much of the packet is headers, in bytes.
+    /// Writes a header. `header_len` is the total length of the packet's headers, in bytes.
     pub(crate) fn encode(self, header_len: usize) -> [u8; FRAME_HEADER] {
         let (kind, header_len, segment, start, offset) = match self {
             Self::Packet => return [0; FRAME_HEADER],

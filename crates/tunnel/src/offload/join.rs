@@ -1,4 +1,4 @@
-//! Joining the packets of a batch into trains, without moving their bytes.
+//! Joins the packets of a batch into trains, without moving their bytes.
 
 use super::checksum::{Sum, pseudo_header};
 use super::flow::{Candidate, Place, addresses, continues, pushes, same_flow};
@@ -6,41 +6,40 @@ use super::header::{FRAME_HEADER, Header};
 use super::{GsoType, flag, put};
 use crate::ip::{IPV4_HEADER, IPV6_HEADER, field, protocol};
 
-/// Packets in a train, at most: what the kernel lets a UDP train have (UDP_MAX_SEGMENTS).
+/// Packets in a train, at most: the kernel's limit for UDP (UDP_MAX_SEGMENTS).
 pub(crate) const LONGEST_TRAIN: usize = 64;
-/// Bytes of an IP packet, at most.
+/// Length of an IP packet, in bytes, at most.
 const LONGEST_PACKET: usize = 65_535;
-/// Flows that can have an open train at a time; the oldest closes for one more. As many as come
-/// in one batch, so that what two trains of a busy flow brought goes on as one.
+/// Trains that can be open at a time; for one more, the oldest is closed. There are as many as a
+/// batch has, so that the packets of two received trains of a busy flow can become one.
 const OPEN_TRAINS: usize = 32;
-/// Behind the last packet of a train.
+/// Stands behind the last packet of a train.
 const NONE: u32 = u32::MAX;
 
 /// Which packets of a batch go together.
 #[derive(Default)]
 pub(crate) struct Joiner {
     joined: Vec<Joined>,
-    /// For each packet of the batch the one behind it in its train.
+    /// For each packet of the batch, the one behind it in its train.
     next: Vec<u32>,
-    /// Trains that may go on, the oldest first.
+    /// Trains that may still grow, the oldest first.
     open: Vec<usize>,
 }
 
-/// A packet, or a train of them.
+/// A packet, or a train of packets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Joined {
     candidate: Option<Candidate>,
     first: u32,
     last: u32,
     count: usize,
-    /// Payload of the first packet, and of all together, in bytes.
+    /// Payload of the first packet, and of all packets together, in bytes.
     segment: usize,
     payload: usize,
 }
 
 impl Joiner {
-    /// Adds the next packet of the batch. `packet` gives those that were added before by their
-    /// numbers, from 0.
+    /// Adds the next packet of the batch. `packet` returns an earlier one by its number, from 0.
     pub(crate) fn add<'a>(&mut self, own: &'a [u8], udp: bool, packet: impl Fn(u32) -> &'a [u8]) {
         let number = self.next.len() as u32;
         self.next.push(NONE);
@@ -59,12 +58,12 @@ impl Joiner {
         }
     }
 
-    /// All that was added, in the order of the first packets.
+    /// Everything that was added, in the order of the first packets.
     pub(crate) fn joined(&self) -> &[Joined] {
         &self.joined
     }
 
-    /// The packets behind the first one.
+    /// The numbers of the packets behind the first one.
     pub(crate) fn rest(&self, joined: Joined) -> impl Iterator<Item = u32> {
         let behind = |packet: u32| self.next.get(packet as usize).copied();
         let first = behind(joined.first).filter(|&next| next != NONE);
@@ -87,7 +86,7 @@ impl Joiner {
         packet: impl Fn(u32) -> &'a [u8],
     ) {
         let share = own.0.len() - own.1.payload;
-        // The youngest first: datagrams come in trains already.
+        // The youngest first, as datagrams arrive in trains.
         let found = self.open.iter().rposition(|&open| {
             self.joined.get(open).is_some_and(|train| {
                 let candidate = train.candidate;
@@ -151,12 +150,12 @@ impl Joined {
         fits && continues((first, candidate), own, self.count, self.segment) == Some(true)
     }
 
-    /// Makes the first packet's headers those of the train, and gives the header of the frame.
+    /// Turns the first packet's headers into those of the train, and returns the frame's header.
     pub(crate) fn finish(&self, first: &mut [u8], last_pushes: bool) -> [u8; FRAME_HEADER] {
         let (Some(candidate), true) = (self.candidate, self.count > 1) else {
             return Header::Packet.encode(0);
         };
-        // The headers were read when the packet was placed.
+        // It cannot fail: the headers were read when the packet was placed.
         let _ = self.write(candidate, first, last_pushes);
         Header::Train {
             kind: candidate.kind,
@@ -173,7 +172,7 @@ impl Joined {
             GsoType::Udp => protocol::UDP,
             GsoType::Tcp4 | GsoType::Tcp6 => protocol::TCP,
         };
-        // The kernel, or the card, adds the rest for each packet that it cuts.
+        // The kernel or the card adds the rest for each packet that it cuts.
         let unfinished = pseudo_header(first, number)?.number(transport_len).fold();
         let (ip, transport) = first.split_at_mut_checked(candidate.transport)?;
         if ip.len() == IPV4_HEADER {
@@ -194,7 +193,7 @@ impl Joined {
         put(transport, field::TCP_CHECKSUM, unfinished)
     }
 
-    /// Whether the packet that ends the train asks to be handed on.
+    /// Whether the last packet of the train has PSH set.
     pub(crate) fn pushes<'a>(&self, packet: impl Fn(u32) -> &'a [u8]) -> bool {
         self.candidate
             .is_some_and(|candidate| pushes(packet(self.last), candidate))

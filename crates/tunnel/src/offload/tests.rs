@@ -8,7 +8,7 @@ use super::*;
 use crate::ip::{TCP_HEADER, UDP_HEADER, field, protocol};
 use crate::{Ecn, Endpoint, Outbox};
 
-/// What a packet of a test is made of.
+/// The parts that a test makes a packet of.
 #[derive(Debug, Clone)]
 struct Made {
     v6: bool,
@@ -106,7 +106,7 @@ impl Made {
         bytes
     }
 
-    /// The packets that a sender makes of so much payload.
+    /// The packets that a sender makes of `len` bytes of payload.
     fn train(&self, segment: usize, len: usize) -> Vec<Vec<u8>> {
         let bytes: Vec<u8> = (0..len).map(|at| (at * 7 % 251) as u8).collect();
         let one = |(index, share): (usize, &[u8])| {
@@ -122,7 +122,7 @@ impl Made {
     }
 }
 
-/// The frames that an outbox with these packets gives.
+/// The frames that an outbox makes of these packets.
 fn join(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut outbox = Outbox::new();
     for packet in packets {
@@ -136,7 +136,7 @@ fn join(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     frames
 }
 
-/// The packets that a frame stands for; `None` if it is refused.
+/// The packets that a frame represents; `None` if it is refused.
 fn split(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut frame = Frame::new();
     frame.room()[..bytes.len()].copy_from_slice(bytes);

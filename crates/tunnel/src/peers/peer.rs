@@ -1,4 +1,4 @@
-//! Enrolled peers, one by one.
+//! A single enrolled peer.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

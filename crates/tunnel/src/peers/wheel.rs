@@ -1,15 +1,15 @@
 //! Which live sessions are due for a tick.
 //!
-//! Every live session is ticked once a turn. The sessions sit on spokes that come up one
-//! after the other, so that ten thousand of them never stand in the packets' way at once.
-//! Idle peers are not on the wheel. It holds slot numbers only: nothing in it says when a
-//! session began.
+//! Every live session is ticked once a turn. The sessions are on spokes, which come up one after
+//! another, so that ten thousand sessions never delay the packets all at once. Idle peers are not
+//! on the wheel. It holds slot numbers only: nothing in it says when a session began.
 
 use std::time::{Duration, Instant};
 
 const SPOKES: usize = 10;
 const STEP: Duration = Duration::from_millis(100);
-/// All that is due is due after many seconds: a keepalive after ten, the end after 180.
+/// A turn may be this long because nothing is due within seconds: a keepalive is due after ten, the
+/// end of a session after 180.
 const TURN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -17,25 +17,25 @@ pub(crate) struct Wheel {
     spokes: [Vec<u32>; SPOKES],
     /// The spoke that comes up next.
     next: usize,
-    /// When it does; `None` while the wheel is empty.
+    /// When it comes up; `None` while the wheel is empty.
     due: Option<Instant>,
 }
 
-/// The slots of a spoke that was lifted out of the wheel.
+/// The slots of a spoke that was taken out of the wheel.
 pub(crate) struct Spoke {
     at: usize,
     pub slots: Vec<u32>,
 }
 
 impl Wheel {
-    /// Puts a slot where it comes up a whole turn from now.
+    /// Adds a slot, which first comes up a whole turn from now.
     pub(crate) fn add(&mut self, slot: u32, now: Instant) {
         let last = (self.next + SPOKES - 1) % SPOKES;
         self.spokes[last].push(slot);
         self.due.get_or_insert(now + STEP);
     }
 
-    /// Takes a slot off.
+    /// Removes a slot.
     pub(crate) fn remove(&mut self, slot: u32) {
         for spoke in &mut self.spokes {
             if let Some(at) = spoke.iter().position(|&other| other == slot) {
@@ -49,10 +49,11 @@ impl Wheel {
         self.due
     }
 
-    /// Lifts out the spoke that is due, if one is. It must be [put back](Self::put_back).
+    /// Takes out the spoke that is due, if there is one. It must be [put back](Self::put_back).
     pub(crate) fn take(&mut self, now: Instant) -> Option<Spoke> {
         let due = self.due.filter(|&due| due <= now)?;
-        // After a long pause one turn catches up with everything; more would tick in vain.
+        // After a long pause one turn catches up with everything. More turns would find nothing to
+        // do.
         let caught_up = now
             .checked_sub(TURN)
             .map_or(due, |earliest| due.max(earliest));
@@ -65,7 +66,7 @@ impl Wheel {
         })
     }
 
-    /// Puts a spoke back with the slots that stay on it.
+    /// Puts a spoke back, with the slots that stay on it.
     pub(crate) fn put_back(&mut self, spoke: Spoke) {
         self.spokes[spoke.at] = spoke.slots;
         if self.spokes.iter().all(Vec::is_empty) {
@@ -78,7 +79,7 @@ impl Wheel {
 mod tests {
     use super::*;
 
-    /// Turns the wheel and counts how often each slot came up.
+    /// Turns the wheel and returns each slot as often as it came up.
     fn turn(wheel: &mut Wheel, until: Instant) -> Vec<u32> {
         let mut came = Vec::new();
         while let Some(spoke) = wheel.take(until) {

@@ -1,6 +1,6 @@
 //! ICMPv6 "destination unreachable, administratively prohibited" (RFC 4443 section 3.1, type 1
-//! code 1): what a peer without IPv6 hears when it sends IPv6, so that its programs turn to
-//! IPv4 at once instead of waiting.
+//! code 1). A peer without IPv6 gets it when it sends IPv6, so that its programs fall back to IPv4
+//! at once.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
@@ -9,21 +9,21 @@ use super::inner::Inner;
 use crate::ip::protocol::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMPV6, ROUTING};
 use crate::ip::{IPV6_HEADER, field};
 
-/// RFC 4443 section 3.1: no error is longer than the least MTU of IPv6.
+/// RFC 4443 section 3.1: no error is longer than the minimum MTU of IPv6, in bytes.
 pub(crate) const LONGEST: usize = 1_280;
 const ICMP_HEADER: usize = 8;
 
 const UNREACHABLE: u8 = 1;
 const PROHIBITED: u8 = 1;
-/// RFC 4443 section 2.1: types below are errors.
+/// RFC 4443 section 2.1: all types below this are errors.
 const FIRST_INFORMATIONAL: u8 = 128;
 /// RFC 4443 section 2.4 (e.2); RFC 4861 section 4.5.
 const REDIRECT: u8 = 137;
-/// RFC 8200 section 8.2 and the default of most hosts.
+/// RFC 8200 section 8.2, and the default of most hosts.
 const HOP_LIMIT: u8 = 64;
 
-/// Writes the error for `packet` from `node` and gives it; `None` where RFC 4443 section 2.4 (e)
-/// forbids one. `packet` is a whole IPv6 packet, as its [`Inner`] says.
+/// Writes the error for `packet`, from `node`, and returns it; `None` if RFC 4443 section 2.4 (e)
+/// forbids one. `packet` is a whole IPv6 packet whose addresses are in `inner`.
 pub(crate) fn prohibited<'a>(
     packet: &[u8],
     inner: Inner,
@@ -53,8 +53,8 @@ fn names_one_node(source: Ipv6Addr) -> bool {
     !source.is_unspecified() && !source.is_multicast()
 }
 
-/// RFC 4443 section 2.4 (e.1) and (e.2): no error about an error or a redirect. What cannot be
-/// told (a later fragment, a header cut short) is taken for one.
+/// RFC 4443 section 2.4 (e.1) and (e.2): no error is sent about an error or a redirect. A packet
+/// of unknown content (a later fragment, a header that is cut short) is taken for one.
 fn is_error(packet: &[u8]) -> bool {
     match upper_layer(packet) {
         Some((ICMPV6, message)) => match message.first() {
@@ -66,7 +66,7 @@ fn is_error(packet: &[u8]) -> bool {
     }
 }
 
-/// Protocol and bytes of what follows the extension headers (RFC 8200 section 4).
+/// Protocol and bytes of the header after the extension headers (RFC 8200 section 4).
 fn upper_layer(packet: &[u8]) -> Option<(u8, &[u8])> {
     let mut next = *packet.get(field::IPV6_NEXT_HEADER)?;
     let mut rest = packet.get(IPV6_HEADER..)?;
@@ -148,7 +148,7 @@ mod tests {
             (inner.source, inner.destination),
             (NODE.into(), CLIENT.into())
         );
-        // A sum over all of it, its checksum included, is zero when complemented.
+        // The complement of the sum over the whole message, checksum included, is zero.
         assert_eq!(checksum(&error[IPV6_HEADER..], NODE, CLIENT), 0);
     }
 

@@ -4,16 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::ip::{IPV4_HEADER, IPV6_HEADER, field};
 
-/// Where an inner packet says that it comes from and goes to.
+/// The addresses of an inner packet, as its header claims them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Inner {
     pub source: IpAddr,
     pub destination: IpAddr,
 }
 
-/// Reads a packet that must be one whole IPv4 or IPv6 packet and nothing more: boringtun cuts
-/// the padding off by the packet's own length, and believes lengths that are shorter than the
-/// header.
+/// Reads the header of a packet. `None` unless the bytes are one whole IPv4 or IPv6 packet and
+/// nothing more: boringtun removes the padding by the packet's own length field, and accepts
+/// lengths that are shorter than the header.
 pub(crate) fn parse(packet: &[u8]) -> Option<Inner> {
     match packet.first()? >> 4 {
         4 => parse_ipv4(packet),

@@ -170,7 +170,7 @@ impl Session {
         self.owes_keepalive = false;
     }
 
-    /// Whether there are keypairs that [`drop_stale_keypairs`](Self::drop_stale_keypairs) would drop.
+    /// Whether there is something to [drop](Self::drop_stale_keypairs).
     pub(crate) fn has_stale_keypairs(&self, now: Instant) -> bool {
         Role::ALL.into_iter().any(|role| self.is_stale(role, now))
     }

@@ -1,4 +1,4 @@
-//! A datagram's way in.
+//! The way in: from a datagram of the network to a packet for the TUN device.
 
 use std::hash::Hash;
 use std::time::Instant;
@@ -14,11 +14,11 @@ use crate::transport::{Opened, Role, Session, icmp6, inner};
 use crate::{Ecn, Endpoint, Outbox, Refusal};
 
 impl<Id: Copy + Eq + Hash> Tunnel<Id> {
-    /// Takes one datagram from the network, and what its header said of congestion. Whatever it
-    /// holds, this does not panic.
+    /// Takes one datagram from the network, with the ECN field of its header. It does not panic,
+    /// whatever the datagram holds.
     ///
     /// # Errors
-    /// Why the datagram went no further.
+    /// Why the datagram was dropped, or [`OfShard`](Refusal::OfShard).
     pub fn handle_datagram(
         &mut self,
         endpoint: Endpoint,
@@ -40,19 +40,9 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         }
     }
 
-    /// An initiation is for the responder.
-    fn initiation(&mut self, endpoint: Endpoint, datagram: &[u8]) -> Result<(), Refusal> {
-        let bytes: &[u8; INITIATION_LEN] =
-            datagram.try_into().map_err(|_| Refusal::NotWireGuard)?;
-        let bytes = *bytes;
-        self.jobs
-            .push_back(HandshakeJob::Answer(Initiation { endpoint, bytes }));
-        Ok(())
-    }
-
-    /// Takes a responder's reply: its keypair becomes the peer's next one, and the response is sent.
-    /// If another peer has the index by chance, the initiation goes back to the responder, for a
-    /// reply with another index.
+    /// Takes a responder's reply: its keypair becomes the peer's next one, and the response is
+    /// sent. If another peer has the index by chance, the initiation goes back to the responder,
+    /// for a reply with another index.
     ///
     /// # Errors
     /// [`TooLate`](Refusal::TooLate) if the peer is gone.
@@ -95,6 +85,16 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
             .copy_from_slice(&response);
         out.datagrams
             .keep((initiation.endpoint, Ecn::NotEct), response.len());
+        Ok(())
+    }
+
+    /// Queues an initiation for the responder.
+    fn initiation(&mut self, endpoint: Endpoint, datagram: &[u8]) -> Result<(), Refusal> {
+        let bytes: &[u8; INITIATION_LEN] =
+            datagram.try_into().map_err(|_| Refusal::NotWireGuard)?;
+        let bytes = *bytes;
+        self.jobs
+            .push_back(HandshakeJob::Answer(Initiation { endpoint, bytes }));
         Ok(())
     }
 

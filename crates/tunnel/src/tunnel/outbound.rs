@@ -1,4 +1,4 @@
-//! A frame's way out.
+//! The way out: from a frame of the TUN device to datagrams for the network.
 
 use std::hash::Hash;
 use std::time::Instant;
@@ -11,12 +11,13 @@ use crate::transport::{Session, inner};
 use crate::{Frame, Outbox, Refusal};
 
 impl<Id: Copy + Eq + Hash> Tunnel<Id> {
-    /// Takes one frame from the TUN device, for the peer that has its destination: one packet, or
-    /// a train of one flow, which is cut into its packets. The frame's bytes are spent, unless it
-    /// is another shard's.
+    /// Takes one frame from the TUN device, for the peer that has its destination. A frame is one
+    /// packet, or a train of one flow, which is cut into its packets. The frame's bytes are
+    /// overwritten, unless it belongs to another shard.
     ///
     /// # Errors
-    /// Why the frame went no further. Nothing is kept for a peer that has no session.
+    /// Why the frame was dropped, or [`OfShard`](Refusal::OfShard). Nothing is kept for a peer that
+    /// has no session.
     pub fn handle_frame(
         &mut self,
         frame: &mut Frame,
@@ -55,10 +56,10 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     }
 }
 
-/// Seals the packet at the start of a buffer into the outbox, padded with zeros so that lengths
-/// on the wire say less (paper, section 5.4.6): up to a multiple of 16 bytes, but not beyond the
-/// MTU. boringtun does not pad; the far end cuts it off by the inner packet's own length. What
-/// was behind the packet is there again afterwards.
+/// Seals the packet at the start of a buffer into the outbox. It is padded with zeros so that
+/// lengths on the wire say less (paper, section 5.4.6): to a multiple of 16 bytes, but not beyond
+/// the MTU. boringtun does not pad; the far end removes the padding by the inner packet's own
+/// length field. The bytes behind the packet are restored afterwards.
 pub(super) fn seal(
     session: &mut Session,
     buffer: &mut [u8],
