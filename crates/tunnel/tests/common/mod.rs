@@ -1,6 +1,10 @@
-//! A node's tunnel, and clients that are stock or evil.
+//! A node's tunnel, with stock clients and evil ones.
 
 #![allow(dead_code, reason = "each test binary takes what it needs")]
+#![allow(
+    unreachable_pub,
+    reason = "the fuzzer's library shows it to its programs"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,7 +25,7 @@ pub const NODE_IPV4: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 pub const NODE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 pub const INTERNET: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
-/// A node's tunnel with its responder and outbox, and a time that stands still.
+/// A node's tunnel with its responder and outbox. Its time stands still unless a test moves it.
 pub struct Node {
     pub tunnel: Tunnel<u64>,
     pub responder: Responder<u64>,
@@ -54,7 +58,7 @@ impl Node {
         }
     }
 
-    /// Enrols peer `number`; with IPv6 if `ipv6`.
+    /// Enrols peer `number`, with IPv6 if `ipv6`.
     pub fn enrol(&mut self, number: u8, ipv6: bool) -> u64 {
         self.add(peer_config(number, ipv6)).unwrap()
     }
@@ -67,7 +71,7 @@ impl Node {
         self.handle_jobs().map(|()| id)
     }
 
-    /// What handshake thread and packet thread do in turn.
+    /// Does what the packet thread and the handshake thread of a node do in turn.
     pub fn handle_jobs(&mut self) -> Result<(), Refusal> {
         let mut result = Ok(());
         while let Some(job) = self.tunnel.poll_job() {
@@ -81,7 +85,7 @@ impl Node {
         result
     }
 
-    /// Hands in a datagram from a client's own place.
+    /// Hands in a datagram from a client's own endpoint.
     pub fn take(&mut self, number: u8, bytes: &[u8]) -> Result<(), Refusal> {
         self.take_from(endpoint(number), bytes)
     }
@@ -90,7 +94,7 @@ impl Node {
         self.take_as(endpoint, Ecn::NotEct, bytes)
     }
 
-    /// Hands in a datagram from a client's own place that a router may have marked.
+    /// Hands in a datagram from a client's own endpoint, with the ECN field `ecn`.
     pub fn take_marked(&mut self, number: u8, ecn: Ecn, bytes: &[u8]) -> Result<(), Refusal> {
         self.take_as(endpoint(number), ecn, bytes)
     }
@@ -111,7 +115,7 @@ impl Node {
             .handle_frame(&mut frame, &mut self.out, self.now)
     }
 
-    /// What is in the outbox, which is clear then.
+    /// Takes the datagrams and packets out of the outbox.
     pub fn outbox(&mut self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let datagrams = self
             .out
@@ -135,7 +139,7 @@ impl Node {
         std::iter::from_fn(|| self.tunnel.poll_event()).collect()
     }
 
-    /// A stock client with its session up.
+    /// A stock client whose session is up.
     pub fn connect(&mut self, number: u8) -> Client {
         self.out.clear();
         let mut client = Client::new(number, self.tunnel.public_key());
@@ -220,13 +224,13 @@ impl Client {
         written(self.0.format_handshake_initiation(&mut [0; 148], true)).unwrap()
     }
 
-    /// Seals anything at all.
+    /// Seals any bytes.
     pub fn seal(&mut self, inside: &[u8]) -> Vec<u8> {
         let mut room = vec![0; inside.len() + 148];
         written(self.0.encapsulate(inside, &mut room)).unwrap()
     }
 
-    /// Takes a handshake message and gives what it answers.
+    /// Takes a handshake message and returns its answer.
     pub fn take(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         written(
             self.0
@@ -252,14 +256,14 @@ pub fn written(result: TunnResult<'_>) -> Option<Vec<u8>> {
     }
 }
 
-/// A client that holds its keys in its own hand: it may use any counter.
+/// A client that has its session keys itself, so that it can use any counter.
 pub struct Evil {
     receiver: [u8; 4],
     keys: snow::StatelessTransportState,
 }
 
 impl Evil {
-    /// Shakes hands with whatever answers initiations.
+    /// Makes a handshake with `answer`, which answers the initiation.
     pub fn connect(number: u8, node: [u8; 32], answer: impl FnOnce(&[u8]) -> Vec<u8>) -> Self {
         let params = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s".parse().unwrap();
         let mut noise = snow::Builder::new(params)
