@@ -1,11 +1,11 @@
-//! Marks of congestion cross the tunnel, and nothing else of a service class does.
+//! Congestion marks cross the tunnel, and nothing else of a service class does.
 
 mod common;
 
 use common::*;
 use mayfly_tunnel::{Ecn, Refusal};
 
-/// An IPv4 packet with this service class; its checksum is not looked at here.
+/// An IPv4 packet with this service class. Its checksum is not checked here.
 fn with_class(mut packet: Vec<u8>, class: u8) -> Vec<u8> {
     packet[1] = class;
     packet
@@ -35,11 +35,7 @@ fn a_mark_on_the_way_reaches_the_packet_or_takes_its_place() {
         panic!("one packet goes in, one comes out");
     };
     assert_eq!(marked[1], 46 << 2 | 3);
-    assert_eq!(
-        marked[2..9],
-        packet[2..9],
-        "its lifetime, too, is untouched"
-    );
+    assert_eq!(marked[2..9], packet[2..9], "its TTL is unchanged, too");
     assert_eq!(marked[12..], packet[12..]);
 
     let deaf = up(46 << 2);

@@ -1,4 +1,4 @@
-//! Who is a peer.
+//! Which peers can be added, and how each is found.
 
 mod common;
 
@@ -7,8 +7,8 @@ use mayfly_tunnel::{AddressTaken, Refusal};
 
 #[test]
 fn keys_of_low_order_are_refused() {
-    // RFC 7748's curve has a cofactor of 8; these are the encodings of its points of small order
-    // below the prime, and their like beyond it.
+    // RFC 7748's curve has a cofactor of 8. These are the encodings of its points of small order
+    // below the prime, and the equivalent ones above it.
     let order_8 = [
         "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
         "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
@@ -50,7 +50,7 @@ fn a_key_or_an_address_is_one_peers() {
     assert_eq!(
         node.send(&ipv4_packet(INTERNET, ipv4(2), b"")),
         Ok(()),
-        "the key's first peer has it still"
+        "the first peer still has the key"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Whatever comes in: no panic, no answer, no growth.
+//! Whatever is received, there is no panic, no answer and no growth.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::*;
 use mayfly_tunnel::{Frame, Refusal};
 use proptest::prelude::*;
 
-/// A node with one live peer, and real datagrams of that peer that were not handed in.
+/// A node with one live peer, and real datagrams of that peer that the node has not had yet.
 fn node() -> (Node, Vec<Vec<u8>>) {
     let mut node = Node::new();
     node.enrol(2, false);
@@ -17,7 +17,7 @@ fn node() -> (Node, Vec<Vec<u8>>) {
     (node, real)
 }
 
-/// Any length from 0 to the longest UDP payload, the short ones as often as the long.
+/// Any length from 0 to the longest UDP payload; short ones are as frequent as long ones.
 fn any_length() -> impl Strategy<Value = usize> {
     prop_oneof![0..200_usize, 0..=65_507_usize]
 }
@@ -47,7 +47,7 @@ proptest! {
     fn a_real_datagram_with_one_bit_changed_is_dropped(which in 0..3_usize, bit: prop::sample::Index) {
         let (mut node, real) = node();
         let mut bytes = real[which].clone();
-        // The second MAC, all zeros without a cookie, is looked at only under load.
+        // The second MAC, which is all zeros without a cookie, is checked only under load.
         let checked = if which == 0 { bytes.len() - 16 } else { bytes.len() };
         let bit = bit.index(checked * 8);
         bytes[bit / 8] ^= 1 << (bit % 8);

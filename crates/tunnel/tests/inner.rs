@@ -1,4 +1,4 @@
-//! What may come out of the tunnel, and who may send it.
+//! Which packets may come out of the tunnel, and from which peer.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn a_peer_sends_from_its_own_addresses_only() {
     }
     for packet in [
         ipv4_packet(ipv4(3), INTERNET, b"another's"),
-        ipv4_packet(Ipv4Addr::UNSPECIFIED, INTERNET, b"nobody's"),
+        ipv4_packet(Ipv4Addr::UNSPECIFIED, INTERNET, b"no one's"),
         ipv4_packet(INTERNET, INTERNET, b"the internet's"),
         ipv6_packet(ipv6(3), INTERNET_IPV6, b"another's"),
         ipv6_packet(INTERNET_IPV6, INTERNET_IPV6, b"the internet's"),
@@ -79,14 +79,14 @@ fn padding_does_not_come_out_of_the_tunnel() {
 fn packets_for_nobody_or_for_no_ip_are_refused() {
     let mut node = Node::new();
     node.enrol(2, false);
-    let nobody = ipv4_packet(INTERNET, ipv4(3), b"");
-    assert_eq!(node.send(&nobody), Err(Refusal::NoSuchAddress));
+    let unknown = ipv4_packet(INTERNET, ipv4(3), b"");
+    assert_eq!(node.send(&unknown), Err(Refusal::NoSuchAddress));
     assert_eq!(
         node.send(&ipv6_packet(INTERNET_IPV6, ipv6(2), b"")),
         Err(Refusal::NoSuchAddress)
     );
     assert_eq!(node.send(&[]), Err(Refusal::InnerHeader));
-    assert_eq!(node.send(&nobody[..19]), Err(Refusal::InnerHeader));
+    assert_eq!(node.send(&unknown[..19]), Err(Refusal::InnerHeader));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Refusals of handshakes, each by its name.
+//! The refusals of handshakes, each by name.
 
 mod common;
 

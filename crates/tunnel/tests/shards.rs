@@ -1,4 +1,5 @@
-//! One node, several tunnels: every peer has one, and what comes to another is handed over.
+//! One node with several tunnels. Every peer belongs to one, and packets that come to another are
+//! handed over.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 
 const SHARDS: u8 = 3;
 
-/// Three threads, and the handshake thread.
+/// Three packet threads, and the handshake thread.
 struct Threads {
     tunnels: Vec<Tunnel<u64>>,
     responder: Responder<u64>,
@@ -78,7 +79,7 @@ impl Threads {
         self.tunnels[at].handle_frame(frame, &mut self.out, self.now)
     }
 
-    /// A session of a peer whose initiation comes to any shard.
+    /// Brings up a session of a peer whose initiation comes to shard `at`.
     fn connect(&mut self, number: u8, at: usize, owner: usize) -> Client {
         let mut client = Client::new(number, self.tunnels[0].public_key());
         self.take(at, endpoint(number), &client.initiation())
@@ -138,8 +139,8 @@ fn a_flow_that_roams_to_another_thread_stays_in_order_and_is_answered_where_it_i
     let packets: Vec<_> = (0..20_u8)
         .map(|number| ipv4_packet(ipv4(2), INTERNET, &[number]))
         .collect();
-    // The first half comes to a thread that hands it over in the order of its coming; by the time
-    // that the owner takes it, the rest waits at the owner's own socket.
+    // The first half comes to another thread, which hands it over in order. When the owner takes
+    // it, the rest is waiting at the owner's own socket.
     let datagrams: Vec<_> = packets.iter().map(|packet| client.seal(packet)).collect();
     let (strays, own) = datagrams.split_at(10);
     for stray in strays {
@@ -174,9 +175,9 @@ fn a_frame_that_comes_elsewhere_is_handed_over_whole_and_one_for_nobody_is_not()
             assert_eq!(client.open(&datagram), *packet);
         }
     }
-    let nobody = ipv4_packet(INTERNET, ipv4(3), b"");
+    let unknown = ipv4_packet(INTERNET, ipv4(3), b"");
     threads.tunnels[1].remove_peer(peer);
-    for packet in [&nobody, &down, &down6] {
+    for packet in [&unknown, &down, &down6] {
         for at in 0..3 {
             let sent = threads.send(at, &mut frame(packet));
             assert_eq!(sent, Err(Refusal::NoSuchAddress));

@@ -1,5 +1,5 @@
-//! What boringtun does that a server must not suffer. Some tests pin the trap itself: should
-//! one of those fail with a new boringtun, what we do about it can go.
+//! Traps of boringtun that a server must not fall into. Some tests pin the trap itself: if one of
+//! those fails with a new boringtun, our workaround can be removed.
 
 mod common;
 
@@ -117,7 +117,7 @@ fn a_peer_without_a_session_is_sent_nothing() {
     node.enrol(2, false);
     let packet = ipv4_packet(INTERNET, ipv4(2), b"noise");
     assert_eq!(node.send(&packet), Err(Refusal::NoSession));
-    // Half open: an initiation was answered, by whoever sent it.
+    // Half open: an initiation was answered, and anyone may have sent it.
     let mut client = Client::new(2, node.tunnel.public_key());
     node.take(2, &client.initiation()).unwrap();
     assert_eq!(node.datagrams().len(), 1);
@@ -205,7 +205,7 @@ fn a_recorded_initiation_moves_neither_endpoint_nor_count() {
     assert_eq!(node.events(), [Event::SessionUp(peer)]);
     node.tunnel.end_session(peer);
     assert_eq!(node.events(), [Event::SessionDown(peer)]);
-    // The Tunn is a new one and believes it; it is answered and nothing more.
+    // The Tunn is new and accepts it. It is answered, and nothing more happens.
     assert_eq!(node.take(66, &recorded), Ok(()));
     assert_eq!(node.datagrams().len(), 1);
     assert_eq!(node.events(), []);
@@ -260,8 +260,8 @@ fn packets_are_padded_to_16_bytes_but_not_beyond_the_mtu() {
 
 #[test]
 fn pinned_boringtun_knows_no_time_that_it_was_not_told() {
-    // Never told the time, it never begins anything: no keepalive, no initiation. And it keeps
-    // keys for ever, so how old they may get is ours to say.
+    // A Tunn that is never told the time starts nothing: no keepalive, no initiation. It also never
+    // drops keys, so their age limit is ours to set.
     let key = PublicKey::from(&private_key(1));
     let peer = PublicKey::from(&private_key(2));
     let mut tunn = Tunn::new(private_key(1), peer, Some(preshared_key(2)), None, 7, None);

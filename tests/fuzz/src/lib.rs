@@ -1,4 +1,4 @@
-//! What a fuzzer may try on a tunnel, and what must hold all the same.
+//! The inputs that a fuzzer tries on a tunnel, and what must hold for all of them.
 //!
 //! ```text
 //!   client == sealed ==> near Tunnel -- frames --> far Tunnel == sealed ==> client    (crossing)
@@ -6,11 +6,11 @@
 //!                 any header, any packet --> far Tunnel == sealed ==> client          (frame)
 //! ```
 //!
-//! The clients are the published boringtun's. Their sessions are made once for a process, and
-//! time stands still: an input is tried in microseconds, and the same one gives the same result.
+//! The clients are the published boringtun. Their sessions are made once for a process, and time
+//! stands still: one input takes microseconds, and the same input gives the same result.
 //!
-//! It has no corpus: inputs are decisions about packets ([`Shape`]), not packets, so that the
-//! fuzzer finds its way from nothing within seconds.
+//! There is no corpus: an input is a list of decisions about packets ([`Shape`]), not the packets,
+//! so that the fuzzer reaches the interesting ones from nothing within seconds.
 
 #[path = "../../../crates/tunnel/tests/common/mod.rs"]
 #[allow(

@@ -1,12 +1,12 @@
-//! Packets that are nearly right: few flows, lengths and numbers that fit together or miss by
-//! little, and then some bytes changed.
+//! Packets that are nearly right: a few flows, with lengths and numbers that fit together or miss
+//! by a little. Some bytes may be changed afterwards.
 
 use arbitrary::Arbitrary;
 
 use crate::common::{ipv4, ipv6};
 use crate::world::{FAR_IPV4, FAR_IPV6};
 
-/// Longest payload, in bytes: with all headers and options still within the tunnel's MTU.
+/// Longest payload, in bytes. With all headers and options it is still within the tunnel's MTU.
 const LONGEST: u16 = 1300;
 const IPV4: usize = 20;
 const IPV6: usize = 40;
@@ -19,13 +19,13 @@ const ACK: u8 = 0x10;
 #[derive(Debug, Clone, Arbitrary)]
 pub struct Shape {
     inner: Inner,
-    /// Few, so that packets meet.
+    /// One of a few, so that packets meet.
     flow: u8,
     len: u16,
     fill: u8,
-    /// Where in its flow the packet stands, as a number of its own lengths.
+    /// The packet's place in its flow, in multiples of its own length.
     place: u8,
-    /// What it is off by, in 64ths of a byte.
+    /// How far it is off that place, in 64ths of a byte.
     off: i8,
     flags: u8,
     /// Traffic class, TTL.
@@ -35,16 +35,16 @@ pub struct Shape {
     spoilt: Option<Spoilt>,
 }
 
-/// What is done to a packet when all its sums are made.
+/// Changes to a packet after its checksums are made.
 #[derive(Debug, Clone, Arbitrary)]
 struct Spoilt {
-    /// Bytes changed: where, and what by.
+    /// Bytes to change: the offset, and the bits to flip.
     changes: Vec<(u16, u8)>,
-    /// How many bytes the end is moved by.
+    /// By how many bytes to move the end.
     end: i8,
 }
 
-/// Packets of a flow, each going on where the one before it ends, but for an odd one.
+/// Packets of a flow, each of which continues the one before it. One may be odd.
 #[derive(Debug, Arbitrary)]
 pub struct Run {
     first: Shape,
@@ -52,7 +52,7 @@ pub struct Run {
     odd: Option<Odd>,
 }
 
-/// How one packet differs from its neighbours, its sums being right.
+/// How one packet differs from its neighbours. Its checksums are right.
 #[derive(Debug, Arbitrary)]
 struct Odd {
     which: u8,
@@ -87,7 +87,7 @@ impl Run {
     }
 }
 
-/// What is in it.
+/// The protocols of a packet.
 #[derive(Debug, Arbitrary, Clone, Copy, PartialEq, Eq)]
 enum Inner {
     /// IPv4 and TCP.
@@ -101,7 +101,7 @@ enum Inner {
 }
 
 impl Shape {
-    /// The packet. Its addresses are right whatever was changed.
+    /// The packet. Its addresses are right, whatever else was changed.
     pub fn packet(&self) -> Vec<u8> {
         let mut packet = self.whole();
         if let Some(spoilt) = &self.spoilt {
@@ -116,7 +116,7 @@ impl Shape {
         packet
     }
 
-    /// How long its IP header is, without options.
+    /// Length of its IP header without options, in bytes.
     fn network(&self) -> usize {
         if self.is_ipv4() { IPV4 } else { IPV6 }
     }
@@ -221,7 +221,7 @@ impl Shape {
     }
 }
 
-/// RFC 1071, slow and plain. All parts but the last have an even length.
+/// The checksum of RFC 1071, slow and simple. All parts but the last must have an even length.
 pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;
     for part in parts {

@@ -1,4 +1,4 @@
-//! Two nodes, each with a live peer, and each in the other's internet.
+//! Two nodes, each with a live peer. To each node, the other is on the internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
@@ -14,7 +14,7 @@ pub const FAR_IPV4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 3);
 pub const FAR_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3);
 const FAR: u8 = 3;
 
-/// What a process makes once. Both outboxes are empty between two inputs.
+/// The nodes and clients, made once for a process. Both outboxes are empty between two inputs.
 pub struct World {
     /// The node that takes datagrams.
     pub near: Node,
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// What the near node holds for its TUN device, as the frames that it would write.
+    /// The frames that the near node would write to its TUN device.
     pub fn frames(&mut self, udp: bool) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         self.near.out.write_frames(udp, |parts| {
@@ -59,7 +59,7 @@ impl World {
     /// Hands a frame of the TUN device, with its header, to the far node.
     ///
     /// # Errors
-    /// Why it went no further.
+    /// Why the far node dropped it.
     pub fn cross(&mut self, frame: &[u8]) -> Result<(), Refusal> {
         let len = frame.len().min(self.frame.room().len());
         self.frame.room()[..len].copy_from_slice(&frame[..len]);
@@ -69,10 +69,10 @@ impl World {
             .handle_frame(&mut self.frame, &mut self.far.out, self.far.now)
     }
 
-    /// What the far node's peer makes of the datagrams that are for it.
+    /// Opens the datagrams for the far node's peer, and returns the packets in them.
     ///
     /// # Panics
-    /// One does not open, or holds no packet.
+    /// If a datagram does not open or holds no packet.
     pub fn received(&mut self) -> Vec<Vec<u8>> {
         let datagrams = self.far.datagrams();
         datagrams
@@ -116,6 +116,6 @@ fn far_node() -> Node {
         ipv6: Some(FAR_IPV6),
         ..peer_config(FAR, false)
     };
-    assert!(node.add(peer).is_ok(), "nobody else is there");
+    assert!(node.add(peer).is_ok(), "the node has no other peer");
     node
 }

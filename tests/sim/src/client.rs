@@ -7,10 +7,10 @@ use boringtun::noise::{Tunn, TunnResult};
 use mayfly_tunnel::Endpoint;
 use x25519_dalek::{PublicKey, StaticSecret};
 
-/// Names a client of a simulation, in order of their making.
+/// Names a client of a simulation: its place among them, in the order in which they were made.
 pub type ClientId = usize;
 
-/// How often a client looks at its timers.
+/// How often a client checks its timers.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// One client.
@@ -19,9 +19,9 @@ pub struct Client {
     pub peer: u64,
     /// Its own inner address.
     pub ipv4: Ipv4Addr,
-    /// Where it is now, as the node sees it, and the address of the node that it speaks to.
+    /// Where it is now, as the node sees it, and the address of the node that it sends to.
     pub endpoint: Endpoint,
-    /// Hears, sends and ticks only while awake.
+    /// Whether it receives, sends and ticks.
     pub awake: bool,
     /// Inner packets that came through the tunnel.
     pub received: Vec<Vec<u8>>,
@@ -64,7 +64,7 @@ impl Client {
         Ipv4Addr::new(10, 64, 0, number)
     }
 
-    /// A packet of this client into the internet.
+    /// A packet of this client to the internet.
     pub fn packet(&self, payload: &[u8]) -> Vec<u8> {
         crate::packet::ipv4(self.ipv4, Ipv4Addr::new(203, 0, 113, 1), payload)
     }
@@ -74,7 +74,8 @@ impl Client {
         crate::packet::ipv4(Ipv4Addr::new(203, 0, 113, 1), self.ipv4, payload)
     }
 
-    /// Takes an inner packet and gives the datagrams to send, a handshake first if it must.
+    /// Takes an inner packet and returns the datagrams to send: an initiation if there is no
+    /// session.
     pub(crate) fn send(&mut self, packet: &[u8]) -> Vec<Vec<u8>> {
         let mut room = vec![0; packet.len() + 256];
         datagram(self.tunn.encapsulate(packet, &mut room))
@@ -82,7 +83,7 @@ impl Client {
             .collect()
     }
 
-    /// Takes a datagram and gives those to send in answer.
+    /// Takes a datagram and returns those to send in answer.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut room = vec![0; bytes.len() + 256];
         let mut answers = Vec::new();
@@ -98,7 +99,7 @@ impl Client {
         answers
     }
 
-    /// Does what the client's timers want.
+    /// Does what is due by the client's timers.
     pub(crate) fn tick(&mut self) -> Option<Vec<u8>> {
         self.next_tick += TICK;
         datagram(self.tunn.update_timers(&mut [0; 256]))

@@ -1,4 +1,4 @@
-//! Inner packets, and what an eavesdropper reads off outer ones.
+//! Inner packets, and the parts of outer ones that an eavesdropper can read.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ pub const RESPONSE: u8 = 2;
 pub const COOKIE: u8 = 3;
 /// See [`INITIATION`].
 pub const TRANSPORT: u8 = 4;
-/// Length of a transport message that holds nothing.
+/// Length of a transport message with no content, in bytes.
 pub const KEEPALIVE_LEN: usize = 32;
 
 /// A whole IPv4 packet.

@@ -1,4 +1,4 @@
-//! The network between a tunnel and its clients, and the clock of all of them.
+//! The network between a tunnel and its clients, and the clock of both.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::client::{Client, ClientId};
 
-/// Which way a datagram goes.
+/// The direction of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// From a client to the node.
@@ -29,16 +29,16 @@ pub enum Way {
 pub struct Wire {
     /// When it was sent.
     pub at: Duration,
-    /// Where it went.
+    /// Its direction.
     pub way: Way,
-    /// Seen from the node.
+    /// The client's endpoint, as the node sees it.
     pub endpoint: Endpoint,
-    /// What it was.
+    /// The UDP payload.
     pub bytes: Vec<u8>,
 }
 
 impl Wire {
-    /// WireGuard's type of the message.
+    /// The WireGuard message type.
     pub fn kind(&self) -> u8 {
         self.bytes.first().copied().unwrap_or_default()
     }
@@ -46,20 +46,20 @@ impl Wire {
 
 /// A node's tunnel, its clients and the network between.
 pub struct Sim {
-    /// The node's end.
+    /// The node.
     pub tunnel: Tunnel<u64>,
     responder: Responder<u64>,
-    /// The other ends.
+    /// The clients, by [`ClientId`].
     pub clients: Vec<Client>,
-    /// Time that a datagram takes.
+    /// How long a datagram takes to arrive.
     pub latency: Duration,
-    /// Datagrams in a hundred that do not arrive.
+    /// Percentage of datagrams that do not arrive.
     pub loss: u32,
-    /// All that was sent, lost or not.
+    /// Every datagram that was sent, lost or not.
     pub wire: Vec<Wire>,
     /// Packets that came out at the node's TUN device.
     pub tun: Vec<Vec<u8>>,
-    /// What the counter heard, and when.
+    /// The events for the counter, and when each came.
     pub events: Vec<(Duration, Event<u64>)>,
     /// What the node refused, and when.
     pub refusals: Vec<(Duration, Refusal)>,
@@ -102,7 +102,7 @@ impl Sim {
         }
     }
 
-    /// A node with one client, enrolled and never seen.
+    /// A node with one client that is enrolled and has never connected.
     pub fn pair() -> (Self, ClientId) {
         let mut sim = Self::new();
         let client = sim.enrol();
@@ -123,7 +123,7 @@ impl Sim {
         self.enrol_with_keepalive(None)
     }
 
-    /// Enrols one more client, with a persistent keepalive of so many seconds.
+    /// Enrols one more client, with a persistent keepalive of `keepalive` seconds.
     pub fn enrol_with_keepalive(&mut self, keepalive: Option<u16>) -> ClientId {
         let number = u8::try_from(self.clients.len() + 2).unwrap();
         let config = PeerConfig {
@@ -144,7 +144,7 @@ impl Sim {
         self.elapsed
     }
 
-    /// Lets so much time pass, with all that happens in it.
+    /// Lets `time` pass, with everything that happens in it.
     pub fn drive(&mut self, time: Duration) {
         let end = self.elapsed + time;
         while let Some(due) = self.next_due().filter(|&due| due <= end) {
@@ -156,7 +156,7 @@ impl Sim {
         self.advance(end);
     }
 
-    /// A client sends a packet with this payload into the internet.
+    /// A client sends a packet with this payload to the internet.
     pub fn send(&mut self, client: ClientId, payload: &[u8]) {
         let client = &mut self.clients[client];
         let datagrams = client.send(&client.packet(payload));
@@ -164,7 +164,8 @@ impl Sim {
         self.launch_all(Way::Up, endpoint, datagrams);
     }
 
-    /// A client seals a packet with this payload; the datagram stays in the test's hands.
+    /// A client seals a packet with this payload. The test gets the datagram, and the network does
+    /// not.
     pub fn seal(&mut self, client: ClientId, payload: &[u8]) -> Vec<u8> {
         let client = &mut self.clients[client];
         let datagrams = client.send(&client.packet(payload));
@@ -172,6 +173,9 @@ impl Sim {
     }
 
     /// The internet sends a packet with this payload to a client.
+    ///
+    /// # Errors
+    /// Why the node dropped it.
     pub fn answer(&mut self, client: ClientId, payload: &[u8]) -> Result<(), Refusal> {
         let packet = self.clients[client].answer(payload);
         let now = self.now();
@@ -183,7 +187,10 @@ impl Sim {
         result
     }
 
-    /// Somebody on the way sends a datagram to the node, as from an endpoint; it arrives at once.
+    /// A datagram arrives at the node at once, as if it came from this endpoint.
+    ///
+    /// # Errors
+    /// Why the node dropped it.
     pub fn inject(&mut self, endpoint: Endpoint, bytes: &[u8]) -> Result<(), Refusal> {
         let now = self.now();
         let taken = self.tunnel.handle_datagram(
@@ -198,7 +205,7 @@ impl Sim {
         taken.and(answered)
     }
 
-    /// The handshake side does what the packet side wants, at once.
+    /// The responder does the tunnel's jobs at once.
     fn handle_jobs(&mut self) -> Result<(), Refusal> {
         let now = self.now();
         let mut result = Ok(());
@@ -213,7 +220,7 @@ impl Sim {
         result
     }
 
-    /// What the eavesdropper saw of one type going one way.
+    /// The datagrams of one type in one direction that an eavesdropper saw.
     pub fn seen(&self, way: Way, kind: u8) -> Vec<&Wire> {
         self.wire
             .iter()
@@ -231,7 +238,8 @@ impl Sim {
         self.count(Event::SessionDown(self.clients[client].peer))
     }
 
-    /// A client sleeps for so long: it hears and sends nothing. Awake, it looks at its timers.
+    /// A client sleeps for `time`: it receives and sends nothing. When it wakes up, it checks its
+    /// timers.
     pub fn sleep(&mut self, client: ClientId, time: Duration) {
         self.clients[client].awake = false;
         self.drive(time);
@@ -240,7 +248,7 @@ impl Sim {
         self.drive(Duration::ZERO);
     }
 
-    /// Takes up a command's or an injection's events.
+    /// Collects the events of a command or an injected datagram.
     pub fn collect_events(&mut self) {
         while let Some(event) = self.tunnel.poll_event() {
             self.events.push((self.elapsed, event));

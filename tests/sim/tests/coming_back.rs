@@ -1,4 +1,4 @@
-//! Clients that were away.
+//! Clients that come back after they were away.
 
 use std::time::Duration;
 

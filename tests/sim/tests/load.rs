@@ -17,7 +17,7 @@ fn source(n: u32) -> Endpoint {
     }
 }
 
-/// An initiation whose first MAC is right: anybody who knows the node's key can make one.
+/// An initiation whose first MAC is right. Anyone with the node's public key can make one.
 fn flood(sim: &mut Sim) -> Vec<u8> {
     let stranger = sim.enrol();
     let initiation = sim.seal(stranger, b"");
@@ -47,7 +47,7 @@ fn one_loud_source_makes_nobody_else_prove_anything() {
 fn under_total_load_a_client_comes_in_by_its_cookie() {
     let (mut sim, client) = Sim::pair();
     let loud = flood(&mut sim);
-    // Every source is another one; each second's room for the unproven is gone at once.
+    // Every datagram has another source, and uses up each second's room for unproven ones at once.
     let mut sources = 0..;
     let mut flood_for = |sim: &mut Sim, steps| {
         for _ in 0..steps {

@@ -1,4 +1,4 @@
-//! The ages of a session: 120 s and 180 s.
+//! The age limits of keys: 120 s and 180 s.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn a_client_that_sends_rekeys_every_120_s_and_loses_nothing() {
 #[test]
 fn keys_older_than_180_s_are_refused_both_ways() {
     let (mut sim, client) = Sim::connected();
-    // Asleep, its timers do not rekey; what it seals is under the first keys.
+    // While it is asleep its timers do not rekey, so it seals with the first keys.
     sim.clients[client].awake = false;
     let endpoint = sim.clients[client].endpoint;
     sim.drive(170 * SECOND);
@@ -40,7 +40,7 @@ fn keys_older_than_180_s_are_refused_both_ways() {
     assert_eq!(
         sim.downs(client),
         0,
-        "heard 14 s ago: the session counts, though its keys are gone"
+        "it was heard 14 s ago: the session counts, though its keys are gone"
     );
 }
 
@@ -67,7 +67,8 @@ fn keys_are_refused_from_180_s_on_though_no_tick_has_come() {
     assert_eq!(sim.downs(client), 0);
 }
 
-/// A session 120 s old, and the client's next packet under its first keys, caught on the way.
+/// A session that is 120 s old, and the client's next packet under its first keys, which does not
+/// arrive by itself.
 fn about_to_rekey() -> (Sim, usize, Vec<u8>) {
     let (mut sim, client) = Sim::connected();
     sim.drive(120 * SECOND);
@@ -83,7 +84,7 @@ fn a_packet_under_the_old_keys_that_the_first_under_the_new_overtook_is_taken() 
     while sim.seen(Way::Down, RESPONSE).len() == 1 {
         sim.drive(Duration::from_millis(5));
     }
-    // The answer arrives, and the client's keepalive under the new keys.
+    // The response arrives, and then the client's keepalive under the new keys.
     sim.drive(Duration::from_millis(40));
     let endpoint = sim.clients[client].endpoint;
     assert_eq!(sim.inject(endpoint, &caught), Ok(()));
@@ -150,7 +151,7 @@ fn a_node_with_data_for_a_silent_peer_never_initiates_and_keeps_its_session() {
         sim.drive(SECOND);
     }
     assert!(sim.seen(Way::Down, INITIATION).is_empty());
-    // boringtun drops all sessions 90 s after an initiation that nobody answered.
+    // boringtun drops all sessions 90 s after an initiation that is not answered.
     let (endpoint, datagram) = (sim.clients[client].endpoint, sim.seal(client, b"back"));
     assert_eq!(sim.inject(endpoint, &datagram), Ok(()));
     assert_eq!((sim.ups(client), sim.downs(client)), (1, 0));

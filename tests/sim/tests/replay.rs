@@ -1,4 +1,4 @@
-//! What recorded datagrams can do: nothing that lasts.
+//! Recorded datagrams have no lasting effect.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -91,7 +91,8 @@ fn the_client_comes_back_while_its_initiation_is_being_replayed() {
     assert_eq!(sim.ups(client), 2);
     sim.answer(client, b"welcome").unwrap();
     assert!(sim.wire.last().unwrap().endpoint == sim.clients[client].endpoint);
-    // What the recording made was half open when the client came: that must not shorten the session.
+    // The recording had made a half-open session before the client came. That must not shorten the
+    // client's own.
     for _ in 0..120 {
         sim.send(client, b"on and on");
         sim.drive(SECOND);

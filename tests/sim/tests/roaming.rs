@@ -1,4 +1,4 @@
-//! Who may move an endpoint.
+//! Which packets may move an endpoint.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn a_client_that_moved_is_answered_at_its_new_place_from_the_address_it_spoke_to
     let (mut sim, client) = Sim::connected();
     assert!(answers_reach(&mut sim, client));
     sim.clients[client].endpoint = elsewhere();
-    assert!(!answers_reach(&mut sim, client), "nobody told the node yet");
+    assert!(!answers_reach(&mut sim, client), "the node cannot know yet");
     sim.send(client, b"here");
     sim.drive(SECOND);
     assert!(answers_reach(&mut sim, client));

@@ -1,4 +1,4 @@
-//! What ends a session, and what is left then.
+//! How a session ends, and what is left of it.
 
 use std::time::Duration;
 
@@ -93,8 +93,8 @@ fn a_live_peer_that_said_nothing_new_is_sent_nothing() {
 
 #[test]
 fn data_without_an_answer_is_acknowledged_by_one_keepalive_after_10_s() {
-    // Wherever the node's ticks fall: if it sends and then hears data within one of them,
-    // boringtun alone sees no data to acknowledge.
+    // This must hold wherever the node's ticks fall: if it sends and then receives data between two
+    // of them, boringtun by itself sees no data to acknowledge.
     for phase in 0..10 {
         let (mut sim, client) = Sim::connected();
         sim.drive(phase * SECOND / 10);

@@ -1,5 +1,5 @@
-//! Packets from the peer of one node to the peer of another: whatever they are, those that were
-//! let in come out at the other end byte for byte, and in the order of their flow.
+//! Any packets from the peer of one node to the peer of another. Those that the first node accepts
+//! come out at the other end byte for byte, and in the order of their flow.
 
 #![no_main]
 
@@ -17,7 +17,7 @@ fuzz_target!(|input: (bool, Vec<Run>)| {
     WORLD.with_borrow_mut(|world| {
         for packet in runs.iter().take(8).flat_map(Run::packets) {
             let sealed = world.sender.seal(&packet);
-            // What is refused is not looked for.
+            // A packet that is refused is not expected at the other end.
             let _ = world.near.take(2, &sealed);
         }
         let taken: Vec<_> = world.near.out.packets().map(<[u8]>::to_vec).collect();

@@ -1,5 +1,5 @@
-//! Datagrams from anywhere: garbage, and real ones with bytes changed. None is answered, and
-//! the session that they aim at goes on.
+//! Datagrams from anywhere: garbage, and real ones with a byte changed. None is answered, and the
+//! session that they are aimed at goes on.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::new());
 }
 
-/// What is sent: bytes as they are, or a real transport packet with a byte changed.
+/// A datagram to send: any bytes, or a real transport packet with a byte changed.
 #[derive(Debug, arbitrary::Arbitrary)]
 enum Sent {
     Raw(u8, Vec<u8>),

@@ -1,5 +1,5 @@
-//! A frame of the TUN device with any header: it is refused, or every packet of it opens at the
-//! client, and none is longer than what it was cut from.
+//! A frame of the TUN device with any header. It is refused, or every packet of it opens at the
+//! client, and none is longer than the frame that it was cut from.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ thread_local! {
 
 fuzz_target!(|input: ([u8; FRAME_HEADER], u16, Shape)| {
     let (mut header, more, shape) = input;
-    // Half of all headers shall be of a kind that is known.
+    // Make half of all headers one of the known kinds.
     if header[2] & 1 == 0 {
         header[0] = 1;
         header[1] = [0, 1, 4, 5][usize::from(header[1] % 4)];
