@@ -1,7 +1,7 @@
 //! `cargo xtask`: what people do with this tree.
 //!
 //! `run` shows the whole product at work on this machine, `test` checks it, `bench`
-//! measures it, `fuzz`, `writes` and `audit` attack it and look whether it forgets, `image`,
+//! measures it, `fresh` runs all of that as a stranger would, `fuzz`, `writes` and `audit` attack it and look whether it forgets, `image`,
 //! `keys` and `lock` build what servers boot. Everything else is cargo's.
 //!
 //! xtask uses no crate of the project: it runs the same programs that people run, so
@@ -11,6 +11,7 @@
 
 mod api;
 mod deny;
+mod fresh;
 mod fuzz;
 mod pypi;
 mod test;
@@ -49,6 +50,10 @@ enum Verb {
     ///
     /// Needs root. Writes target/boots.json.
     Boots(mayfly_boots::Args),
+    /// Run every command of the README on a bare Debian where nothing was installed
+    ///
+    /// Needs root, and hours without --only. Writes target/fresh.json.
+    Fresh(fresh::Args),
     /// Look for an input that breaks the data plane
     Fuzz(fuzz::Args),
     /// Formatting, lints, dependencies, and all tests
@@ -83,6 +88,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Audit(args) => apart("mayfly-audit", "audit", &args),
         Verb::Bench(args) => apart("mayfly-bench", "bench", &args),
         Verb::Boots(args) => mayfly_boots::boots(&args)?.verdict(),
+        Verb::Fresh(args) => fresh::fresh(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Image(args) => mayfly_image::image(&args),

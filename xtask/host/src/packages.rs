@@ -103,6 +103,13 @@ pub const API: &[Need] = &[("curl", "curl"), ("jq", "jq")];
 /// To build libFuzzer.
 pub const FUZZ: &[Need] = &[("g++", "g++")];
 
+/// To make a bare Debian and to run commands in it.
+pub const FRESH: &[Need] = &[
+    ("git", "git"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("unshare", "util-linux"),
+];
+
 /// To give a guest a disk, and to look into the account service.
 pub const AUDIT: &[Need] = &[
     ("mkfs.ext4", "e2fsprogs"),

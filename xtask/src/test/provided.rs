@@ -11,25 +11,29 @@ use std::path::{Path, PathBuf};
 use mayfly_host::packages::{self, Need};
 use mayfly_host::tree;
 
-use crate::{api, deny, fuzz};
+use crate::{api, deny, fresh, fuzz};
 
 /// What Debian has when nothing was installed (its essential packages and apt), and what comes
 /// with Rust.
-const BASE: [(&str, &str); 14] = [
+const BASE: [(&str, &str); 18] = [
     ("apt-get", "apt"),
     ("cargo", "Rust"),
     ("cat", "coreutils"),
+    ("chmod", "coreutils"),
+    ("cp", "coreutils"),
     ("date", "coreutils"),
     ("dpkg-deb", "dpkg"),
     ("dpkg-query", "dpkg"),
     ("flock", "util-linux"),
     ("nice", "coreutils"),
+    ("rustc", "Rust"),
     ("setpriv", "util-linux"),
     ("sh", "dash"),
     ("sleep", "coreutils"),
     ("tar", "tar"),
     ("timeout", "coreutils"),
     ("true", "coreutils"),
+    ("unshare", "util-linux"),
 ];
 
 /// What a script can start, but is not asked to: step, program.
@@ -115,6 +119,7 @@ fn works() -> Vec<Work> {
             &[&["tests/netns", "tests/attack/src"]],
             super::NETNS,
         ),
+        work("fresh", &[HOST, &["fresh"]], fresh::NEEDS),
         work("run", &[HOST, IMAGE, RUN], mayfly_run::NEEDS),
         work(
             "audit",
@@ -338,6 +343,7 @@ fn installed() -> Vec<&'static str> {
         packages::PYTHON,
         packages::API,
         packages::FUZZ,
+        packages::FRESH,
         packages::AUDIT,
         packages::BOOTS,
         packages::QEMU,
