@@ -1,4 +1,5 @@
-//! cargo: the programs that a verb starts are built first, and are where cargo put them.
+//! Calls of cargo: a verb builds the programs that it starts, and finds them where cargo put
+//! them.
 
 use std::collections::VecDeque;
 use std::env;
@@ -17,7 +18,7 @@ use crate::tree;
 
 /// How long a build may take, on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(2 * 3600);
-/// Lines of cargo's that stand in the error when it fails.
+/// Lines of cargo's output in the error if it fails.
 const KEPT: usize = 40;
 
 /// cargo: the one that runs us, if there is one.
@@ -25,7 +26,7 @@ pub fn path() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// A call of cargo in the work tree, which ends with us.
+/// A call of cargo in the work tree. It ends when this process ends.
 pub fn command() -> Command {
     let mut command = process::command([]);
     command.arg(path()).current_dir(tree());

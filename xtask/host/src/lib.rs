@@ -1,6 +1,6 @@
-//! What every verb of `cargo xtask` needs of this machine: processes that end with us, signals,
-//! network namespaces, packages of the distribution, a line of progress, and taking away
-//! whatever was started.
+//! What every verb of `cargo xtask` needs of this machine: child processes that end with the
+//! verb, signals, network namespaces, packages of the distribution, lines of progress, and the
+//! removal of everything that was started.
 //!
 //! It knows nothing of Mayfly: neither how the image is built nor what runs in it.
 

@@ -1,4 +1,4 @@
-//! A network namespace that goes with the run that made it.
+//! A network namespace, which is removed with the run that made it.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Takes it away, with all links in it, once its processes are gone.
+    /// Removes it. Its links go with it, once its processes have ended.
     pub fn delete(&self) {
         let mut command = process::command(["ip", "netns", "delete", &self.name]);
         let _ = process::output(&mut command, "ip netns delete", LIMIT);
@@ -50,7 +50,7 @@ impl Namespace {
         &self.name
     }
 
-    /// A command inside, which ends with this run.
+    /// A command that runs inside. It ends when this process ends.
     pub fn command<'a>(&'a self, words: impl IntoIterator<Item = &'a str>) -> Command {
         let inside = ["ip", "netns", "exec", self.name.as_str()];
         let mut command = process::command(inside.into_iter().chain(words));
@@ -58,14 +58,14 @@ impl Namespace {
         command
     }
 
-    /// Does something inside: the sockets that it makes stay there.
+    /// Runs `work` inside. Sockets that it opens stay in the namespace.
     ///
     /// # Errors
     /// The namespace is gone, or what `work` returns.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let namespace = File::open(PathBuf::from("/run/netns").join(&self.name))
             .with_context(|| format!("{} is gone", self.name))?;
-        // A thread of its own, since a thread is what is in a namespace.
+        // In a thread of its own: a namespace belongs to a thread.
         thread::scope(|scope| {
             let inside = scope.spawn(move || {
                 setns(namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the namespace")?;
@@ -90,8 +90,8 @@ impl Namespace {
         other.ip(&format!("link set {peer} up"))
     }
 
-    /// Gives a link an address with its prefix length, at once: an IPv6 address is not looked
-    /// for on the link first.
+    /// Gives a link an address with its prefix length. It can be used at once: duplicate address
+    /// detection is off.
     ///
     /// # Errors
     /// iproute2 refuses.

@@ -1,4 +1,4 @@
-//! What a command needs of the machine: looked for first, installed where that can be.
+//! Programs and files that a command needs. They are looked for first, and installed if possible.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -29,7 +29,7 @@ pub const IMAGE: &[Need] = &[
     ("/usr/include/openssl/ssl.h", "libssl-dev"),
 ];
 
-/// To put beside it what operators are given.
+/// To build the ISO that operators get beside it.
 pub const RELEASE: &[Need] = &[
     ("xorriso", "xorriso"),
     ("mformat", "mtools"),
@@ -40,10 +40,10 @@ pub const RELEASE: &[Need] = &[
     ),
 ];
 
-/// To build once more, in other circumstances.
+/// To build a second time under other conditions.
 pub const VERIFY: &[Need] = &[("faketime", "faketime"), ("unshare", "util-linux")];
 
-/// To see what came out otherwise.
+/// To show what differs.
 pub const DIFFERENCE: &[Need] = &[("diffoscope", "diffoscope-minimal")];
 
 /// To make keys and to sign with them.
@@ -87,7 +87,7 @@ pub const BENCH: &[Need] = &[
     ("taskset", "util-linux"),
 ];
 
-/// To keep accounts in a server. The programs are in no search path of Debian's.
+/// To keep accounts in PostgreSQL. Debian puts its programs outside PATH.
 pub const DATABASE: &[Need] = &[("/usr/lib/postgresql", "postgresql")];
 
 /// To install programs from PyPI into a virtual environment.
@@ -134,7 +134,7 @@ pub const BOOTS: &[Need] = &[
 pub const QEMU: &[Need] = &[("qemu-system-x86_64", "qemu-system-x86")];
 
 /// # Errors
-/// One line: not root, or the kernel gives no TUN devices.
+/// This is not root, or /dev/net/tun does not open.
 pub fn require_root() -> Result<()> {
     ensure!(
         nix::unistd::geteuid().is_root(),
@@ -148,10 +148,11 @@ pub fn require_root() -> Result<()> {
     Ok(())
 }
 
-/// Sees to it that `needs` are there.
+/// Installs what is missing of `needs`.
 ///
 /// # Errors
-/// One line that says what is missing, and as not root what to type.
+/// Something is missing and cannot be installed. The error names the packages, and the command
+/// to type if this is not root.
 pub fn provide(needs: &[Need]) -> Result<()> {
     let packages = missing(needs);
     if packages.is_empty() {
@@ -201,11 +202,11 @@ fn find(what: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Installs packages. Package lists may be missing or old: they are fetched if it does not work
-/// without.
+/// Installs packages. If that fails, the package lists may be missing or old: it fetches them and
+/// tries again.
 ///
 /// # Errors
-/// The last words of apt-get.
+/// apt-get fails; the error has its last line.
 pub fn install(packages: &[&str]) -> Result<()> {
     let install = |packages: &[&str]| {
         let words = ["install", "--yes", "--no-install-recommends"];
@@ -229,7 +230,7 @@ fn apt_get(words: &[&str]) -> Result<()> {
         return Ok(());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
-    let last = complaint.lines().last().unwrap_or("no word of why");
+    let last = complaint.lines().last().unwrap_or("no reason given");
     bail!("apt-get {} failed: {last}", words.first().unwrap_or(&""))
 }
 

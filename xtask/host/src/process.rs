@@ -1,4 +1,4 @@
-//! Child processes that end with us, and that are never waited for without a limit.
+//! Child processes that end when this process ends. Every wait for one has a limit.
 
 use std::env;
 use std::fs::{self, File};
@@ -15,17 +15,18 @@ use nix::unistd::Pid;
 
 use crate::signals;
 
-/// Between two looks at a process.
+/// Pause between two looks at a process.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Compilers at a time, here and in cargo: as it is told, or else one a processor.
+/// How many compilers run at a time, here and in cargo: CARGO_BUILD_JOBS, or otherwise one for
+/// each processor.
 pub fn jobs() -> usize {
     let told = env::var("CARGO_BUILD_JOBS").ok();
     told.and_then(|jobs| jobs.parse().ok())
         .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// `words`, which the kernel ends when the thread that starts it ends, however that comes.
+/// A command. The kernel kills it when the thread that started it ends, for whatever reason.
 pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new("setpriv");
     command
@@ -39,8 +40,8 @@ pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
 /// Runs a command to its end and returns what it printed.
 ///
 /// # Errors
-/// It fails, takes longer than `limit`, or a signal comes. The error says which program
-/// it was and its last words, never its arguments, which may be secret.
+/// It fails, takes longer than `limit`, or a signal comes. The error has the program's name and
+/// its last line of standard error, never its arguments, which may be secret.
 pub fn output(command: &mut Command, name: &str, limit: Duration) -> Result<String> {
     let mut stdout = tempfile::tempfile().context("cannot make a temporary file")?;
     let mut stderr = tempfile::tempfile().context("cannot make a temporary file")?;
@@ -56,7 +57,7 @@ pub fn output(command: &mut Command, name: &str, limit: Duration) -> Result<Stri
         return Ok(text);
     }
     let complaint = read_back(&mut stderr)?;
-    let last = complaint.lines().last().unwrap_or("no word of why");
+    let last = complaint.lines().last().unwrap_or("no reason given");
     bail!("{name} failed ({status}): {last}")
 }
 
@@ -68,8 +69,8 @@ fn read_back(file: &mut File) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A process, and while it lasts those that it started and that stay in its group. What
-/// it leaves running when it ends by itself, like a daemon, goes on.
+/// A process and the others in its process group. They are killed when this is dropped while the
+/// process runs. If the process ends by itself, what it left running (a daemon) goes on.
 #[derive(Debug)]
 pub struct Job {
     name: String,
@@ -118,7 +119,7 @@ impl Job {
         }
     }
 
-    /// Ends the process, gently if it takes that within `patience`.
+    /// Ends the process: by SIGTERM, and if it still runs after `patience`, by SIGKILL.
     pub fn end(mut self, patience: Duration) {
         let _ = kill(self.pid(), Signal::SIGTERM);
         let end = Instant::now() + patience;
@@ -127,7 +128,7 @@ impl Job {
         }
     }
 
-    /// What it prints on standard error, if that is a pipe; the first time that it is asked.
+    /// The pipe from its standard error, if there is one and it was not taken before.
     pub fn stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
     }
@@ -151,8 +152,8 @@ impl Drop for Job {
     }
 }
 
-/// Runs work that knows nothing of signals. When one comes, the processes that the work
-/// has started are ended until it gives up.
+/// Runs work that does not look at signals. After a signal, this ends the processes that the work
+/// has started, and goes on to do so until the work returns.
 ///
 /// # Errors
 /// What the work returns, or [`Interrupted`](signals::Interrupted).
@@ -214,12 +215,12 @@ fn parent(pid: u32) -> Option<u32> {
     stat(pid)?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether a process has ended and only waits for its parent to notice.
+/// Whether a process has ended and its parent has not yet waited for it.
 pub fn is_zombie(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.starts_with('Z'))
 }
 
-/// `/proc/PID/stat` from the state on: the name before it may hold anything (proc(5)).
+/// `/proc/PID/stat` from the state on. The name before it can hold any character (proc(5)).
 fn stat(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(stat.rsplit_once(") ")?.1.to_owned())

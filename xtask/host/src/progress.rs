@@ -1,6 +1,6 @@
-//! What a person sees of a long command: one line for each step that is done, and while a step
-//! lasts, what it is at. On a terminal that is a line which changes each second; in a file or a
-//! pipe it is a line after three seconds, and another each half minute.
+//! What a person sees of a long command. Each step that ends prints one line. A step that goes on
+//! says what it is doing: on a terminal in a status line, in a file or a pipe in a line after three
+//! seconds and another one every half minute.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -12,15 +12,15 @@ use anyhow::Result;
 
 use crate::signals::Interrupted;
 
-/// Between two looks at the steps.
+/// Pause between two looks at the steps.
 const LOOK: Duration = Duration::from_millis(200);
-/// When a step is first told of in a pipe, and how often after that.
+/// When a step prints its first line into a pipe, and how long after that the next one.
 const FIRST: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(30);
 /// Columns of a terminal that are used, at most.
 const COLUMNS: usize = 100;
 
-/// The steps that go on.
+/// The steps that are running.
 static STEPS: Mutex<Steps> = Mutex::new(Steps {
     running: Vec::new(),
     next: 0,
@@ -32,9 +32,9 @@ struct Steps {
     running: Vec<Running>,
     /// The number of the next step.
     next: u64,
-    /// A thread tells of them.
+    /// A thread prints what they are doing.
     is_watched: bool,
-    /// The last line of the terminal is theirs.
+    /// The terminal's last line is the status line.
     is_drawn: bool,
 }
 
@@ -44,16 +44,16 @@ struct Running {
     elsewhere: Option<&'static str>,
     started: Instant,
     note: String,
-    /// When it was last told of in a pipe.
+    /// When its last line went into the pipe.
     told: Option<Instant>,
 }
 
-/// What a step is at, for the line that tells of it.
+/// Where a step says what it is doing.
 #[derive(Debug, Clone, Copy)]
 pub struct Note(u64);
 
 impl Note {
-    /// Says what the step is at now.
+    /// Says what the step is doing now.
     pub fn set(self, note: String) {
         let mut steps = steps();
         let mut running = steps.running.iter_mut();
@@ -68,9 +68,9 @@ pub fn say(line: &str) {
     steps().say(line);
 }
 
-/// The exit code of a command that ended so; says why it failed.
+/// The exit code of a command with this result. If it failed, prints the reason.
 pub fn end(result: Result<()>) -> ExitCode {
-    /// What a shell reports of a program that Ctrl-C ended.
+    /// What a shell reports if Ctrl-C ended a program.
     const INTERRUPTED: u8 = 130;
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,8 +93,8 @@ pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     run(what, None, |_| work())
 }
 
-/// Runs one step that can be long: `elsewhere` says how long it took on another machine. It says
-/// what it is at in its [`Note`].
+/// Runs one step that can be long. `elsewhere` says how long it took on another machine; the step
+/// says what it is doing in its [`Note`].
 ///
 /// # Errors
 /// The step's.
@@ -122,7 +122,7 @@ fn run<T>(
     result
 }
 
-/// One of several things that go on at the same time, by its name.
+/// The name of one of several things that run at the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct Strand(pub &'static str);
 
@@ -136,7 +136,7 @@ impl Strand {
     }
 }
 
-/// A time as a person reads it.
+/// A duration for people.
 pub fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
@@ -165,13 +165,13 @@ impl Steps {
     }
 
     fn say(&mut self, line: &str) {
-        // A reader that went away does not stop the work.
+        // A closed standard output does not stop the work.
         let erase = if self.is_drawn { "\r\x1b[2K" } else { "" };
         let _ = writeln!(std::io::stdout(), "{erase}{line}");
         self.is_drawn = false;
     }
 
-    /// Tells what goes on, where that is due.
+    /// Prints what the steps are doing, if that is due.
     fn tell(&mut self) {
         if std::io::stdout().is_terminal() {
             self.draw();
@@ -219,7 +219,7 @@ impl Running {
     }
 }
 
-/// Tells of the steps until none goes on.
+/// Prints what the steps are doing, until none is running.
 fn watch() {
     loop {
         thread::sleep(LOOK);

@@ -1,4 +1,4 @@
-//! How every verb begins that makes namespaces and starts processes.
+//! The beginning of every verb that makes namespaces and starts processes.
 
 use anyhow::Result;
 
@@ -7,18 +7,18 @@ use crate::progress::say;
 use crate::signals;
 use crate::teardown::{self, Tag};
 
-/// Catches signals, sees to it that `needs` are there, takes away what runs left that were
-/// killed, and names this one. What is made under the name is taken away by
-/// [`Guard`](teardown::Guard).
+/// Catches signals, installs what is missing of `needs`, removes what killed runs left, and
+/// returns the name of this run. [`Guard`](teardown::Guard) removes everything that is made under
+/// the name.
 ///
 /// # Errors
-/// Not root, or something is missing and cannot be installed.
+/// This is not root, or something is missing and cannot be installed.
 pub fn prologue(needs: &[&[Need]]) -> Result<Tag> {
     signals::watch()?;
     packages::require_root()?;
     packages::provide(&needs.concat())?;
     for name in teardown::sweep()? {
-        say(&format!("took away what {name} had left"));
+        say(&format!("removed what {name} had left"));
     }
     Ok(Tag::own())
 }

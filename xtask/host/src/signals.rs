@@ -1,6 +1,7 @@
-//! Ctrl-C and SIGTERM: noticed, so that what was started is taken away in order.
+//! Ctrl-C, SIGTERM and SIGHUP are caught, so that everything that was started can be removed in
+//! order.
 //!
-//! They are caught, not blocked: a blocked signal stays blocked in every child.
+//! They are not blocked: a blocked signal would stay blocked in every child.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use signal_hook::flag;
 /// Set once, never cleared.
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Somebody wants this to end.
+/// A signal asked this process to end.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -25,7 +26,7 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// From here on signals end nothing by themselves; [`check`] tells of them.
+/// Catches signals: from here on they no longer end the process, and [`check`] reports them.
 ///
 /// # Errors
 /// The signals cannot be caught.

@@ -1,8 +1,8 @@
-//! Taking away what a run made; and looking again whether something is left.
+//! The removal of everything that a run made, and the check that nothing is left.
 //!
-//! All that a run makes carries its name: `mayfly-run-PID`. Namespaces begin with it, its
-//! processes have it in their environment, its files are in `target/run/mayfly-run-PID`.
-//! So taking away needs no memory of what was made, and works for a run that was killed.
+//! Everything that a run makes carries its name, `mayfly-run-PID`: its namespaces begin with it,
+//! its processes have it in their environment, its files are in `target/run/mayfly-run-PID`. So
+//! the removal needs no list of what was made, and works for a run that was killed.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::process;
 use crate::tree;
 
-/// What the processes of a run have in their environment.
+/// The environment variable that holds the name of the run.
 pub const VARIABLE: &str = "MAYFLY_RUN";
 
 const PREFIX: &str = "mayfly-run-";
@@ -31,14 +31,14 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Of this process.
+    /// The name for a run of this process.
     pub fn own() -> Self {
         Self {
             pid: std::process::id(),
         }
     }
 
-    /// `mayfly-run-PID`, from a name that begins so.
+    /// The run that a name belongs to, if the name begins with `mayfly-run-PID`.
     fn of(name: &str) -> Option<Self> {
         let rest = name.strip_prefix(PREFIX)?;
         let pid = rest.split('-').next()?.parse().ok()?;
@@ -55,8 +55,8 @@ impl Tag {
         format!("{}-{role}", self.name())
     }
 
-    /// A WireGuard interface, or with a little more behind it one of many: at most 15
-    /// characters.
+    /// The name of a WireGuard interface. With a few characters appended it names one of many: the
+    /// kernel takes at most 15.
     pub fn interface(&self) -> String {
         format!("mf{}", self.pid)
     }
@@ -66,7 +66,8 @@ impl Tag {
         runs().join(self.name())
     }
 
-    /// Where clients listen for `wg`, and where they should not be.
+    /// Sockets on which clients listen for `wg`, and interfaces outside every namespace, where none
+    /// should be.
     fn traces(&self) -> Vec<PathBuf> {
         let interface = self.interface();
         let own = |name: &str| {
@@ -82,23 +83,23 @@ impl Tag {
             .collect()
     }
 
-    /// Whether the xtask that took this name is still there.
+    /// Whether the process that took this name still runs.
     fn is_alive(&self) -> bool {
         let program = fs::read_link(format!("/proc/{}/exe", self.pid));
         program.is_ok_and(|path| path.to_string_lossy().contains("xtask"))
     }
 }
 
-/// `target/run`: the report, and one directory for each run that lasts.
+/// `target/run`: the report, and a directory for each run that goes on.
 pub fn runs() -> PathBuf {
     tree().join("target/run")
 }
 
-/// A run's things, which go with it however it ends.
+/// Removes everything of a run when it is dropped.
 pub struct Guard<'a>(&'a Tag);
 
 impl<'a> Guard<'a> {
-    /// Makes the run's directory, for its owner's eyes: passwords and secrets are in it.
+    /// Makes the run's directory, which only its owner can read: it will hold passwords and secrets.
     ///
     /// # Errors
     /// It cannot be made.
@@ -117,7 +118,7 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// Takes away everything of a run. What cannot be taken away is found by [`left_behind`].
+/// Removes everything of a run. [`left_behind`] finds what could not be removed.
 pub fn take_away(tag: &Tag) {
     for pid in processes(tag) {
         process::kill_and_wait(pid, Duration::from_secs(5));
@@ -134,7 +135,7 @@ pub fn take_away(tag: &Tag) {
     let _ = fs::remove_dir_all(tag.directory());
 }
 
-/// Looks for everything that carries the run's name.
+/// Finds everything that carries the run's name.
 pub fn left_behind(tag: &Tag) -> Vec<String> {
     let processes = processes(tag).into_iter().map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -152,7 +153,7 @@ pub fn left_behind(tag: &Tag) -> Vec<String> {
     processes.chain(namespaces).chain(files).collect()
 }
 
-/// Takes away what runs left that could not do so themselves. Returns their names.
+/// Removes what killed runs left. Returns their names.
 ///
 /// # Errors
 /// `target/run` cannot be made.

@@ -1,4 +1,5 @@
-//! The two programs of the image: static, stripped, silent about where they were built.
+//! The two programs of the image: static, stripped, and without any path of the machine that
+//! built them.
 
 use std::env;
 use std::fs;
@@ -11,7 +12,7 @@ use super::{Profile, silence};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The programs, read.
+/// The contents of the programs.
 pub struct Programs {
     /// `/init`
     pub init: Vec<u8>,
@@ -19,13 +20,13 @@ pub struct Programs {
     pub node: Vec<u8>,
 }
 
-/// Builds init, and the profile's program in the node's place, in one call of cargo and apart
-/// from everything else: cargo unites the features of what it builds together, and only these
-/// two want every log call compiled out. A target directory of their own keeps host builds as
-/// they are.
+/// Builds init, and the profile's program in the node's place, in one call of cargo and without
+/// anything else: cargo unifies the features of what it builds together, and only in these two is
+/// every log call compiled out. They have a target directory of their own, so that host builds are
+/// not rebuilt.
 ///
 /// # Errors
-/// They do not build, are not static, or hold a path of this machine or words for a log.
+/// They do not build, are not static, or contain a path of this machine or words for a log.
 pub fn build(profile: Profile) -> Result<Programs> {
     let (init_package, init) = profile.init();
     let (package, node) = profile.node();
@@ -50,7 +51,7 @@ pub fn build(profile: Profile) -> Result<Programs> {
         let path = out.join(TARGET).join("image").join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         check(name, &bytes)?;
-        // The attacker names what it tries.
+        // The attacker prints the names of its attempts.
         if profile != Profile::Attack {
             let words = silence::log_words(&bytes);
             ensure!(words.is_empty(), "{name} could log: it holds {words:?}");
@@ -63,9 +64,9 @@ pub fn build(profile: Profile) -> Result<Programs> {
     })
 }
 
-/// Static glibc, since the image has no loader; and no path of this machine. Crate
-/// getrandom asks the loader whether there is a system call, and opens /dev/urandom where
-/// there is neither: this is the kernel that has it.
+/// glibc is linked statically, since the image has no loader, and paths of this machine are
+/// replaced. Without the last flag, crate getrandom would ask the loader for a function, and open
+/// /dev/urandom if there is none; our kernel has the system call.
 fn rust_flags() -> Vec<String> {
     let mut flags = vec![
         "-Ctarget-feature=+crt-static".to_owned(),
@@ -88,7 +89,7 @@ fn c_flags() -> String {
     flags.join(" ")
 }
 
-/// What must not show, and what stands in its place.
+/// Paths that must not appear, and their replacements.
 fn machine_paths() -> [(PathBuf, &'static str); 2] {
     let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/nonexistent".into()));
     let cargo = env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from);

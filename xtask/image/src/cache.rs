@@ -1,9 +1,9 @@
 //! Where built kernels are kept: `kernel/<hash of everything that went in>`.
 //!
-//! Outside the tree, so that a clean clone does not build for minutes what is there. An entry
-//! is the whole tree that `make` worked in, at the place where it did so: with another
-//! initramfs in it, `make` has little left to do. Whoever builds a kernel sweeps out entries that
-//! are not marked as finished, and those that nobody has used for a month.
+//! They are outside the work tree, so that a clean clone does not spend minutes on a kernel that
+//! exists. An entry is the whole tree in which `make` worked, in its place: with another initramfs
+//! in it, `make` has little left to do. Each build of a kernel removes entries that are not marked
+//! as finished, and entries unused for a month.
 
 use std::env;
 use std::fs::{self, File};
@@ -18,20 +18,20 @@ pub struct Cache {
     root: PathBuf,
 }
 
-/// The right to build: one at a time has it.
+/// The lock for building: one process holds it at a time.
 pub struct Turn<'a> {
     root: &'a Path,
     _lock: File,
 }
 
-/// A built tree, and the right to work in it.
+/// A built tree, and the lock for working in it.
 pub struct Held {
     tree: PathBuf,
     _lock: File,
 }
 
 impl Cache {
-    /// Where it is.
+    /// Opens it.
     ///
     /// # Errors
     /// No directory to cache in, or it cannot be made.
@@ -41,7 +41,7 @@ impl Cache {
         Ok(Self { root })
     }
 
-    /// The tree of `key`, if it is there and whole; waits until nobody else works in it.
+    /// The tree of `key`, if it exists and is finished. Waits until no other process works in it.
     ///
     /// # Errors
     /// The cache cannot be written to.
@@ -55,7 +55,7 @@ impl Cache {
             say("waiting: this kernel is being linked");
             lock.lock().with_context(|| unusable(&entry))?;
         }
-        // It may have been swept out meanwhile.
+        // It may have been removed while we waited.
         if !entry.join(FINISHED).is_file() {
             return Ok(None);
         }
@@ -66,7 +66,7 @@ impl Cache {
         }))
     }
 
-    /// Waits until nobody else builds. Sweeps out what a killed build left, and what is old.
+    /// Waits until no other process builds. Removes what a killed build left, and what is old.
     ///
     /// # Errors
     /// The cache cannot be written to.
@@ -90,8 +90,8 @@ impl Cache {
 }
 
 impl Turn<'_> {
-    /// An empty directory for the tree of `key`, swept out by the next build unless this one
-    /// is [`Self::finish`]ed.
+    /// An empty directory for the tree of `key`. The next build removes it unless this one is
+    /// [`Self::finish`]ed.
     ///
     /// # Errors
     /// It cannot be made.
@@ -101,7 +101,7 @@ impl Turn<'_> {
         Ok(tree)
     }
 
-    /// The tree of `key` is whole.
+    /// Marks the tree of `key` as finished.
     ///
     /// # Errors
     /// It cannot be marked.
@@ -117,19 +117,19 @@ impl Held {
     }
 }
 
-/// Marks an entry as whole, and as used at that time.
+/// Marks an entry as finished, and as used at that time.
 fn mark(entry: &Path, time: SystemTime) -> Result<()> {
     let mark = File::create(entry.join(FINISHED)).with_context(|| unusable(entry))?;
     mark.set_modified(time).with_context(|| unusable(entry))
 }
 
-/// Removes an entry that is not whole, or that has not been used for long and is not in use.
+/// Removes an entry if it is not finished, or if it is old and not in use.
 fn sweep(entry: &Path) -> Result<()> {
     let lock = File::create(entry.join(LOCK)).with_context(|| unusable(entry))?;
     if let Ok(mark) = fs::metadata(entry.join(FINISHED)) {
         let used = mark.modified().with_context(|| unusable(entry))?;
         let is_old = used.elapsed().is_ok_and(|age| age > KEPT);
-        // Held until it is gone: nobody begins to work in half of it.
+        // The lock is held until it is removed: no other process begins to work in half of it.
         if !is_old || lock.try_lock().is_err() {
             return Ok(());
         }
@@ -141,7 +141,7 @@ fn unusable(root: &Path) -> String {
     format!("cannot use the cache {}", root.display())
 }
 
-/// How long a kernel is kept that nobody uses: one has 2 GB.
+/// How long an unused kernel is kept. Each takes 2 GB.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const TREE: &str = "linux";

@@ -1,7 +1,7 @@
-//! Kernel configuration: fragments that demand, and the check that they were heard.
+//! Kernel configuration: the fragments' demands, and the check that the result meets them.
 //!
-//! Kconfig drops what it cannot have and brings in what another option selects, both with
-//! hardly a word. So every line of a fragment is compared with what came out.
+//! Kconfig drops options whose dependencies are missing and adds options that others select, both
+//! almost silently. So every line of a fragment is compared with the final configuration.
 
 use std::fmt;
 use std::fs;
@@ -29,7 +29,7 @@ impl fmt::Display for Demand {
     }
 }
 
-/// Everything that the kernel of `profile` is asked to be, in the order of the fragments.
+/// All demands on the kernel of `profile`, in the order of the fragments.
 ///
 /// # Errors
 /// A fragment that cannot be read, or a line that is neither demand, comment nor empty.

@@ -1,6 +1,7 @@
 //! The initramfs: the literal list of `initramfs/files.toml`, as a cpio archive.
 //!
-//! Written in-process, so that device nodes need no root and two runs give the same bytes:
+//! It is written in this process, so that device nodes need no root and two runs give the same
+//! bytes:
 //! sorted names, inodes 1 to n, no times, one compression thread.
 
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use super::manifest::{File, digest};
 pub struct Pins {
     /// Ed25519 public key that signs settings bundles, base64.
     pub bundle_key: String,
-    /// When the image's commit was made, in Unix seconds: the clock is never earlier.
+    /// When the image's commit was made, in Unix seconds. The node's clock is never earlier.
     pub built: u64,
     /// The least serial of a bundle that is taken.
     pub least_serial: u64,

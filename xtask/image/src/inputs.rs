@@ -19,28 +19,28 @@ const LIMIT: Duration = Duration::from_secs(120);
 const KERNEL_LICENCE: &str = "GPL-2.0-only WITH Linux-syscall-note";
 const OWN_LICENCE: &str = "MIT OR Apache-2.0";
 
-/// One thing that went in.
+/// One input.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Input {
-    /// As its makers call it.
+    /// The name that its makers give it.
     pub name: String,
-    /// As they count it.
+    /// Their version of it.
     pub version: String,
     /// Of the file; of a crate, what its registry and Cargo.lock say.
     pub sha256: String,
     /// SPDX expression.
     pub licence: String,
-    /// What it is here for.
+    /// Its role.
     #[serde(skip)]
     pub role: Role,
 }
 
-/// What an input is here for.
+/// The role of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// A part of the image, or one that is linked into it.
     Part,
-    /// It made the image, or decided how it came out.
+    /// A tool or setting that determines the result.
     Tool,
     /// A Rust crate: linked into it, or run to build it.
     Crate,
@@ -92,7 +92,7 @@ fn kernel(recipe: &Recipe) -> Result<Vec<Input>> {
 }
 
 fn tools() -> Result<Vec<Input>> {
-    // As cargo has it.
+    // cargo's choice.
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let sysroot = PathBuf::from(say(&rustc, &["--print", "sysroot"])?);
     let tool = |name: &str, file: &Path, version: String, licence: &str, role| {
@@ -138,7 +138,7 @@ fn tools() -> Result<Vec<Input>> {
     ])
 }
 
-/// On the ISO alone.
+/// The loader, which is on the ISO only.
 fn loader() -> Result<Vec<Input>> {
     let version = package_version("isolinux")?;
     iso::LOADER
@@ -191,7 +191,7 @@ fn crates(profile: Profile) -> Result<Vec<Input>> {
     Ok(crates.into_iter().collect())
 }
 
-/// `name v1.2.3 (proc-macro)|MIT`; ours, which have no checksum, are left out.
+/// Parses `name v1.2.3 (proc-macro)|MIT`. Our own crates have no checksum and are left out.
 fn parse_crate(line: &str, checksums: &BTreeMap<(String, String), String>) -> Option<Input> {
     let (package, licence) = line.split_once('|')?;
     let mut words = package.split(' ');
@@ -224,7 +224,7 @@ fn first(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The program itself, behind all links.
+/// The program itself, with all links resolved.
 fn found(program: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

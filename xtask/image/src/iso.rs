@@ -1,7 +1,7 @@
-//! `mayfly.iso`: the image on a CD, which is what a BMC's virtual media pretends to be.
+//! `mayfly.iso`: the image on a CD, as a BMC's virtual media presents it.
 //!
-//! The file is on it twice: for a BIOS beside isolinux, and for UEFI in a FAT of its own, where
-//! firmware looks for `EFI/BOOT/BOOTX64.EFI`. Every time on it is the image's.
+//! The file is on it twice: beside isolinux for a BIOS, and in a FAT of its own for UEFI, whose
+//! firmware looks for `EFI/BOOT/BOOTX64.EFI`. Every time stamp on it is the image's.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use mayfly_host::process;
 
-/// What Debian's isolinux and syslinux-common bring.
+/// Files of Debian's isolinux and syslinux-common.
 pub const LOADER: [&str; 2] = [
     "/usr/lib/ISOLINUX/isolinux.bin",
     "/usr/lib/syslinux/modules/bios/ldlinux.c32",
@@ -21,7 +21,7 @@ pub const LOADER: [&str; 2] = [
 const MENU: &str = "DEFAULT mayfly\nLABEL mayfly\n  LINUX /mayfly.efi\n";
 /// Of the FAT and the CD.
 const NAME: &str = "MAYFLY";
-/// The FAT's number; any will do, but not a new one each time. ("MYFL")
+/// The FAT's serial number ("MYFL"). Any will do, as long as it is the same each time.
 const SERIAL: &str = "4d59464c";
 /// What a FAT needs beside a file.
 const ROOM: u64 = 1 << 20;
@@ -80,7 +80,7 @@ fn fat(image: &Path, to: &Path, time: u64) -> Result<()> {
     )
 }
 
-/// A tool that takes `time` for now, and reads nobody's settings.
+/// A tool for which `time` is the present, and which reads no user's settings.
 fn tool(name: &str, time: u64) -> Command {
     let mut command = process::command([name]);
     command
@@ -91,7 +91,7 @@ fn tool(name: &str, time: u64) -> Command {
     command
 }
 
-/// As xorriso wants it: year to hundredths of seconds.
+/// The format of xorriso: from the year to hundredths of seconds.
 fn date(time: u64) -> Result<String> {
     let mut date = process::command(["date", "--utc", "+%Y%m%d%H%M%S00"]);
     date.args(["--date", &format!("@{time}")]);

@@ -1,8 +1,8 @@
-//! The kernel, with initramfs and command line inside: the one file that a node is.
+//! The kernel with initramfs and command line inside: a node is this one file.
 //!
-//! The tree that `make` worked in is kept. With another initramfs or command line in it, the
-//! last steps are done again, which takes half a minute, and gives the same bytes as a build
-//! from nothing (`cargo xtask image --verify --kernel` compares the two).
+//! The tree in which `make` worked is kept. For another initramfs or command line only the last
+//! steps are repeated. That takes half a minute and gives the same bytes as a build from nothing
+//! (`cargo xtask image --verify --kernel` compares the two).
 
 mod make;
 
@@ -35,7 +35,7 @@ pub struct Inside<'a> {
     pub command_line: &'a str,
 }
 
-/// Makes `file` the kernel of `profile` around `inside`, unless it is that already.
+/// Writes to `file` the kernel of `profile` around `inside`, unless it is there already.
 ///
 /// # Errors
 /// As [`super::build`].
@@ -72,7 +72,7 @@ pub fn link(profile: Profile, inside: Inside<'_>) -> Result<Vec<u8>> {
     recipe.make(inside, held.tree(), "link", "half a minute")
 }
 
-/// The same from nothing, in a directory that must be empty. Whatever is kept is not touched.
+/// The same from nothing, in a directory that must be empty. Kept trees are not touched.
 ///
 /// # Errors
 /// As [`link`].
@@ -82,19 +82,19 @@ pub fn from_nothing(profile: Profile, inside: Inside<'_>, tree: &Path) -> Result
     recipe.make(inside, tree, "build from nothing", BUILD)
 }
 
-/// What a kernel is made of.
+/// Everything from which a kernel is built.
 pub struct Recipe {
     profile: Profile,
     /// The locked source.
     pub source: Source,
-    /// The configuration's demands.
+    /// The demands on its configuration.
     pub demands: Vec<Demand>,
     /// Changes to the source, in order.
     pub patches: Vec<PathBuf>,
 }
 
 impl Recipe {
-    /// From the tree.
+    /// Reads it from the work tree.
     ///
     /// # Errors
     /// A file is missing or makes no sense.
@@ -114,7 +114,7 @@ impl Recipe {
             return Ok(held);
         }
         let turn = cache.take_turn()?;
-        // Unless somebody else has built it while we waited.
+        // Unless another process has built it while we waited.
         if cache.hold(&key)?.is_none() {
             let tree = turn.begin(&key)?;
             self.unpack(&tree)?;
@@ -165,15 +165,15 @@ impl Recipe {
         demands
     }
 
-    /// Everything that decides how the kernel comes out.
+    /// A digest of everything that determines the kernel.
     fn inputs(&self, inside: Inside<'_>) -> Result<String> {
         let initramfs = hex(&Sha256::digest(inside.initramfs));
         let command_line = hex(&Sha256::digest(inside.command_line));
         Ok(format!("{}\n{initramfs}\n{command_line}", self.key()?))
     }
 
-    /// Everything that decides how the kernel comes out, but for what is put inside. The
-    /// reasons beside the demands do not.
+    /// A digest of everything that determines the kernel, without what is put inside. Comments
+    /// beside the demands are not a part of it.
     fn key(&self) -> Result<String> {
         let mut hasher = Sha256::new();
         let mut add = |part: &[u8]| {
@@ -196,7 +196,7 @@ impl Recipe {
 }
 
 impl Inside<'_> {
-    /// What the kept tree is built with at first.
+    /// What the kept tree is first built around.
     fn nothing() -> Self {
         Self {
             initramfs: &[],

@@ -1,4 +1,4 @@
-//! `cargo xtask keys`: a set of keys for trying things out, as an operator makes them.
+//! `cargo xtask keys`: a set of keys for testing, as an operator makes them.
 //!
 //! ```text
 //! bundle.key, .pub       signs settings bundles; the image pins .pub
@@ -7,8 +7,8 @@
 //! minisign.key, .pub     signs SHA256SUMS
 //! ```
 //!
-//! The private keys lie there for everybody who reads the directory, without a password. For
-//! machines that matter, make each where it is used, and on a token that does not give it away.
+//! The private keys have no password: everyone who can read the directory has them. For machines
+//! that matter, make each key where it is used, on a token that does not reveal it.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -27,7 +27,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Whose variables PK, KEK and db are: any number of the operator's own.
+/// The owner GUID of the variables PK, KEK and db: any that the operator chooses.
 pub const OWNER: &str = "6d617966-6c79-4d59-8f00-6b6579730001";
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ pub fn make(out: &Path) -> Result<()> {
         "ipxe-ca.crt",
         "-CAkey",
         "ipxe-ca.key",
-        // iPXE's `imgverify` wants both.
+        // iPXE's `imgverify` demands both.
         "-addext",
         "keyUsage=digitalSignature",
         "-addext",
@@ -127,7 +127,8 @@ impl Keys<'_> {
         )
     }
 
-    /// What a firmware in setup mode takes, or one in user mode from who holds `signer`.
+    /// An update of a Secure Boot variable: a firmware in setup mode accepts it, and one in user mode
+    /// accepts it because `signer` has signed it.
     fn enrolment(&self, name: &str, signer: &str) -> Result<()> {
         let [certificate, list, signed] = ["crt", "esl", "auth"].map(|end| format!("{name}.{end}"));
         let (key, vouching) = (format!("{signer}.key"), format!("{signer}.crt"));

@@ -2,12 +2,14 @@
 //! lock file names.
 //!
 //! Beside it stand what operators are given (an ISO, boot scripts, a manifest, signatures) and
-//! keys for testing. What runs in the image is not known here, and no image is booted.
+//! keys for testing. This library does not know what the programs of the image do, and boots no
+//! image.
 //!
-//! Nothing here needs root, and nothing is downloaded: the kernel's source is a package of
-//! the distribution that is already installed. A built kernel is kept outside the tree; the
-//! two programs and the archive are made anew, in a few seconds if nothing changed, and the
-//! kernel is linked around them in half a minute. Every long step shows how far it is.
+//! Nothing here needs root once the packages are installed, and nothing is downloaded: the
+//! kernel's source is a package of the distribution. A built kernel is kept outside the work tree.
+//! The two programs and the archive are built each time, which takes a few seconds if nothing
+//! changed, and the kernel is linked around them in half a minute. Every long step shows its
+//! progress.
 
 pub mod binaries;
 pub mod cache;
@@ -62,7 +64,7 @@ impl Profile {
         }
     }
 
-    /// The fragment of kernel options that is this profile's own.
+    /// The fragment of kernel options that only this profile has.
     fn kernel(self) -> &'static str {
         match self {
             Self::Sealed | Self::Attack | Self::Mortal => "sealed",
@@ -89,7 +91,7 @@ impl Profile {
 
 /// A key under which no signature holds: no point of the curve has 2 for its y (RFC 8032 section
 /// 5.1.3).
-const NOBODY: [u8; 32] = {
+const NO_KEY: [u8; 32] = {
     let mut key = [0; 32];
     key[0] = 2;
     key
@@ -114,10 +116,10 @@ pub struct Args {
     /// Sign with the keys in this directory, named as `cargo xtask keys` does, into signed/
     #[arg(long, value_name = "DIRECTORY")]
     keys: Option<PathBuf>,
-    /// Build it again elsewhere, and compare; the kept kernel is linked again
+    /// Build a second time under other conditions, and compare; the kept kernel is linked again
     #[arg(long)]
     verify: bool,
-    /// With --verify: build the kernel from nothing, which takes its time
+    /// With --verify: also build the kernel from nothing, which takes much longer
     #[arg(long, requires = "verify")]
     kernel: bool,
     /// Build the kernel from nothing, in the tree's own target directory
@@ -132,7 +134,7 @@ impl Args {
             profile: self.profile,
             bundle_key: match &self.bundle_key {
                 Some(key) => parse_bundle_key(key)?,
-                None => NOBODY,
+                None => NO_KEY,
             },
             least_serial: self.least_serial,
             kernel_words: String::new(),
@@ -179,8 +181,8 @@ pub fn image(args: &Args) -> Result<()> {
             found.differs.join(", ")
         );
     }
-    if options.bundle_key == NOBODY {
-        say("no --bundle-key: a node of this image takes nobody's settings");
+    if options.bundle_key == NO_KEY {
+        say("no --bundle-key: this image pins no key, so its nodes accept no settings");
     }
     for path in image.executables {
         say(&format!("executable: {path}"));
@@ -188,17 +190,18 @@ pub fn image(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds once more, elsewhere, compares, and puts what came of it into the manifest.
+/// Builds a second time under other conditions, compares, and writes the result into the
+/// manifest.
 ///
 /// # Errors
-/// The second build fails, or the first says where it was made.
+/// The second build fails, or the first contains a path of this machine.
 pub fn verify(options: &Options, image: &Image, kernel: bool) -> Result<manifest::Reproducible> {
     verify::check_paths(&options.out)?;
     ensure!(
         options.profile == Profile::Sealed,
         "only what ships is compared"
     );
-    let found = step("build once more, elsewhere", || {
+    let found = step("build a second time, under other conditions", || {
         verify::against_another(options, kernel)
     })?;
     let mut manifest = release::manifest(image, options)?;
@@ -226,18 +229,18 @@ pub struct Options {
     pub bundle_key: [u8; 32],
     /// The least serial of a bundle that its nodes take.
     pub least_serial: u64,
-    /// More words for the kernel, for tests alone; what comes later counts.
+    /// More words for the kernel, for tests only. A later word overrides an earlier one.
     pub kernel_words: String,
-    /// Words for init (`mayfly.bundle=...`), behind the kernel's own.
+    /// Words for init (`mayfly.bundle=...`), after the kernel's own.
     pub command_line: String,
-    /// Whether to build the kernel from nothing, whatever is kept.
+    /// Whether to build the kernel from nothing, even if one is kept.
     pub from_nothing: bool,
     /// The directory to write to.
     pub out: PathBuf,
 }
 
 impl Options {
-    /// The words behind `cargo xtask` that ask for the same, where it is started.
+    /// The arguments of `cargo xtask` that ask for the same, in the tree where it is started.
     fn words(&self) -> Vec<String> {
         [
             "image",
@@ -274,7 +277,7 @@ pub struct Image {
     files: Vec<manifest::File>,
 }
 
-/// Builds `mayfly.efi` as `options` ask for it, unless what is there was built from the same.
+/// Builds `mayfly.efi` for `options`, unless the existing one was built from the same inputs.
 ///
 /// # Errors
 /// A source that is not the locked one, a tool that fails, a kernel configuration that
@@ -335,11 +338,11 @@ pub fn while_kernel_builds<T>(profile: Profile, work: impl FnOnce() -> Result<T>
     })
 }
 
-/// Whatever goes wrong starts the machine anew; free memory is overwritten, for what the
-/// machine did before; RAM is encrypted where the processor can.
+/// A panic restarts the machine. Free memory is overwritten at boot, because of what the machine
+/// did before. RAM is encrypted if the processor can do that.
 const KERNEL_WORDS: &str = "panic=-1 memtest=1 mem_encrypt=on";
 
-/// The longest that an x86 kernel reads, less its end.
+/// The longest command line that an x86 kernel reads, without its final zero.
 const COMMAND_LINE: usize = 2047;
 
 fn command_line(options: &Options) -> Result<String> {
@@ -365,11 +368,10 @@ fn command_line(options: &Options) -> Result<String> {
     Ok(line)
 }
 
-/// Reads a bundle key as it stands on a command line: base64 of 32 bytes, or a file that
-/// holds just that.
+/// Reads a bundle key from a word of the command line: base64 of 32 bytes, or a file with that.
 ///
 /// # Errors
-/// Neither of the two.
+/// It is neither.
 pub fn parse_bundle_key(word: &str) -> Result<[u8; 32]> {
     let text = if Path::new(word).is_file() {
         fs::read_to_string(word).with_context(|| format!("cannot read {word}"))?
@@ -383,7 +385,7 @@ pub fn parse_bundle_key(word: &str) -> Result<[u8; 32]> {
         .with_context(|| format!("{word}: expected a file with, or itself, base64 of 32 bytes"))
 }
 
-/// The only time that an image knows: when its commit was made, in Unix seconds.
+/// The only time in an image: when its commit was made, in Unix seconds.
 fn commit_time() -> Result<u64> {
     if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
         return given
@@ -413,7 +415,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_that_holds_under_a_weak_key_does_not_under_nobodys() {
+    fn a_signature_that_holds_under_a_weak_key_does_not_under_no_key() {
         // The neutral point, and as a signature for any message: that point again, and 0.
         let neutral = {
             let mut point = [0; 32];
@@ -423,6 +425,6 @@ mod tests {
         let forged = [neutral, [0; 32]].concat();
         let holds = |key: [u8; 32]| UnparsedPublicKey::new(&ED25519, key).verify(b"any", &forged);
         assert!(holds(neutral).is_ok());
-        assert!(holds(NOBODY).is_err());
+        assert!(holds(NO_KEY).is_err());
     }
 }

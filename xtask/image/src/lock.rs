@@ -1,4 +1,4 @@
-//! `image/lock.toml`: which source the kernel is built from, to the byte.
+//! `image/lock.toml`: the source that the kernel is built from, by its hash.
 
 use std::fs::{self, File};
 use std::io;
@@ -31,7 +31,7 @@ pub struct Lock {
 pub struct Source {
     /// Debian package.
     pub package: String,
-    /// Its version. Says which one a human should install; the hash decides.
+    /// Its version. It tells people what to install; the hash decides.
     pub version: String,
     /// Where the package puts the tarball.
     pub tarball: PathBuf,

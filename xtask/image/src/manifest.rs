@@ -1,4 +1,5 @@
-//! `manifest.json`, `sbom.cdx.json` and `SHA256SUMS`: what an image is, and what it was made of.
+//! `manifest.json`, `sbom.cdx.json` and `SHA256SUMS`: what an image contains, and what it was
+//! built from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +22,7 @@ pub struct Manifest {
     time: u64,
     profile: &'static str,
     command_line: String,
-    /// Whether two builds were compared, and what came of it.
+    /// Whether two builds were compared, and the result.
     pub reproducible: Reproducible,
     inputs: Vec<Input>,
     files: Vec<File>,
@@ -36,7 +37,7 @@ pub struct Reproducible {
     pub checked: bool,
     /// Each artifact came out the same.
     pub equal: bool,
-    /// Those that did not.
+    /// Artifacts that differ.
     pub differs: Vec<String>,
 }
 
@@ -51,9 +52,9 @@ pub struct File {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Of what is in it; null where that is nothing.
+    /// Of its content; null if it has none.
     pub sha256: Option<String>,
-    /// How much that is.
+    /// Length of its content.
     pub bytes: u64,
 }
 
@@ -69,10 +70,10 @@ struct Artifact {
 pub const ARTIFACTS: [&str; 4] = ["mayfly.efi", "mayfly.iso", "boot.ipxe", "sbom.cdx.json"];
 
 impl Manifest {
-    /// Of the image in `out`, whose artifacts are there.
+    /// The manifest of the image in `out`, where its artifacts are.
     ///
     /// # Errors
-    /// One of them is not.
+    /// An artifact is missing.
     pub fn of(image: &Image, inputs: Vec<Input>, out: &Path) -> Result<Self> {
         let artifact = |name: &str| {
             let file = out.join(name);
@@ -125,8 +126,8 @@ pub fn sums(out: &Path, names: &[String]) -> Result<()> {
     fs::write(out.join("SHA256SUMS"), lines.concat()).context("cannot write SHA256SUMS")
 }
 
-/// Everything that the image contains or was made by, as CycloneDX 1.6. Not cargo's own tool,
-/// which knows crates alone, and puts in a random number and the time of day.
+/// Writes down everything that the image contains or was made by, as CycloneDX 1.6. cargo's own
+/// tool knows only crates, and adds a random number and the time of day.
 ///
 /// # Errors
 /// It cannot be written.

@@ -1,10 +1,10 @@
-//! What a machine's TPM says after it has started an image: the values are known beforehand.
+//! The values that a machine's TPM has after it has started an image. They are known beforehand.
 //!
 //! UEFI firmware hashes a program before it starts it, in the way that Secure Boot signs it
 //! (Authenticode: without the checksum and without signatures), and extends PCR 4 with that
 //! ("TCG PC Client Platform Firmware Profile", sections 3.3.4.5 and 10.4). A kernel is such a
-//! program, and initramfs and command line are inside it. PCR 9 would hold an initrd or a
-//! command line from elsewhere: it stays at nothing.
+//! program, and initramfs and command line are inside it. PCR 9 would record an initrd or a
+//! command line from outside: it stays empty.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ use sha2::{Digest as _, Sha256};
 use super::lock::hex;
 use super::pe::Places;
 
-/// What firmware says before the first program that is no driver of its own.
+/// The event that firmware records before the first program that is not a driver.
 const CALLING: &[u8] = b"Calling EFI Application from Boot Option";
-/// What stands between the firmware's part and the system's.
+/// The separator between the events of the firmware and those of the system.
 const SEPARATOR: [u8; 4] = [0; 4];
 
-/// PCR number to SHA-256 value, for firmware that starts `image` as the first thing it tries.
+/// PCR number to SHA-256 value, for firmware whose first attempt to boot is `image`.
 ///
 /// # Errors
-/// It is no PE file.
+/// It is not a PE file.
 pub fn values(image: &[u8]) -> Result<BTreeMap<u8, String>> {
     let events = [
         Sha256::digest(CALLING).into(),
@@ -45,7 +45,7 @@ fn extend(events: &[[u8; 32]]) -> [u8; 32] {
 /// 64-bit PE whose sections fill it without a gap, as a kernel's do.
 ///
 /// # Errors
-/// It is none.
+/// It is not such a PE file.
 pub fn authenticode(pe: &[u8]) -> Result<[u8; 32]> {
     let places = Places::of(pe)?;
     let part = |from: usize, to: usize| pe.get(from..to).context("a truncated PE file");
@@ -62,7 +62,7 @@ pub fn authenticode(pe: &[u8]) -> Result<[u8; 32]> {
 mod tests {
     use super::*;
 
-    /// The least that passes for a PE file.
+    /// The smallest PE file that is accepted.
     fn pe(certificates_at: u32) -> Vec<u8> {
         let mut pe = vec![0x90; 512];
         pe[0x3c..0x40].copy_from_slice(&64_u32.to_le_bytes());

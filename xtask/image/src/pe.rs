@@ -1,16 +1,16 @@
-//! A kernel as UEFI sees it: a 64-bit PE file ("Microsoft PE Format").
+//! The kernel as a 64-bit PE file ("Microsoft PE Format"), which is how UEFI sees it.
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Where the PE header's place stands.
+/// Where the offset of the PE header is.
 const PE_AT: usize = 0x3c;
 const PE32_PLUS: usize = 0x20b;
 
-/// Places in a PE file, in bytes from its beginning.
+/// Offsets in a PE file, in bytes.
 pub struct Places {
     /// Of the four bytes of its checksum.
     pub checksum: usize,
-    /// Of the eight bytes that say where signatures are, and how many bytes of them.
+    /// Of the eight bytes that give the offset and the length of the signatures.
     pub certificates: usize,
     /// Of the first signature, or where it would be.
     pub end: usize,
@@ -20,7 +20,7 @@ impl Places {
     /// Looks them up.
     ///
     /// # Errors
-    /// It is no 64-bit PE file.
+    /// It is not a 64-bit PE file.
     pub fn of(pe: &[u8]) -> Result<Self> {
         let number = |at: usize, size: usize| {
             let bytes = pe.get(at..at + size).context("a truncated PE file")?;
@@ -45,11 +45,11 @@ impl Places {
     }
 }
 
-/// Sets the checksum, which the kernel's build leaves at zero. Tools that sign set it, and those
-/// that take a signature off leave it set: so that the same file comes back.
+/// Sets the checksum, which the kernel's build leaves at zero. Signing tools set it, and tools that
+/// remove a signature leave it set: so removing the signature gives back the same file.
 ///
 /// # Errors
-/// It is no 64-bit PE file.
+/// It is not a 64-bit PE file.
 pub fn set_checksum(pe: &mut [u8]) -> Result<()> {
     let at = Places::of(pe)?.checksum;
     let field = pe.get_mut(at..at + 4).context("a truncated PE file")?;

@@ -1,4 +1,5 @@
-//! What an operator is given: the image, the ISO, iPXE's script, and the papers.
+//! Everything that an operator gets: the image, the ISO, iPXE's script, the manifest and the bill
+//! of materials.
 
 use std::fs;
 
@@ -9,7 +10,7 @@ use mayfly_host::tree;
 use super::manifest::{self, ARTIFACTS, Manifest};
 use super::{Image, Options, inputs, iso};
 
-/// Builds everything into the directory that `options` name.
+/// Builds all of it into the directory of `options`.
 ///
 /// # Errors
 /// As [`super::build`], or a tool fails.
@@ -21,7 +22,7 @@ pub fn write(options: &Options) -> Result<Image> {
     })?;
     fs::copy(tree().join("image/boot.ipxe"), out.join("boot.ipxe"))
         .context("cannot copy image/boot.ipxe")?;
-    let inputs = step("list what went in", || inputs::all(image.profile))?;
+    let inputs = step("list the inputs", || inputs::all(image.profile))?;
     manifest::bill(&inputs, &mayfly_host::commit()?, out)?;
     manifest(&image, options)?.write(out)?;
     for name in ARTIFACTS.into_iter().chain(["manifest.json", "SHA256SUMS"]) {
@@ -32,10 +33,10 @@ pub fn write(options: &Options) -> Result<Image> {
     Ok(image)
 }
 
-/// The manifest of an image that is there.
+/// The manifest of a built image.
 ///
 /// # Errors
-/// Something of it is not.
+/// A part of it is missing.
 pub fn manifest(image: &Image, options: &Options) -> Result<Manifest> {
     Manifest::of(image, inputs::all(image.profile)?, &options.out)
 }

@@ -1,7 +1,7 @@
 //! The same image under the operator's signatures, in `signed/`.
 //!
-//! Nobody else can make these files; what is signed, everybody can: `sbattach --remove` gives
-//! back the `mayfly.efi` that the sources give.
+//! Only the operator can make these files, but everyone can check what was signed: `sbattach
+//! --remove` gives back the `mayfly.efi` that the sources build.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::{Image, iso, manifest};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Everything in `signed/`, but for the manifest, the sums and their signature.
+/// Everything in `signed/` except the manifest, the sums and their signature.
 const SIGNED: [&str; 5] = [
     "boot.ipxe",
     "mayfly.efi",
@@ -23,8 +23,8 @@ const SIGNED: [&str; 5] = [
     "sbom.cdx.json",
 ];
 
-/// Signs the image in `out` with the keys that `cargo xtask keys` makes, or others by the
-/// same names.
+/// Signs the image in `out` with the keys of `cargo xtask keys`, or with others of the same
+/// names.
 ///
 /// # Errors
 /// A key is missing, or a tool fails.
@@ -86,7 +86,8 @@ impl Signer<'_> {
         process::output(&mut openssl, "openssl", LIMIT).map(drop)
     }
 
-    /// iPXE's `crypto/cms.c` takes no other certificate, and says so only when a machine boots.
+    /// Checks the certificate: iPXE's `crypto/cms.c` accepts no other kind, and says so only when a
+    /// machine boots.
     fn check_ipxe(&self) -> Result<()> {
         let certificate = self.keys.join("ipxe.crt");
         let mut show = process::command(["openssl", "x509", "-noout"]);

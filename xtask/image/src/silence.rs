@@ -1,10 +1,10 @@
-//! What a program that cannot log does not hold: the words that it would log.
+//! Words that a program would log. A program that cannot log does not contain them.
 //!
-//! A log call that is compiled out leaves no text behind, so that anybody can see with
-//! `strings` that there is none. The words are those of the libraries; the project's own
-//! crates that ship make no log call.
+//! A log call that is compiled out leaves no text behind, so anyone can check with `strings` that
+//! there is none. The words are those of the libraries: the project's own shipped crates make no
+//! log call.
 
-/// Words of log calls, each with the package in whose source it stands.
+/// Words of log calls, each with the package that has it in its source.
 const LOG_WORDS: [(&str, &str); 23] = [
     ("boringtun", "Sending handshake_initiation"),
     ("boringtun", "Received handshake_initiation"),
@@ -31,10 +31,10 @@ const LOG_WORDS: [(&str, &str); 23] = [
     ("ureq", "Resolved: "),
 ];
 
-/// Where lines for a log would go.
+/// Destinations of log lines.
 const LOGS: [&str; 3] = ["syslog", "/dev/log", "/dev/kmsg"];
 
-/// What a program holds of all that.
+/// Those of all these words that a program contains.
 pub fn log_words(program: &[u8]) -> Vec<&'static str> {
     let words = LOG_WORDS.iter().map(|(_, word)| *word).chain(LOGS);
     let holds = |word: &&str| {
@@ -63,12 +63,12 @@ mod tests {
         assert!(log_words(b"\x7fELF..a new session..SYSLOG").is_empty());
     }
 
-    /// Else the search is for what nobody says.
+    /// Otherwise the search would look for words that no library has.
     #[test]
     fn every_word_stands_in_the_source_of_its_package() {
         let metadata = Command::new(env!("CARGO"))
             .args(["metadata", "--locked", "--offline", "--format-version=1"])
-            // What is built is there; what only another system needs may not be.
+            // The source of what is built exists here; that of crates for other systems may not.
             .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
             .current_dir(tree())
             .output()

@@ -1,8 +1,8 @@
-//! Whether two builds give the same bytes, and whether one of them says where it was made.
+//! Whether two builds give the same bytes, and whether a build contains a path of this machine.
 //!
 //! The second build has another directory, user, home, clock (400 days on), time zone, locale,
-//! umask and number of jobs. What both share is the toolchain, and the kept kernel, unless the
-//! kernel is to be built from nothing, too.
+//! umask and number of jobs. Both share the toolchain, and the kept kernel unless the kernel is
+//! built from nothing as well.
 
 use std::env;
 use std::ffi::OsStr;
@@ -19,19 +19,19 @@ use mayfly_host::{TREE, packages, process, tree};
 use super::manifest::{ARTIFACTS, Reproducible};
 use super::{Options, cache};
 
-/// How long a build may take: from nothing, alone, on two cores, an hour.
+/// Limit for a build. From nothing on two cores it takes an hour.
 const LIMIT: Duration = Duration::from_secs(3 * 3600);
 const TOOL: Duration = Duration::from_secs(600);
 
-/// rustc with the machine's own clock, which it does not read: libfaketime and its allocator
-/// wait for each other for ever.
+/// rustc without libfaketime, which would deadlock with its allocator. rustc does not read the
+/// clock.
 const RUSTC: &str = "#!/bin/sh\nunset LD_PRELOAD\nexec rustc \"$@\"\n";
 
-/// Builds what `options` ask for once more, in other circumstances, and compares it with what
+/// Builds for `options` a second time under other conditions, and compares the result with what
 /// is in their directory. With `kernel`, the kernel is built from nothing.
 ///
 /// # Errors
-/// The second build fails. That it differs is no error here.
+/// The second build fails. A difference is not an error here.
 pub fn against_another(options: &Options, kernel: bool) -> Result<Reproducible> {
     packages::provide(packages::VERIFY)?;
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
@@ -68,7 +68,7 @@ struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Every file that git knows or would, as it is now.
+    /// Copies every file that git tracks or would add, in its present state.
     fn copy_tree(&self) -> Result<()> {
         let listed = Command::new("git")
             .current_dir(tree())
@@ -80,7 +80,7 @@ impl Elsewhere {
         for name in listed.stdout.split(|byte| *byte == 0) {
             let name = Path::new(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name));
             let from = tree().join(name);
-            // One that was removed is still known; the empty one ends the list.
+            // git still lists a file that was removed. The last name of the list is empty.
             if !from.is_file() {
                 continue;
             }
@@ -142,7 +142,7 @@ impl Elsewhere {
     }
 }
 
-/// What differs, as diffoscope sees it; that it does is told otherwise.
+/// Prints diffoscope's report. The caller reports that there is a difference.
 fn show_difference(ours: &Path, theirs: &Path) {
     let output = packages::provide(packages::DIFFERENCE).and_then(|()| {
         let mut diffoscope = process::command(["timeout", "300", "diffoscope"]);
@@ -158,10 +158,10 @@ fn show_difference(ours: &Path, theirs: &Path) {
     }
 }
 
-/// Refuses artifacts that say where they were made.
+/// Refuses artifacts that contain a path of this machine.
 ///
 /// # Errors
-/// Names the artifact and the path.
+/// One does; the error names it and the path.
 pub fn check_paths(out: &Path) -> Result<()> {
     for name in compared() {
         let bytes = fs::read(out.join(name)).with_context(|| format!("{name} is missing"))?;
@@ -171,7 +171,7 @@ pub fn check_paths(out: &Path) -> Result<()> {
 }
 
 /// # Errors
-/// Names the path that is in it.
+/// It contains a path of this machine, which the error names.
 pub fn no_path_in(name: &str, bytes: &[u8]) -> Result<()> {
     for path in machine_paths()? {
         let needle = path.as_os_str().as_encoded_bytes();

@@ -15,21 +15,21 @@ use mayfly_host::process;
 use crate::network::{Lab, PAGE_AT};
 use crate::operator::Operator;
 
-/// No command of the customer's takes longer.
+/// Limit for each command of the customer.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// wg-quick hands resolvers to resolvconf, which a machine without a desktop has not got,
-/// and which would write where the whole machine looks. This one swallows them.
+/// wg-quick hands resolvers to resolvconf. A machine without a desktop does not have it, and it
+/// would change the resolvers of the whole machine. This one ignores them.
 const RESOLVCONF: &str = "#!/bin/sh\ncat > /dev/null\n";
 
-/// Resolvers and addresses that a customer's programs may try, whatever the tunnel says.
+/// Resolvers and addresses that a customer's programs may try in spite of the tunnel's settings.
 const STRAY: [&str; 3] = [
     "198.51.100.53:53",
     "[2001:db8:64::2]:53",
     "[2001:db8:64::2]:443",
 ];
 
-/// A device of the customer's.
+/// One device of the customer.
 pub struct Customer<'a> {
     namespace: &'a Namespace,
     operator: &'a Operator,
@@ -48,7 +48,7 @@ impl<'a> Customer<'a> {
         Self::elsewhere(lab, operator, &lab.customer, "")
     }
 
-    /// The same in another namespace; `word` tells it from the lab's other devices.
+    /// The same in another namespace. `word` distinguishes it from the lab's other devices.
     ///
     /// # Errors
     /// As [`Customer::new`].
@@ -88,7 +88,7 @@ impl<'a> Customer<'a> {
         process::output(&mut command, "mayfly enrol", LIMIT).map(|_| ())
     }
 
-    /// Takes an enrolment that was made otherwise, as the text of a wg-quick file.
+    /// Takes over an enrolment that something else made, as the text of a wg-quick file.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -119,7 +119,7 @@ impl<'a> Customer<'a> {
         self.wg_quick("up")
     }
 
-    /// Takes the tunnel down; the node hears nothing of that.
+    /// Takes the tunnel down. The node is not told.
     ///
     /// # Errors
     /// wg-quick fails.
@@ -127,16 +127,16 @@ impl<'a> Customer<'a> {
         self.wg_quick("down")
     }
 
-    /// The client dies.
+    /// Kills the client without a word to the node.
     ///
     /// # Errors
-    /// Its interface is gone already.
+    /// Its interface no longer exists.
     pub fn vanish(&self) -> Result<()> {
         self.namespace
             .ip(&format!("link delete {}", self.interface))
     }
 
-    /// The internet's page.
+    /// Fetches the internet's page.
     ///
     /// # Errors
     /// It does not come.
@@ -158,7 +158,7 @@ impl<'a> Customer<'a> {
         fs::read(&self.page).context("curl left no page")
     }
 
-    /// Sends what must not be seen outside of the tunnel: to resolvers, and over IPv6.
+    /// Sends datagrams that must not be seen outside the tunnel: to resolvers, and over IPv6.
     ///
     /// # Errors
     /// There are no sockets.
@@ -170,7 +170,7 @@ impl<'a> Customer<'a> {
                 } else {
                     "0.0.0.0:0"
                 };
-                // Refused or lost is as good: what counts is what the link shows.
+                // It does not matter whether it is refused or lost: the test looks at the link.
                 let _ = UdpSocket::bind(any)?.send_to(b"who is it", target);
             }
             Ok(())

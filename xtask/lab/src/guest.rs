@@ -19,8 +19,7 @@ const PATIENCE: [(Accelerator, Duration); 2] = [
     (Accelerator::Kvm, Duration::from_secs(10)),
     (Accelerator::Tcg, Duration::from_secs(120)),
 ];
-/// How long a node may take from its settings to its first client, on a machine that has much
-/// else to do.
+/// How long a node may take from its settings to its first client, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -35,11 +34,11 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Switches a machine on that starts the image, with the first accelerator under which the
-    /// image gets as far as asking for its settings.
+    /// Starts a machine with the image, under the first accelerator with which the image gets as
+    /// far as asking for its settings.
     ///
     /// # Errors
-    /// It asks for them under none.
+    /// It asks for them under no accelerator.
     pub fn boot(lab: &Lab, operator: &Operator, machine: &Machine) -> Result<Self> {
         let mut last = None;
         for (accelerator, patience) in PATIENCE {
@@ -58,7 +57,7 @@ impl Guest {
         }
     }
 
-    /// Switches a machine on, on the hub.
+    /// Starts a machine in the hub's namespace.
     ///
     /// # Errors
     /// QEMU does not start.
@@ -133,7 +132,7 @@ impl Guest {
     /// # Errors
     /// QEMU has ended: the guest panicked, or its node gave up.
     pub fn still_runs(&mut self) -> Result<()> {
-        // QEMU lives on after this, with a guest that does not.
+        // After this QEMU goes on, with a guest that has stopped.
         const DEAD: &str = "KVM internal error";
         let said = fs::read_to_string(&self.complaints).unwrap_or_default();
         ensure!(!said.contains(DEAD), "QEMU says: {DEAD}");

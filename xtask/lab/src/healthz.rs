@@ -1,4 +1,4 @@
-//! What a node says of itself.
+//! A node's own health report.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// Where a node says how it is.
+/// The port of a node's health report.
 pub const PORT: u16 = 9180;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The word of the node with that address: "ok" once it takes clients and is counted.
+/// The report of the node with that address: "ok" once it takes clients and its sessions are
+/// counted.
 ///
 /// # Errors
 /// It does not answer.

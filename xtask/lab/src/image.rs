@@ -18,7 +18,8 @@ pub fn build(profile: Profile, key: &BundleKey) -> Result<Image> {
     build_with(profile, key, "")
 }
 
-/// The same with more words for the kernel; what comes later counts.
+/// The same with more words on the kernel's command line, where a later word overrides an earlier
+/// one.
 ///
 /// # Errors
 /// As [`build`].

@@ -11,8 +11,8 @@
 //!                      192.0.2.2   QEMU: the sealed image
 //! ```
 //!
-//! It only sets things up and starts them. What is tried there, and what that shows, is the
-//! business of the verbs that stand on it.
+//! It sets things up and starts them, and judges nothing: what is tried there, and what that
+//! shows, is up to the verbs that use it.
 
 pub mod customer;
 pub mod guest;

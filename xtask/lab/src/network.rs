@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result};
 use mayfly_host::namespace::Namespace;
 use mayfly_host::teardown::Tag;
 
-/// The node's addresses outside.
+/// The node's IPv4 address on its uplink.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// The other of them.
+/// The node's IPv6 address on its uplink.
 pub const NODE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
-/// The operator, as the node's network sees it.
+/// The operator's IPv4 address in the node's network.
 pub const OPERATOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The other of its addresses there.
+/// The operator's IPv6 address there.
 pub const OPERATOR_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1);
 /// The account service.
 pub const ACCOUNTS: SocketAddr = at(OPERATOR, 8443);
@@ -37,18 +37,18 @@ const fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(address), port)
 }
 
-/// All of them. Dropped, it is gone.
+/// The namespaces and their links. They are removed when this is dropped.
 #[derive(Debug)]
 pub struct Lab {
     /// Router between the others, and the operator's machine.
     pub hub: Namespace,
     /// Everything beyond the node.
     pub internet: Namespace,
-    /// Somebody with a WireGuard client.
+    /// A person with a WireGuard client.
     pub customer: Namespace,
     /// The run's name.
     pub tag: Tag,
-    /// What tells this lab from others of the run.
+    /// Distinguishes this lab from others of the run.
     label: String,
 }
 
@@ -61,7 +61,7 @@ impl Lab {
         Self::beside(tag, "")
     }
 
-    /// The same for one of several labs of a run; `label` is a short word that no other has.
+    /// The same for one of several labs of a run. `label` is a short word, different in each.
     ///
     /// # Errors
     /// As [`Lab::make`].
@@ -107,7 +107,8 @@ impl Lab {
         Ok(namespace)
     }
 
-    /// A WireGuard interface, of which the whole machine may have only one of a name.
+    /// The name of a WireGuard interface. It must be unique on the whole machine: wireguard-go's
+    /// sockets are in no namespace.
     pub fn interface(&self) -> String {
         format!("{}{}", self.tag.interface(), self.label)
     }

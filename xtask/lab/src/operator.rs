@@ -1,4 +1,4 @@
-//! The operator: account service, settings for the node, and an eye on both.
+//! The operator: the account service, the node's settings, and looks at both.
 
 use std::fs::{self, File};
 use std::net::TcpStream;
@@ -22,7 +22,8 @@ use crate::web::Web;
 pub const USER: &str = "ann";
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long after its start the account service grants nobody new, and a second.
+/// How long the account service grants nothing new after its start (rule 5 of
+/// `crates/counter/PROTOCOL.md`), and a second.
 const GRACE: Duration = Duration::from_secs(31);
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -41,13 +42,13 @@ pub fn build() -> Result<()> {
 /// The key that signs this run's settings.
 pub struct BundleKey {
     file: PathBuf,
-    /// What the image pins, in base64.
+    /// The public key that the image pins, in base64.
     pub public: String,
 }
 
 impl BundleKey {
-    /// The one of this tree's runs, made by the first: with another in each, each would have
-    /// to link a kernel of its own.
+    /// The key of all runs of this tree; the first run makes it. With a key of its own, each run
+    /// would have to link its own kernel.
     ///
     /// # Errors
     /// `mayfly node keys` fails.
@@ -64,7 +65,7 @@ impl BundleKey {
         Ok(key)
     }
 
-    /// One that no image pins.
+    /// A key that no image pins.
     ///
     /// # Errors
     /// `mayfly node keys` fails.
@@ -113,7 +114,7 @@ pub struct Setting<'a> {
     pub users: &'a [&'a str],
     /// Words for its environment.
     pub environment: Vec<(&'static str, String)>,
-    /// Where goes what it prints, if that is not for whoever runs this.
+    /// The file for its output; otherwise it prints where this process prints.
     pub prints_to: Option<PathBuf>,
 }
 
@@ -246,8 +247,8 @@ impl Operator {
         self.bundle.visitors().len()
     }
 
-    /// Waits until a new device can be counted: after its start the service counts only
-    /// those that nodes knew before ("The counter", rule 5).
+    /// Waits until a new device can be counted: for a while after its start the service grants only
+    /// what a node reports before `synced` (rule 5).
     ///
     /// # Errors
     /// A signal.
@@ -267,7 +268,7 @@ impl Operator {
         self.await_devices_of(USER, value, limit)
     }
 
-    /// The same for somebody's account.
+    /// The same for the account of a user.
     ///
     /// # Errors
     /// As [`Operator::await_devices`].
@@ -286,7 +287,7 @@ impl Operator {
         }
     }
 
-    /// The account's `devices`, as its owner may ask.
+    /// The account's `devices`, by the request that its owner makes.
     fn devices(&self, user: &str) -> Result<u8> {
         let resolve = format!("{ACCOUNTS_NAME}:{}:{OPERATOR}", ACCOUNTS.port());
         let url = format!("https://{ACCOUNTS_NAME}:{}/v1/account", ACCOUNTS.port());
@@ -337,7 +338,7 @@ impl Operator {
         Ok(word.trim().to_owned())
     }
 
-    /// What `mayfly enrol` needs, but for the file to write.
+    /// The arguments of `mayfly enrol`, without the file to write.
     pub fn enrol_words(&self) -> Vec<String> {
         let file = |path: &Path| path.display().to_string();
         [
@@ -373,7 +374,7 @@ fn password(files: &Path, user: &str) -> PathBuf {
     files.join(format!("{user}.password"))
 }
 
-/// What curl reads.
+/// The file from which curl reads the login.
 fn login(files: &Path, user: &str) -> PathBuf {
     files.join(format!("{user}.curl"))
 }
@@ -386,7 +387,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Waits for the next look; gives up after `limit`, and on a signal.
+/// Pauses before the next look. Fails after `limit`, and on a signal.
 fn pause(started: Instant, limit: Duration, what: &str) -> Result<()> {
     signals::check()?;
     ensure!(

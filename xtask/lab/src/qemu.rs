@@ -1,4 +1,4 @@
-//! A machine as QEMU is told of it: every guest of every verb is described here.
+//! QEMU's command line: every guest of every verb is described here.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -110,8 +110,8 @@ impl Machine {
             .with(["-object", &object])
     }
 
-    /// Has other memory, all of it there from the start: QEMU does not look for it while the
-    /// guest runs.
+    /// Has other memory, allocated before the start: QEMU does not allocate it while the guest
+    /// runs.
     pub fn ready_memory(mut self, memory_mib: u32) -> Self {
         self.memory_mib = memory_mib;
         let object = format!("memory-backend-ram,id=ram,size={memory_mib}M,prealloc=on");
@@ -125,7 +125,7 @@ impl Machine {
         self
     }
 
-    /// Starts again after a restart, where others end.
+    /// Lets the guest restart. Otherwise a restart ends QEMU.
     pub fn restarting(mut self) -> Self {
         self.reboot = "reboot=reset";
         self

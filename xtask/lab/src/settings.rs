@@ -15,7 +15,7 @@ pub const ENROLMENT_PORT: u16 = 443;
 pub const WIREGUARD_PORT: u16 = 51820;
 
 /// Settings of the account service, which listens at `listen` and keeps its files in `data`.
-/// `limits` are those that a lab needs to have higher: one customer plays many.
+/// `limits` are the rates that a lab needs higher, because one customer plays many.
 pub fn accounts(listen: SocketAddr, data: &Path, limits: &[(&str, u32)]) -> String {
     let data = data.display();
     let mut text = format!(
@@ -31,7 +31,8 @@ pub fn accounts(listen: SocketAddr, data: &Path, limits: &[(&str, u32)]) -> Stri
 pub struct Node<'a> {
     /// Its addresses on its uplink.
     pub addresses: (Ipv4Addr, Ipv6Addr),
-    /// Lines below `[uplink]`: the interface, and what nothing else has given it.
+    /// Lines below `[uplink]`: the interface, and the addresses and gateways that it does not have
+    /// yet.
     pub uplink: String,
     /// The resolver that its clients are told of.
     pub resolver: Ipv4Addr,
@@ -45,7 +46,7 @@ pub struct Node<'a> {
     pub secret: &'a str,
     /// The authority that vouches for the account service, in PEM.
     pub ca: &'a str,
-    /// The least that the kernel's Landlock must be able to do.
+    /// The lowest version of Landlock that it accepts of the kernel.
     pub landlock_abi: u8,
 }
 

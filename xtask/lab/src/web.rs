@@ -1,4 +1,4 @@
-//! A web server with one page, which writes down who came.
+//! A web server with one page, which records its visitors.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// Between two looks for a visitor, and how long a visitor may take to ask.
+/// Pause between two looks for a visitor, and how long a visitor may take for its request.
 const LOOK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes that nobody can guess.
+/// Random bytes.
 ///
 /// # Errors
-/// The kernel gives none.
+/// /dev/urandom cannot be read.
 pub fn random_page(length: usize) -> Result<Vec<u8>> {
     let mut page = vec![0; length];
     File::open("/dev/urandom")
@@ -26,7 +26,7 @@ pub fn random_page(length: usize) -> Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The server; it ends when dropped.
+/// The server. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Web {
     address: SocketAddr,
@@ -36,15 +36,15 @@ pub struct Web {
 }
 
 impl Web {
-    /// Serves `page` at `address`, whatever path is asked for.
+    /// Serves `page` at `address`, for every path.
     ///
     /// # Errors
-    /// The address is not to be had.
+    /// The address cannot be bound.
     pub fn serve(address: SocketAddr, page: Vec<u8>) -> Result<Self> {
         let listener =
             TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
         listener.set_nonblocking(true)?;
-        // With the port that the kernel chose, if it was asked to.
+        // The kernel may have chosen the port.
         let address = listener.local_addr()?;
         let visitors = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -57,7 +57,7 @@ impl Web {
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
                             .push(visitor.ip());
-                        // A visitor that breaks off has only itself to blame.
+                        // A visitor that breaks off is no error here.
                         let _ = answer(stream, &page);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(LOOK),
@@ -78,7 +78,7 @@ impl Web {
         self.address
     }
 
-    /// Who came, in order.
+    /// The visitors' addresses, in order.
     pub fn visitors(&self) -> Vec<IpAddr> {
         self.visitors
             .lock()

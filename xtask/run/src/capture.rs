@@ -15,8 +15,8 @@ use mayfly_lab::settings::WIREGUARD_PORT;
 const INITIATION: u32 = 148;
 const RESPONSE: u32 = 92;
 
-/// Everything but how neighbours find each other, which no tunnel carries: ARP, neighbour
-/// discovery (RFC 4861, ICMPv6 types 133 to 137), and multicast on the link.
+/// Everything except what no tunnel carries because it is for the link: ARP, neighbour discovery
+/// (RFC 4861, ICMPv6 types 133 to 137), and multicast on the link.
 const FILTER: &str = "not arp and not ip6 dst net ff02::/16 \
      and not (icmp6 and ip6[40] >= 133 and ip6[40] <= 137)";
 
@@ -111,7 +111,7 @@ pub fn handshake_ms(packets: &[Packet]) -> Option<f64> {
     Some(micros.round() / 1000.0)
 }
 
-/// What passed between two moments and is not WireGuard to or from the node.
+/// Packets between two moments that are not WireGuard to or from the node.
 pub fn beside_the_tunnel(packets: &[Packet], up: SystemTime, down: SystemTime) -> Vec<String> {
     let seconds = |time: SystemTime| {
         time.duration_since(UNIX_EPOCH)

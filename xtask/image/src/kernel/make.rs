@@ -14,8 +14,8 @@ use mayfly_host::{process, tree};
 use crate::config::{self, Demand};
 use crate::lock::Source;
 
-/// All that `make` sees of the world, beside PATH: who builds, when and where must not
-/// show in the kernel.
+/// The environment of `make`, beside PATH. The kernel must not contain who built it, when and
+/// where.
 pub const ENVIRONMENT: [(&str, &str); 6] = [
     ("ARCH", "x86_64"),
     ("LC_ALL", "C"),
@@ -28,10 +28,10 @@ pub const ENVIRONMENT: [(&str, &str); 6] = [
 /// Steps that `make` announces for a sealed kernel of Linux 6.12, from nothing.
 const STEPS: usize = 1_850;
 
-/// What a tool says that it is.
+/// The version that a tool prints.
 ///
 /// # Errors
-/// It is not there.
+/// It cannot be started.
 pub fn version(tool: &str) -> Result<String> {
     let output = Command::new(tool)
         .arg("--version")
@@ -92,7 +92,7 @@ pub fn patch(patches: &[PathBuf], source: &Path) -> Result<()> {
     Ok(())
 }
 
-/// From nothing (`allnoconfig`) plus the demands.
+/// Writes the configuration: `allnoconfig` plus the demands.
 pub fn configure(demands: &[Demand], source: &Path) -> Result<()> {
     let asked = source.join("mayfly.config");
     fs::write(&asked, config::to_text(demands)).context("cannot write the configuration")?;
@@ -141,7 +141,7 @@ fn run(source: &Path, note: Note) -> Result<()> {
     Ok(())
 }
 
-/// What stands at the end of a program's complaints, which is why it failed.
+/// The last lines of a program's standard error, which say why it failed.
 fn last_lines(complaints: impl io::Read) -> String {
     const KEPT: usize = 30;
     let mut last = VecDeque::new();
