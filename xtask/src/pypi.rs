@@ -15,7 +15,7 @@ const INSTALL: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// The file cannot be read, or python3 or pip failed.
-pub fn install(requirements: &Path, environment: &Path) -> Result<()> {
+pub(crate) fn install(requirements: &Path, environment: &Path) -> Result<()> {
     let wanted = fs::read_to_string(requirements)?;
     let complete = environment.join("complete");
     if fs::read_to_string(&complete).is_ok_and(|installed| installed == wanted) {

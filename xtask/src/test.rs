@@ -14,7 +14,7 @@ use crate::{api, deny, fuzz};
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Run only these, in the order given
     #[arg(value_enum)]
     steps: Vec<Step>,
@@ -70,7 +70,7 @@ const DEFAULT: &[Step] = &[
 ///
 /// # Errors
 /// A step failed.
-pub fn test(args: &Args) -> Result<()> {
+pub(crate) fn test(args: &Args) -> Result<()> {
     let steps = match args.steps.as_slice() {
         [] => DEFAULT,
         chosen => chosen,

@@ -65,7 +65,7 @@ impl Scene<'_> {
     ///
     /// # Errors
     /// The service is gone.
-    pub fn daily_write(&self) -> Result<()> {
+    pub(crate) fn daily_write(&self) -> Result<()> {
         let store = Store::of(self.lab, self.operator);
         let is_all = self.strand.step("the hour of the daily write, twice", || {
             store.daily_write_is_all()

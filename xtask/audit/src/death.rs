@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// What a node dies of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Death {
+pub(crate) enum Death {
     /// An NMI, as an operator's board sends it: the kernel panics, and restarts the machine.
     Panic,
     /// The machine's reset line.

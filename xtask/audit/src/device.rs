@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A host of the internet by its last number, with a resolver beside it.
 #[derive(Debug, Clone, Copy)]
-pub struct Address {
+pub(crate) struct Address {
     web: SocketAddr,
     resolver: SocketAddr,
 }
@@ -32,7 +32,7 @@ impl Address {
     ///
     /// # Errors
     /// iproute2 refuses.
-    pub fn add(lab: &Lab, ip: Ip, number: u8) -> Result<Self> {
+    pub(crate) fn add(lab: &Lab, ip: Ip, number: u8) -> Result<Self> {
         let address: IpAddr = match ip {
             Ip::V4 => Ipv4Addr::new(198, 51, 100, number).into(),
             Ip::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, number.into()).into(),
@@ -51,7 +51,7 @@ impl Address {
 }
 
 /// The device.
-pub struct Device<'a> {
+pub(crate) struct Device<'a> {
     /// What it enrolled with.
     pub enrolment: Enrolment<'a>,
     client: Customer<'a>,
@@ -67,7 +67,7 @@ impl<'a> Device<'a> {
     ///
     /// # Errors
     /// A program or the node refuses.
-    pub fn enrol(lab: &'a Lab, home: Home<'a>, word: &str, at: Address) -> Result<Self> {
+    pub(crate) fn enrol(lab: &'a Lab, home: Home<'a>, word: &str, at: Address) -> Result<Self> {
         let enrolment = Enrolment::make(home)?;
         let client = Customer::elsewhere(lab, home.operator, home.namespace, word)?;
         client.take(&enrolment.config())?;
@@ -99,7 +99,7 @@ impl<'a> Device<'a> {
     ///
     /// # Errors
     /// Nothing comes.
-    pub fn connect(&mut self, pause: Duration) -> Result<()> {
+    pub(crate) fn connect(&mut self, pause: Duration) -> Result<()> {
         self.client.up()?;
         self.port = self.listen_port()?;
         let mut question = vec![0x4d, 0x46, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -125,7 +125,7 @@ impl<'a> Device<'a> {
     ///
     /// # Errors
     /// As [`Enrolment::renew`].
-    pub fn renew(&mut self) -> Result<Held> {
+    pub(crate) fn renew(&mut self) -> Result<Held> {
         self.enrolment.renew()
     }
 
@@ -133,7 +133,7 @@ impl<'a> Device<'a> {
     ///
     /// # Errors
     /// The server does not notice.
-    pub fn rest(&mut self) -> Result<()> {
+    pub(crate) fn rest(&mut self) -> Result<()> {
         self.traffic = None;
         let limit = self.enrolment.home().patience.of(PATIENCE);
         let started = Instant::now();
@@ -149,19 +149,19 @@ impl<'a> Device<'a> {
     ///
     /// # Errors
     /// It is not there.
-    pub fn vanish(&mut self) -> Result<()> {
+    pub(crate) fn vanish(&mut self) -> Result<()> {
         self.client.vanish()?;
         self.traffic = None;
         Ok(())
     }
 
     /// What is to be searched for.
-    pub fn needles(&self) -> Vec<Needle> {
+    pub(crate) fn needles(&self) -> Vec<Needle> {
         needle::all(&self.enrolment, self.port, &self.visit)
     }
 
     /// The part of that which is nowhere before the device connects.
-    pub fn unspoken(&self) -> Vec<Needle> {
+    pub(crate) fn unspoken(&self) -> Vec<Needle> {
         let mut needles = self.needles();
         needles.retain(|needle| {
             matches!(

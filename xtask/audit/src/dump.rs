@@ -78,7 +78,7 @@ pub(super) const MORTAL: [u8; 32] = *b"the daemon dies when this is set";
 const WAITING: u64 = 1;
 
 /// RAM in a file that QEMU shares.
-pub struct Dump {
+pub(crate) struct Dump {
     ram: PathBuf,
     /// Of the guest.
     pub qmp: Qmp,
@@ -86,7 +86,7 @@ pub struct Dump {
 
 impl Dump {
     /// The RAM of the guest behind the monitor.
-    pub fn new(ram: PathBuf, qmp: Qmp) -> Self {
+    pub(crate) fn new(ram: PathBuf, qmp: Qmp) -> Self {
         Self { ram, qmp }
     }
 
@@ -94,7 +94,7 @@ impl Dump {
     ///
     /// # Errors
     /// The guest does not stand still, or the file cannot be read.
-    pub fn search(&self, needles: &[Needle]) -> Result<Reading> {
+    pub(crate) fn search(&self, needles: &[Needle]) -> Result<Reading> {
         self.qmp.command("stop")?;
         let ram = self.read();
         self.qmp.command("cont")?;
@@ -105,7 +105,7 @@ impl Dump {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn search_still(&self, needles: &[Needle]) -> Result<Reading> {
+    pub(crate) fn search_still(&self, needles: &[Needle]) -> Result<Reading> {
         search(&self.read()?, needles)
     }
 
@@ -145,7 +145,7 @@ impl Dump {
 ///
 /// # Errors
 /// There are too many needles.
-pub fn search(ram: &[u8], needles: &[Needle]) -> Result<Reading> {
+pub(crate) fn search(ram: &[u8], needles: &[Needle]) -> Result<Reading> {
     let used: Vec<_> = needles.iter().filter_map(|needle| needle.bare).collect();
     let mut patterns = Patterns::default();
     for (number, needle) in needles.iter().enumerate() {

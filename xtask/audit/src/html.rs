@@ -35,7 +35,7 @@ address; not when it was used, nor from where), so that a phone that slept can c
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write(report: &Report) -> Result<()> {
+pub(crate) fn write(report: &Report) -> Result<()> {
     fs::write(tree().join("target/audit.html"), page(report)).context("cannot write audit.html")
 }
 

@@ -47,7 +47,7 @@ pub struct Parties {
 }
 
 /// A session that has begun to count.
-pub struct Session {
+pub(crate) struct Session {
     /// Of what this side sends, of what the node sends.
     pub keys: [[u8; 32]; 2],
     /// Where it comes from.
@@ -59,7 +59,7 @@ impl Session {
     ///
     /// # Errors
     /// The node does not answer, or not so.
-    pub fn start(parties: &Parties) -> Result<Self> {
+    pub(crate) fn start(parties: &Parties) -> Result<Self> {
         let any = if parties.at.is_ipv4() {
             "0.0.0.0:0"
         } else {

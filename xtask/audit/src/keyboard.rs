@@ -19,7 +19,7 @@ const HOLD: u64 = 5;
 ///
 /// # Errors
 /// The kernel gives no randomness.
-pub fn word() -> Result<String> {
+pub(crate) fn word() -> Result<String> {
     let bytes = random_page(LETTERS)?;
     Ok(bytes
         .iter()
@@ -31,7 +31,7 @@ pub fn word() -> Result<String> {
 ///
 /// # Errors
 /// QEMU refuses.
-pub fn type_on(qmp: &Qmp, word: &str) -> Result<()> {
+pub(crate) fn type_on(qmp: &Qmp, word: &str) -> Result<()> {
     let device = json!({ "driver": "usb-kbd", "id": "keyboard", "bus": "usb.0" });
     qmp.ask("device_add", device)?;
     for letter in word.chars() {
@@ -48,7 +48,7 @@ pub fn type_on(qmp: &Qmp, word: &str) -> Result<()> {
 ///
 /// # Errors
 /// QEMU does not say.
-pub fn is_unbound(qmp: &Qmp) -> Result<bool> {
+pub(crate) fn is_unbound(qmp: &Qmp) -> Result<bool> {
     let line = json!({ "command-line": "info usb" });
     let said = qmp.ask("human-monitor-command", line)?;
     Ok(has_no_address(said.as_str().unwrap_or_default()))
@@ -66,7 +66,7 @@ fn has_no_address(said: &str) -> bool {
 
 /// Any part of the word: as text, as a keyboard's reports have it (HID usage tables, section 10:
 /// a is 4), one after another or in reports of 8 bytes with empty ones between, and as scan codes.
-pub fn forms(word: &str) -> Vec<Vec<u8>> {
+pub(crate) fn forms(word: &str) -> Vec<Vec<u8>> {
     let letters: Vec<_> = word.bytes().collect();
     let windows = letters.windows(WINDOW);
     windows

@@ -25,7 +25,7 @@ use super::turns::Turns;
 const DISK: u64 = 16 << 20;
 
 /// A disk with a file system, and what is on it.
-pub struct Disk {
+pub(crate) struct Disk {
     file: PathBuf,
     hash: [u8; 32],
 }
@@ -35,7 +35,7 @@ impl Disk {
     ///
     /// # Errors
     /// mkfs.ext4 fails.
-    pub fn make(lab: &Lab) -> Result<Self> {
+    pub(crate) fn make(lab: &Lab) -> Result<Self> {
         let file = lab.file("disk");
         File::create(&file)
             .and_then(|disk| disk.set_len(DISK))
@@ -52,7 +52,7 @@ impl Disk {
     ///
     /// # Errors
     /// It cannot be read, or QEMU does not say.
-    pub fn is_untouched(&self, qmp: &Qmp) -> Result<bool> {
+    pub(crate) fn is_untouched(&self, qmp: &Qmp) -> Result<bool> {
         let counted = qmp.ask("query-blockstats", json!({}))?;
         let all = counted.as_array().into_iter().flatten();
         let writes = all.filter_map(|disk| disk.pointer("/stats/wr_operations")?.as_u64());

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::needle::Kind;
 
 /// Bytes of RAM in one square of the picture.
-pub const CELL: usize = 32 * 1024;
+pub(crate) const CELL: usize = 32 * 1024;
 /// Squares in a row.
 const COLUMNS: usize = 128;
 /// Squares above the first row and below the last, so that a mark at the edge is whole.
@@ -87,7 +87,7 @@ fn spot(cell: usize, kind: Kind) -> (f64, f64) {
 }
 
 /// The colour of a kind of needle.
-pub fn colour(kind: Kind) -> &'static str {
+pub(crate) fn colour(kind: Kind) -> &'static str {
     match kind {
         Kind::Endpoint => "#d7263d",
         Kind::SessionKeys => "#00a6fb",

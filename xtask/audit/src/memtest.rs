@@ -18,7 +18,7 @@ const MUCH: u32 = 2048;
 ///
 /// # Errors
 /// A guest does not come up.
-pub fn seconds_per_gib(
+pub(crate) fn seconds_per_gib(
     strand: Strand,
     lab: &Lab,
     operator: &Operator,

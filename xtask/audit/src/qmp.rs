@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection that commands can be given on.
-pub struct Qmp(Mutex<BufReader<UnixStream>>);
+pub(crate) struct Qmp(Mutex<BufReader<UnixStream>>);
 
 impl Qmp {
     /// Connects, and says that it can do no more than is needed.
     ///
     /// # Errors
     /// QEMU is not there.
-    pub fn connect(path: &Path) -> Result<Self> {
+    pub(crate) fn connect(path: &Path) -> Result<Self> {
         let stream = UnixStream::connect(path).context("QEMU has no monitor")?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let qmp = Self(Mutex::new(BufReader::new(stream)));
@@ -32,7 +32,7 @@ impl Qmp {
     ///
     /// # Errors
     /// QEMU refuses, or says nothing.
-    pub fn command(&self, name: &str) -> Result<()> {
+    pub(crate) fn command(&self, name: &str) -> Result<()> {
         self.ask(name, json!({})).map(|_| ())
     }
 
@@ -40,7 +40,7 @@ impl Qmp {
     ///
     /// # Errors
     /// As [`Qmp::command`].
-    pub fn ask(&self, name: &str, arguments: Value) -> Result<Value> {
+    pub(crate) fn ask(&self, name: &str, arguments: Value) -> Result<Value> {
         let mut stream = self.0.lock().map_err(|_| anyhow!("a panic before"))?;
         let command = json!({ "execute": name, "arguments": arguments });
         writeln!(stream.get_mut(), "{command}")?;

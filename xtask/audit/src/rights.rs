@@ -71,7 +71,7 @@ impl Scene<'_> {
     ///
     /// # Errors
     /// The account service does not answer, or its files cannot be read.
-    pub fn rights(&self) -> Result<()> {
+    pub(crate) fn rights(&self) -> Result<()> {
         let held = self.strand.step("rectify, copy and erase", || {
             let home = Home {
                 user: USERS[1],

@@ -50,7 +50,7 @@ const SHORT: u64 = 100;
 const LEISURE: Duration = Duration::from_millis(100);
 
 /// Who has an account: the customer, somebody else, and whose token ends.
-pub const USERS: [&str; 3] = [USER, "bob", "eve"];
+pub(crate) const USERS: [&str; 3] = [USER, "bob", "eve"];
 
 /// Where the customer's devices with IPv6 and with known keys are.
 const SIX: &str = "2001:db8:72::2";
@@ -59,7 +59,7 @@ const KNOWN: [&str; 2] = ["10.7.0.2", "2001:db8:73::2"];
 const OTHER: &str = "10.8.0.2";
 
 /// Where the experiment is made.
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     pub(super) strand: Strand,
     pub(super) lab: &'a Lab,
     pub(super) operator: &'a Operator,
@@ -97,7 +97,7 @@ impl<'a> Scene<'a> {
     ///
     /// # Errors
     /// The kernel or iproute2 refuses.
-    pub fn new(
+    pub(crate) fn new(
         strand: Strand,
         load: Load,
         lab: &'a Lab,
@@ -126,7 +126,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The same with customers who have time, and leave the machine to others.
-    pub fn at_leisure(self) -> Self {
+    pub(crate) fn at_leisure(self) -> Self {
         Self {
             pace: LEISURE,
             ..self
@@ -156,7 +156,7 @@ impl<'a> Scene<'a> {
     }
 
     /// What was found.
-    pub fn findings(self) -> Findings {
+    pub(crate) fn findings(self) -> Findings {
         self.findings.into_inner()
     }
 
@@ -183,7 +183,7 @@ impl<'a> Scene<'a> {
     ///
     /// # Errors
     /// QEMU refuses.
-    pub fn type_on_a_keyboard(&self) -> Result<()> {
+    pub(crate) fn type_on_a_keyboard(&self) -> Result<()> {
         self.strand.step("plug in a keyboard and type", || {
             let word = keyboard::word()?;
             keyboard::type_on(&self.dump.qmp, &word)?;
@@ -292,7 +292,7 @@ impl<'a> Scene<'a> {
     ///
     /// # Errors
     /// QEMU does not say.
-    pub fn look_at_devices(&self, disk: &Disk) -> Result<()> {
+    pub(crate) fn look_at_devices(&self, disk: &Disk) -> Result<()> {
         let qmp = &self.dump.qmp;
         let mut findings = self.findings.borrow_mut();
         findings.claim("disk", disk.is_untouched(qmp)?);

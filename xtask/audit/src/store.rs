@@ -36,7 +36,7 @@ pub(super) const MARKS: [&str; 4] = [
 ];
 
 /// The lab's account service.
-pub struct Store<'a> {
+pub(crate) struct Store<'a> {
     operator: &'a Operator,
     clock: PathBuf,
     prints_to: PathBuf,
@@ -47,7 +47,7 @@ pub struct Store<'a> {
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn setting<'a>(lab: &Lab, users: &'a [&'a str]) -> Result<Setting<'a>> {
+pub(crate) fn setting<'a>(lab: &Lab, users: &'a [&'a str]) -> Result<Setting<'a>> {
     let clock = lab.file("clock");
     fs::write(&clock, "+0").context("cannot write a clock")?;
     Ok(Setting {
@@ -64,7 +64,7 @@ pub fn setting<'a>(lab: &Lab, users: &'a [&'a str]) -> Result<Setting<'a>> {
 
 /// Every file of the service, with what would tell that it was written.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Files(BTreeMap<PathBuf, Stamp>);
+pub(crate) struct Files(BTreeMap<PathBuf, Stamp>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
@@ -74,7 +74,7 @@ struct Stamp {
 
 impl<'a> Store<'a> {
     /// The store behind a service that was started with [`setting`].
-    pub fn of(lab: &Lab, operator: &'a Operator) -> Self {
+    pub(crate) fn of(lab: &Lab, operator: &'a Operator) -> Self {
         Self {
             operator,
             clock: lab.file("clock"),
@@ -87,7 +87,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn files(&self) -> Result<Files> {
+    pub(crate) fn files(&self) -> Result<Files> {
         let mut files = BTreeMap::new();
         stamp(&self.operator.data, &mut files)?;
         Ok(Files(files))
@@ -97,7 +97,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn content(&self) -> Result<Vec<u8>> {
+    pub(crate) fn content(&self) -> Result<Vec<u8>> {
         let files = self.files()?.0.into_keys();
         let each = files.map(|path| fs::read(&path).context("cannot read the service's files"));
         Ok(each.collect::<Result<Vec<_>>>()?.concat())
@@ -107,7 +107,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// sqlite3 refuses.
-    pub fn columns(&self) -> Result<Vec<String>> {
+    pub(crate) fn columns(&self) -> Result<Vec<String>> {
         let columns = self.ask(
             "select t.name || '.' || c.name from sqlite_schema t, pragma_table_info(t.name) c \
              where t.type = 'table' order by t.name, c.cid",
@@ -119,7 +119,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn is_silent(&self) -> Result<bool> {
+    pub(crate) fn is_silent(&self) -> Result<bool> {
         Ok(fs::read(&self.prints_to)?.is_empty())
     }
 
@@ -127,7 +127,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// The kernel shows none.
-    pub fn memory(&self) -> Result<Vec<u8>> {
+    pub(crate) fn memory(&self) -> Result<Vec<u8>> {
         let pid = self.operator.service();
         let maps = File::open(format!("/proc/{pid}/maps"))?;
         let memory = File::open(format!("/proc/{pid}/mem"))?;
@@ -151,7 +151,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// The service is gone, or sqlite3.
-    pub fn daily_write_is_all(&self) -> Result<bool> {
+    pub(crate) fn daily_write_is_all(&self) -> Result<bool> {
         let (before, files) = (self.row()?, self.files()?);
         self.move_clock(1)?;
         self.await_change(&files)?;

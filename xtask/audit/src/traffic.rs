@@ -56,7 +56,7 @@ enum Turn {
 }
 
 /// A host of the internet: a page without an end, and a resolver.
-pub struct Host {
+pub(crate) struct Host {
     visitors: Arc<AtomicUsize>,
     _threads: Threads,
 }
@@ -66,7 +66,7 @@ impl Host {
     ///
     /// # Errors
     /// An address is not to be had.
-    pub fn serve(
+    pub(crate) fn serve(
         internet: &Namespace,
         web: SocketAddr,
         resolver: SocketAddr,
@@ -107,7 +107,7 @@ impl Host {
     }
 
     /// Whether anybody is there for the page.
-    pub fn has_visitors(&self) -> bool {
+    pub(crate) fn has_visitors(&self) -> bool {
         self.visitors.load(Ordering::Relaxed) > 0
     }
 }
@@ -136,7 +136,7 @@ fn endless(
 }
 
 /// A customer's traffic, until it is dropped.
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// Where the page goes to, inside the tunnel.
     pub inner: SocketAddr,
     _threads: Threads,
@@ -148,7 +148,7 @@ impl Traffic {
     ///
     /// # Errors
     /// Nothing comes.
-    pub fn start(
+    pub(crate) fn start(
         from: &Namespace,
         web: SocketAddr,
         resolver: SocketAddr,

@@ -24,7 +24,7 @@ pub struct Writes {
 
 /// The part of `target/audit/writes.json` that the audit is about.
 #[derive(Debug, Deserialize)]
-pub struct Found {
+pub(crate) struct Found {
     commit: String,
     #[serde(flatten)]
     pub writes: Writes,
@@ -38,7 +38,7 @@ pub struct Found {
 ///
 /// # Errors
 /// Its report cannot be read.
-pub fn of(commit: &str) -> Result<Option<Found>> {
+pub(crate) fn of(commit: &str) -> Result<Option<Found>> {
     let text = match fs::read_to_string(tree().join("target/audit/writes.json")) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         text => text.context("cannot read target/audit/writes.json")?,

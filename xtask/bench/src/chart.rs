@@ -14,7 +14,7 @@ const GAP: f64 = 14.0;
 const TOP: f64 = 56.0;
 
 /// Draws every test that is measured in CPU seconds a gigabyte, servers in the order given.
-pub fn draw(report: &Report, order: &[String]) -> String {
+pub(crate) fn draw(report: &Report, order: &[String]) -> String {
     let tests: Vec<_> = report
         .tests
         .iter()

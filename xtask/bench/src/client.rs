@@ -19,10 +19,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 const CONFIGURED: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
 /// Largest inner packet, in bytes.
-pub const MTU: u16 = 1420;
+pub(crate) const MTU: u16 = 1420;
 
 /// One device.
-pub struct Client {
+pub(crate) struct Client {
     /// Its interface.
     pub interface: String,
     /// Base64.
@@ -33,10 +33,10 @@ pub struct Client {
 }
 
 /// All devices.
-pub struct Clients(Vec<Client>);
+pub(crate) struct Clients(Vec<Client>);
 
 /// What the server gave a client.
-pub struct Access {
+pub(crate) struct Access {
     /// The key to take in the place of the client's own, base64.
     pub private_key: Option<String>,
     /// The server's public key, base64.
@@ -54,7 +54,7 @@ impl Clients {
     ///
     /// # Errors
     /// One does not start.
-    pub fn start(testbed: &Testbed, program: &Path, count: usize) -> Result<Self> {
+    pub(crate) fn start(testbed: &Testbed, program: &Path, count: usize) -> Result<Self> {
         (0..count)
             .map(|number| Client::start(testbed, program, number))
             .collect::<Result<_>>()
@@ -62,12 +62,12 @@ impl Clients {
     }
 
     /// One after the other.
-    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Client> {
         self.0.iter()
     }
 
     /// CPU seconds of all so far.
-    pub fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         let cpu = |client: &Client| mayfly_host::cpu::of_process(client.job.id());
         self.0.iter().map(cpu).sum()
     }
@@ -76,7 +76,7 @@ impl Clients {
     ///
     /// # Errors
     /// One does not.
-    pub fn connect(&self, testbed: &Testbed, access: &[Access], setup: Setup) -> Result<()> {
+    pub(crate) fn connect(&self, testbed: &Testbed, access: &[Access], setup: Setup) -> Result<()> {
         for (client, access) in self.0.iter().zip(access) {
             client.configure(testbed, access)?;
         }
@@ -172,7 +172,7 @@ impl Client {
 ///
 /// # Errors
 /// It ends, or does not listen.
-pub fn start_userspace(
+pub(crate) fn start_userspace(
     testbed: &Testbed,
     namespace: &Namespace,
     program: &Path,
@@ -220,7 +220,7 @@ fn last_words(log: &Path) -> String {
 ///
 /// # Errors
 /// wg fails.
-pub fn key_pair(testbed: &Testbed) -> Result<(String, String)> {
+pub(crate) fn key_pair(testbed: &Testbed) -> Result<(String, String)> {
     let private_key = process::output(&mut process::command(["wg", "genkey"]), "wg", LIMIT)?;
     let file = testbed.file("private.key");
     fs::write(&file, &private_key).context("cannot write a key")?;
@@ -233,7 +233,7 @@ pub fn key_pair(testbed: &Testbed) -> Result<(String, String)> {
 ///
 /// # Errors
 /// `wg setconf` fails.
-pub fn set_config(
+pub(crate) fn set_config(
     testbed: &Testbed,
     namespace: &Namespace,
     interface: &str,
@@ -246,7 +246,7 @@ pub fn set_config(
 ///
 /// # Errors
 /// `wg addconf` fails.
-pub fn add_config(
+pub(crate) fn add_config(
     testbed: &Testbed,
     namespace: &Namespace,
     interface: &str,

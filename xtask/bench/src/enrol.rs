@@ -37,7 +37,7 @@ const HOUR: u64 = 3600;
 const LIFE: u64 = 25 * HOUR;
 
 /// An operator's key for tokens.
-pub struct Mint {
+pub(crate) struct Mint {
     pair: Ed25519KeyPair,
 }
 
@@ -46,7 +46,7 @@ impl Mint {
     ///
     /// # Errors
     /// The kernel gives no randomness.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&random::<32>()?);
         Ok(Self {
             pair: pair.map_err(|_| anyhow!("a key is not made"))?,
@@ -54,7 +54,7 @@ impl Mint {
     }
 
     /// As nodes pin it.
-    pub fn public_key(&self) -> String {
+    pub(crate) fn public_key(&self) -> String {
         STANDARD.encode(self.pair.public_key())
     }
 
@@ -79,7 +79,7 @@ impl Mint {
 }
 
 /// Where a node takes enrolments.
-pub struct Node {
+pub(crate) struct Node {
     address: SocketAddr,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
@@ -90,7 +90,7 @@ impl Node {
     ///
     /// # Errors
     /// The name or the authority is none.
-    pub fn new(address: SocketAddr, name: &'static str, ca: &[u8]) -> Result<Self> {
+    pub(crate) fn new(address: SocketAddr, name: &'static str, ca: &[u8]) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca) {
             roots.add(certificate.context("an authority that is no PEM")?)?;
@@ -110,7 +110,7 @@ impl Node {
     ///
     /// # Errors
     /// The node refuses one.
-    pub fn enrol(&self, mint: &Mint, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
+    pub(crate) fn enrol(&self, mint: &Mint, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
         let part = keys.len().div_ceil(AT_ONCE).max(1);
         thread::scope(|scope| {
             let parts: Vec<_> = keys
@@ -176,7 +176,7 @@ fn access(granted: &Value) -> Option<Access> {
 ///
 /// # Errors
 /// The kernel gives none.
-pub fn random<const N: usize>() -> Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bytes))

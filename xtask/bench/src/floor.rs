@@ -21,7 +21,7 @@ const PAYLOAD_V6: f64 = 1348.0;
 
 /// Nanoseconds of CPU for a full packet.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Units {
+pub(crate) struct Units {
     seal: f64,
     open: f64,
     tun_read: f64,
@@ -34,7 +34,7 @@ pub struct Units {
 ///
 /// # Errors
 /// It does not build.
-pub fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     cargo::build(
         "build what measures the floor",
         "a minute",
@@ -47,7 +47,7 @@ pub fn build() -> Result<PathBuf> {
 ///
 /// # Errors
 /// The program fails.
-pub fn measure(tag: &Tag, program: &PathBuf) -> Result<Units> {
+pub(crate) fn measure(tag: &Tag, program: &PathBuf) -> Result<Units> {
     let testbed = Testbed::make(tag, plan::ONE)?;
     let beyond = testbed.beyond()?;
     let mut command = testbed.server.command([]);
@@ -58,7 +58,7 @@ pub fn measure(tag: &Tag, program: &PathBuf) -> Result<Units> {
 
 impl Units {
     /// Each the median of several.
-    pub fn medians(turns: &[Self]) -> Option<Self> {
+    pub(crate) fn medians(turns: &[Self]) -> Option<Self> {
         let of = |part: fn(&Self) -> f64| super::report::median(turns.iter().map(part));
         Some(Self {
             seal: of(|units| units.seal)?,
@@ -71,12 +71,12 @@ impl Units {
     }
 
     /// CPU seconds for a gigabyte of TCP payload from the client.
-    pub fn up(self, v6: bool) -> f64 {
+    pub(crate) fn up(self, v6: bool) -> f64 {
         (self.open + self.udp_receive + self.tun_write) / payload(v6)
     }
 
     /// CPU seconds for a gigabyte of TCP payload to the client.
-    pub fn down(self, v6: bool) -> f64 {
+    pub(crate) fn down(self, v6: bool) -> f64 {
         (self.seal + self.tun_read + self.udp_send) / payload(v6)
     }
 }

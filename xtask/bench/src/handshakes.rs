@@ -29,7 +29,7 @@ const AT_ONCE: usize = 12;
 ///
 /// # Errors
 /// It does not start, or answers nobody.
-pub fn measure(tag: &Tag, kind: &Kind, time: Duration, report: &mut Report) -> Result<()> {
+pub(crate) fn measure(tag: &Tag, kind: &Kind, time: Duration, report: &mut Report) -> Result<()> {
     let testbed = Testbed::make(tag, plan::ONE)?;
     let addresses: Vec<_> = testbed.many_clients()?.take(INITIATORS).collect();
     let (secrets, keys) = key_pairs(addresses.len())?;

@@ -26,7 +26,7 @@ const MESSAGE: usize = 256;
 ///
 /// # Errors
 /// The kernel gives no randomness.
-pub fn key_pairs(count: usize) -> Result<(Vec<StaticSecret>, Vec<String>)> {
+pub(crate) fn key_pairs(count: usize) -> Result<(Vec<StaticSecret>, Vec<String>)> {
     let pair = |_| {
         let secret = StaticSecret::from(random::<32>()?);
         let public_key = STANDARD.encode(PublicKey::from(&secret));
@@ -36,7 +36,7 @@ pub fn key_pairs(count: usize) -> Result<(Vec<StaticSecret>, Vec<String>)> {
 }
 
 /// One, with a socket.
-pub struct Initiator {
+pub(crate) struct Initiator {
     tunn: Tunn,
     socket: UdpSocket,
 }
@@ -46,7 +46,7 @@ impl Initiator {
     ///
     /// # Errors
     /// The address is not the namespace's, or what the server granted is no address or key.
-    pub fn new(secret: StaticSecret, access: &Access, place: SocketAddrV4) -> Result<Self> {
+    pub(crate) fn new(secret: StaticSecret, access: &Access, place: SocketAddrV4) -> Result<Self> {
         let socket = UdpSocket::bind(place).context("cannot bind a client's address")?;
         socket.connect(access.endpoint.parse::<SocketAddr>()?)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -65,7 +65,7 @@ impl Initiator {
     ///
     /// # Errors
     /// Nothing can be sent.
-    pub fn shake_hands(&mut self) -> Result<bool> {
+    pub(crate) fn shake_hands(&mut self) -> Result<bool> {
         Ok(match self.attempt()? {
             Answer::Cookie => matches!(self.attempt()?, Answer::Response),
             answer => matches!(answer, Answer::Response),

@@ -31,7 +31,7 @@ const CRATES: [(&str, &str, &str); 2] = [
 ];
 
 /// A server that can be started.
-pub struct Kind {
+pub(crate) struct Kind {
     name: String,
     /// As it is in the report.
     pub version: String,
@@ -41,23 +41,23 @@ pub struct Kind {
 
 impl Kind {
     /// As it is in the report.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether it takes so many peers at all.
-    pub fn takes(&self, peers: usize) -> bool {
+    pub(crate) fn takes(&self, peers: usize) -> bool {
         let is_go = [WIREGUARD_GO, NEWER_WIREGUARD_GO].contains(&self.name.as_str());
         !is_go || peers <= WIREGUARD_GO_PEERS
     }
 
     /// Whether it can have ten thousand live peers.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.name != CONNECTING
     }
 
     /// Ours, which takes its peers by enrolment.
-    pub fn is_mayfly(&self) -> bool {
+    pub(crate) fn is_mayfly(&self) -> bool {
         self.name == MAYFLY
     }
 }
@@ -67,7 +67,7 @@ impl Kind {
 ///
 /// # Errors
 /// One does not build, or there is none of a name.
-pub fn choose(names: &[String], programs: &[PathBuf], tag: &Tag) -> Result<Vec<Kind>> {
+pub(crate) fn choose(names: &[String], programs: &[PathBuf], tag: &Tag) -> Result<Vec<Kind>> {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let mut kinds = Vec::new();
     if wanted(MAYFLY) {

@@ -33,7 +33,7 @@ const QUIET: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// The server does not take them.
-pub fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()> {
+pub(crate) fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()> {
     if !kind.has_room() {
         say("  has no room for so many");
         return Ok(());

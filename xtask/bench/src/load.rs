@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// What one run of a test showed.
 #[derive(Debug, Clone, Copy)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// In the test's unit.
     pub value: f64,
     /// Whole machine's busy time in the same unit, less that of clients and iperf3 and of an idle
@@ -34,7 +34,7 @@ pub struct Cost {
 
 impl Cost {
     /// One that is nothing but its value.
-    pub fn of(value: f64) -> Self {
+    pub(crate) fn of(value: f64) -> Self {
         Self {
             value,
             machine: None,
@@ -44,7 +44,7 @@ impl Cost {
     }
 
     /// For a person.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let mut line = format!("{:>8.2}", self.value);
         if let Some(bits) = self.bits_per_s {
             line.push_str(&format!("   {:>6.0} Mbit/s", bits / 1e6));
@@ -60,7 +60,7 @@ impl Cost {
 ///
 /// # Errors
 /// iperf3 or ping fails.
-pub fn run(
+pub(crate) fn run(
     testbed: &Testbed,
     test: &Test,
     setup: Setup,

@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const DEVICES: usize = 4;
 
 /// The account service and its files.
-pub struct Mayfly {
+pub(crate) struct Mayfly {
     config: PathBuf,
     settings: PathBuf,
     ca: PathBuf,
@@ -40,7 +40,7 @@ impl Mayfly {
     ///
     /// # Errors
     /// A command fails.
-    pub fn prepare(testbed: &Testbed) -> Result<Self> {
+    pub(crate) fn prepare(testbed: &Testbed) -> Result<Self> {
         let data = testbed.file("accounts");
         let _ = fs::remove_dir_all(&data);
         let config = testbed.file("accounts.toml");
@@ -94,7 +94,7 @@ impl Mayfly {
     }
 
     /// Ends the account service.
-    pub fn lose_accounts(&mut self) {
+    pub(crate) fn lose_accounts(&mut self) {
         self.service = None;
     }
 
@@ -102,7 +102,7 @@ impl Mayfly {
     ///
     /// # Errors
     /// It does not.
-    pub fn start(&mut self, testbed: &Testbed, command: &mut Command) -> Result<Job> {
+    pub(crate) fn start(&mut self, testbed: &Testbed, command: &mut Command) -> Result<Job> {
         command.arg("--config").arg(&self.settings);
         let mut job = Job::start(command, "mayfly-node")?;
         await_that("the node takes clients", || {
@@ -119,7 +119,7 @@ impl Mayfly {
     ///
     /// # Errors
     /// It fails.
-    pub fn enrol(
+    pub(crate) fn enrol(
         &self,
         testbed: &Testbed,
         number: usize,
@@ -168,7 +168,7 @@ impl Mayfly {
     ///
     /// # Errors
     /// The node refuses one.
-    pub fn enrol_all(
+    pub(crate) fn enrol_all(
         &self,
         testbed: &Testbed,
         before: usize,

@@ -19,13 +19,13 @@ use super::server::Server;
 use super::testbed::Testbed;
 
 /// Until what was needed to learn of them is given back.
-pub const SETTLE: Duration = Duration::from_secs(2);
+pub(crate) const SETTLE: Duration = Duration::from_secs(2);
 
 /// Reads the memory of one server, with more and more peers.
 ///
 /// # Errors
 /// The server does not take them.
-pub fn measure(tag: &Tag, kind: &Kind, peers: &[usize], report: &mut Report) -> Result<()> {
+pub(crate) fn measure(tag: &Tag, kind: &Kind, peers: &[usize], report: &mut Report) -> Result<()> {
     let testbed = Testbed::make(tag, plan::ONE)?;
     let server = Server::bare(&testbed, kind, plan::ONE)?;
     let mut known = 0;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// How the machines of a test are set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Clients at once.
     pub peers: usize,
     /// IPv6 inside and outside.
@@ -17,7 +17,7 @@ pub struct Setup {
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Load {
+pub(crate) enum Load {
     /// So many streams, as fast as they go.
     Tcp {
         /// Streams of each client.
@@ -36,7 +36,7 @@ pub enum Load {
 
 /// A load in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Test {
+pub(crate) struct Test {
     /// What is sent.
     pub load: Load,
     /// From the internet to the client.
@@ -44,7 +44,7 @@ pub struct Test {
 }
 
 /// One client on IPv4, nothing withheld.
-pub const ONE: Setup = Setup {
+pub(crate) const ONE: Setup = Setup {
     peers: 1,
     v6: false,
     pinned: false,
@@ -77,11 +77,11 @@ const LOADS: [Load; 6] = [
 ];
 
 /// CPU of a server a handshake, and handshakes a second.
-pub const HANDSHAKES: [&str; 2] = ["handshake", "handshakes"];
+pub(crate) const HANDSHAKES: [&str; 2] = ["handshake", "handshakes"];
 /// Memory, and CPU time, of a server with peers that are live and silent.
-pub const LIVE: [&str; 2] = ["rss-live-10000", "idle-live-10000"];
+pub(crate) const LIVE: [&str; 2] = ["rss-live-10000", "idle-live-10000"];
 /// So many.
-pub const LIVE_PEERS: usize = 10_000;
+pub(crate) const LIVE_PEERS: usize = 10_000;
 /// How many peers there are when a server's memory is read.
 const PEERS: [usize; 4] = [0, 1_000, 10_000, 100_000];
 
@@ -107,7 +107,7 @@ impl Setup {
 
 impl Test {
     /// `tcp1-up`, `udp128-down-v6`, `tcp1-up-peers10`.
-    pub fn id(self, setup: Setup) -> String {
+    pub(crate) fn id(self, setup: Setup) -> String {
         let mut id = match self.load {
             Load::Tcp { streams } => format!("tcp{streams}"),
             Load::Udp { len, .. } => format!("udp{len}"),
@@ -130,7 +130,7 @@ impl Test {
     }
 
     /// What its figures are.
-    pub fn unit(self) -> &'static str {
+    pub(crate) fn unit(self) -> &'static str {
         match self.load {
             Load::Tcp { .. } => "CPU-s/GB",
             Load::Udp { .. } => "CPU-us/packet",
@@ -158,7 +158,7 @@ impl fmt::Display for Setup {
 
 /// What is to be measured.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// By set-up.
     pub loads: Vec<(Setup, Vec<Test>)>,
     /// Handshakes, by rate and by cost.
@@ -172,7 +172,7 @@ pub struct Plan {
 impl Plan {
     /// The tests of the ids in `only`, or that begin so where there is no such id; all tests if
     /// there are none in it, or with `quick` the loads of one client.
-    pub fn new(only: &[String], quick: bool) -> Self {
+    pub(crate) fn new(only: &[String], quick: bool) -> Self {
         let all = Self::all();
         if only.is_empty() && quick {
             let loads = all.loads.into_iter().take(1).collect();
@@ -207,12 +207,12 @@ impl Plan {
     }
 
     /// Whether nothing is.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ids().is_empty()
     }
 
     /// The ids of all that is in it.
-    pub fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         let loads = self
             .loads
             .iter()
@@ -227,7 +227,7 @@ impl Plan {
     }
 
     /// Everything.
-    pub fn all() -> Self {
+    pub(crate) fn all() -> Self {
         let loads = SETUPS.map(|setup| (setup, setup.tests().collect()));
         Self {
             loads: loads.into(),
@@ -239,7 +239,7 @@ impl Plan {
 }
 
 /// `rss-1000`
-pub fn memory_id(peers: usize) -> String {
+pub(crate) fn memory_id(peers: usize) -> String {
     format!("rss-{peers}")
 }
 

@@ -15,7 +15,7 @@ use super::load::Cost;
 
 /// The whole file.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     schema: u32,
     commit: String,
     ok: bool,
@@ -41,7 +41,7 @@ pub struct Report {
 
 /// One test.
 #[derive(Debug, Serialize)]
-pub struct Test {
+pub(crate) struct Test {
     /// `CPU-s/GB`, `CPU-us/packet`, `ms`, `MiB`, ...
     pub unit: &'static str,
     /// By name.
@@ -50,7 +50,7 @@ pub struct Test {
 
 /// A server's figures in one test.
 #[derive(Debug, Default, Serialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     version: String,
     /// One a turn.
     raw: Vec<f64>,
@@ -92,7 +92,7 @@ impl Report {
     ///
     /// # Errors
     /// git does not say which commit this is.
-    pub fn new(kinds: &[Kind]) -> Result<Self> {
+    pub(crate) fn new(kinds: &[Kind]) -> Result<Self> {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let version = |kind: &Kind| (kind.name().to_owned(), kind.version.clone());
         Ok(Self {
@@ -117,7 +117,7 @@ impl Report {
     }
 
     /// Adds one run.
-    pub fn add(&mut self, id: &str, unit: &'static str, kind: &Kind, cost: &Cost) {
+    pub(crate) fn add(&mut self, id: &str, unit: &'static str, kind: &Kind, cost: &Cost) {
         let test = self.tests.entry(id.to_owned()).or_insert_with(|| Test {
             unit,
             servers: BTreeMap::new(),
@@ -135,18 +135,18 @@ impl Report {
     }
 
     /// Notes what could not be measured.
-    pub fn fail(&mut self, what: String) {
+    pub(crate) fn fail(&mut self, what: String) {
         self.failures.push(what);
         self.ok = false;
     }
 
     /// What could not be measured.
-    pub fn failures(&self) -> &[String] {
+    pub(crate) fn failures(&self) -> &[String] {
         &self.failures
     }
 
     /// Adds what the floor is in one turn.
-    pub fn add_floor(&mut self, units: Units) {
+    pub(crate) fn add_floor(&mut self, units: Units) {
         self.floors.push(units);
     }
 
@@ -154,7 +154,7 @@ impl Report {
     ///
     /// # Errors
     /// They cannot be written.
-    pub fn write(&mut self) -> Result<()> {
+    pub(crate) fn write(&mut self) -> Result<()> {
         self.compare();
         let target = tree().join("target");
         let text = serde_json::to_string_pretty(self).context("no JSON")?;
@@ -200,7 +200,7 @@ impl Report {
 
     /// Prints the table: medians, and how much dearer the others are, by the server's time and by
     /// the whole machine's.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         let columns: String = self
             .order
             .iter()
@@ -271,7 +271,7 @@ fn dearer(unit: &str, its: f64, ours: f64) -> f64 {
 }
 
 /// The middle one, or the mean of the middle two.
-pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);

@@ -21,7 +21,7 @@ const INNER: (Ipv4Addr, Ipv6Addr) = (
 );
 
 /// One that runs.
-pub struct Server {
+pub(crate) struct Server {
     /// What each client needs.
     pub access: Vec<Access>,
     job: Job,
@@ -45,7 +45,7 @@ impl Server {
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(testbed: &Testbed, kind: &Kind, setup: Setup, clients: &Clients) -> Result<Self> {
+    pub(crate) fn start(testbed: &Testbed, kind: &Kind, setup: Setup, clients: &Clients) -> Result<Self> {
         let mut server = Self::bare(testbed, kind, setup)?;
         server.access = match &server.way {
             Way::Enrolment(mayfly) => clients
@@ -65,7 +65,7 @@ impl Server {
     ///
     /// # Errors
     /// It does not start.
-    pub fn bare(testbed: &Testbed, kind: &Kind, setup: Setup) -> Result<Self> {
+    pub(crate) fn bare(testbed: &Testbed, kind: &Kind, setup: Setup) -> Result<Self> {
         if !kind.is_mayfly() {
             return Self::userspace(testbed, kind, setup);
         }
@@ -84,7 +84,7 @@ impl Server {
     ///
     /// # Errors
     /// It refuses one.
-    pub fn take(&self, testbed: &Testbed, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
+    pub(crate) fn take(&self, testbed: &Testbed, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
         let (interface, public_key, endpoint) = match &self.way {
             Way::Enrolment(mayfly) => return mayfly.enrol_all(testbed, before, keys),
             Way::Wg {
@@ -117,19 +117,19 @@ impl Server {
 
     /// Whoever it asks about its peers is gone. No account knows those of [`take`](Self::take): it
     /// would ask again and again, and that is not what is measured.
-    pub fn leave_alone(&mut self) {
+    pub(crate) fn leave_alone(&mut self) {
         if let Way::Enrolment(mayfly) = &mut self.way {
             mayfly.lose_accounts();
         }
     }
 
     /// CPU seconds so far.
-    pub fn cpu(&self) -> f64 {
+    pub(crate) fn cpu(&self) -> f64 {
         cpu::of_process(self.job.id())
     }
 
     /// MiB that are in RAM.
-    pub fn memory(&self) -> f64 {
+    pub(crate) fn memory(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.job.id()));
         let status = status.unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

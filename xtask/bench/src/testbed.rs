@@ -12,16 +12,16 @@ use mayfly_host::teardown::Tag;
 use super::plan::Setup;
 
 /// The server's interface.
-pub const UPLINK: &str = "eth0";
+pub(crate) const UPLINK: &str = "eth0";
 /// The server's addresses.
-pub const SERVER: (Ipv4Addr, Ipv6Addr) = (
+pub(crate) const SERVER: (Ipv4Addr, Ipv6Addr) = (
     Ipv4Addr::new(192, 0, 2, 1),
     Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
 );
 /// The clients', and the account service's.
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 /// The other end of every load.
-pub const INTERNET: (Ipv4Addr, Ipv6Addr) = (
+pub(crate) const INTERNET: (Ipv4Addr, Ipv6Addr) = (
     Ipv4Addr::new(192, 0, 2, 80),
     Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80),
 );
@@ -29,7 +29,7 @@ pub const INTERNET: (Ipv4Addr, Ipv6Addr) = (
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// All of it. Dropped, it is gone.
-pub struct Testbed {
+pub(crate) struct Testbed {
     /// Where the server is.
     pub server: Namespace,
     /// Where the clients are.
@@ -45,7 +45,7 @@ impl Testbed {
     ///
     /// # Errors
     /// The kernel, iproute2 or ethtool refuses.
-    pub fn make(tag: &Tag, setup: Setup) -> Result<Self> {
+    pub(crate) fn make(tag: &Tag, setup: Setup) -> Result<Self> {
         let testbed = Self {
             server: Namespace::make(tag, "server")?,
             client: Namespace::make(tag, "client")?,
@@ -80,7 +80,7 @@ impl Testbed {
     ///
     /// # Errors
     /// iproute2 refuses.
-    pub fn beyond(&self) -> Result<Ipv4Addr> {
+    pub(crate) fn beyond(&self) -> Result<Ipv4Addr> {
         self.server
             .ip(&format!("route add 198.51.100.0/24 via {}", INTERNET.0))?;
         Ok(Ipv4Addr::new(198, 51, 100, 1))
@@ -90,7 +90,7 @@ impl Testbed {
     ///
     /// # Errors
     /// iproute2 refuses.
-    pub fn many_clients(&self) -> Result<impl Iterator<Item = Ipv4Addr>> {
+    pub(crate) fn many_clients(&self) -> Result<impl Iterator<Item = Ipv4Addr>> {
         self.client.ip("route add local 203.0.113.0/24 dev lo")?;
         self.server
             .ip(&format!("route add 203.0.113.0/24 via {CLIENT}"))?;
@@ -98,7 +98,7 @@ impl Testbed {
     }
 
     /// Where the run keeps its files.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.tag.directory().join(name)
     }
 
@@ -106,7 +106,7 @@ impl Testbed {
     ///
     /// # Errors
     /// nft refuses.
-    pub fn masquerade(&self) -> Result<()> {
+    pub(crate) fn masquerade(&self) -> Result<()> {
         let rules = "table inet bench {\n  chain out {\n    \
              type nat hook postrouting priority 100\n    \
              ip saddr 10.64.0.0/16 masquerade\n    \
@@ -127,7 +127,7 @@ impl Drop for Testbed {
 }
 
 /// The internet's address of a family.
-pub fn internet(v6: bool) -> IpAddr {
+pub(crate) fn internet(v6: bool) -> IpAddr {
     if v6 {
         INTERNET.1.into()
     } else {

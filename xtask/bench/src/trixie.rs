@@ -22,7 +22,7 @@ const SOURCE: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.
 ///
 /// # Errors
 /// It cannot be fetched: what to name in its place.
-pub fn wireguard_go() -> Result<(PathBuf, String)> {
+pub(crate) fn wireguard_go() -> Result<(PathBuf, String)> {
     let root = cache::root()?.join("servers/wireguard-go-trixie");
     let version = root.join("version");
     if !version.exists() {

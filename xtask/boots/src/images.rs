@@ -18,7 +18,7 @@ use super::way::{Firmware, Outcome, Way};
 const UNDIONLY: &str = "/usr/lib/ipxe/undionly.kpxe";
 
 /// Where everything is.
-pub struct Images {
+pub(crate) struct Images {
     /// The key set.
     pub keys: PathBuf,
     plain: PathBuf,
@@ -27,7 +27,7 @@ pub struct Images {
 
 impl Images {
     /// Where it will be.
-    pub fn at() -> Self {
+    pub(crate) fn at() -> Self {
         let root = teardown::runs().join("boots");
         Self {
             keys: root.join("keys"),
@@ -40,7 +40,7 @@ impl Images {
     ///
     /// # Errors
     /// Something does not build.
-    pub fn build(&self, bundle: &BundleKey) -> Result<()> {
+    pub(crate) fn build(&self, bundle: &BundleKey) -> Result<()> {
         if !self.keys.is_dir() {
             step("make keys", || keys::make(&self.keys))?;
         }
@@ -66,7 +66,7 @@ impl Images {
     }
 
     /// What a machine that boots by `way` is given.
-    pub fn directory(&self, way: Way) -> PathBuf {
+    pub(crate) fn directory(&self, way: Way) -> PathBuf {
         match (way.firmware(), way.outcome()) {
             (_, Outcome::Refused) => self.tampered.join(way.name()),
             (Firmware::SecureBoot, _) => self.plain.join("signed"),
@@ -78,7 +78,7 @@ impl Images {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn hostile_initrd(&self, to: &Path) -> Result<String> {
+    pub(crate) fn hostile_initrd(&self, to: &Path) -> Result<String> {
         let mut archive = Vec::new();
         for name in ["init", "evil"] {
             let evil = b"#!/no/such/interpreter\n";
@@ -97,7 +97,7 @@ impl Images {
     ///
     /// # Errors
     /// There is none.
-    pub fn pcr(&self, number: u8) -> Result<String> {
+    pub(crate) fn pcr(&self, number: u8) -> Result<String> {
         let text = fs::read_to_string(self.plain.join("manifest.json"))?;
         let manifest: serde_json::Value = serde_json::from_str(&text)?;
         manifest["pcrs"][number.to_string()]
@@ -111,7 +111,7 @@ impl Images {
     ///
     /// # Errors
     /// It is not, or sbattach fails.
-    pub fn check_what_is_signed(&self) -> Result<()> {
+    pub(crate) fn check_what_is_signed(&self) -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let bare = scratch.path().join("mayfly.efi");
         fs::copy(self.plain.join("signed/mayfly.efi"), &bare)?;

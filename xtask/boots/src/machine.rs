@@ -14,7 +14,7 @@ use super::variables;
 use super::way::{Firmware, Source, Way};
 
 /// Of the machine that `image/dnsmasq.conf` knows.
-pub const MAC: &str = "52:54:00:12:34:56";
+pub(crate) const MAC: &str = "52:54:00:12:34:56";
 
 const OVMF: &str = "/usr/share/OVMF";
 /// What a hostile loader says: another init, and where it would get its orders.
@@ -22,7 +22,7 @@ const HOSTILE: &str = "rdinit=/evil init=/evil nokaslr mem=40M panic=0 \
     mayfly.bundle=http://192.0.2.1:9/evil";
 
 /// A machine that has been switched on.
-pub struct Machine {
+pub(crate) struct Machine {
     /// The guest.
     pub guest: Guest,
     /// What firmware printed.
@@ -36,7 +36,7 @@ impl Machine {
     ///
     /// # Errors
     /// QEMU does not start.
-    pub fn start(
+    pub(crate) fn start(
         lab: &Lab,
         way: Way,
         memory: u32,

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// They live as long as this.
-pub struct Services {
+pub(crate) struct Services {
     _dhcp: Job,
     _web: Job,
 }
@@ -29,7 +29,7 @@ impl Services {
     ///
     /// # Errors
     /// A program is missing or does not start.
-    pub fn start(lab: &Lab, way: Way, directory: &Path) -> Result<Self> {
+    pub(crate) fn start(lab: &Lab, way: Way, directory: &Path) -> Result<Self> {
         let config = lab.file("dnsmasq.conf");
         fs::write(&config, settings(way)?).context("cannot write dnsmasq's settings")?;
         let mut dnsmasq = lab.hub.command(["dnsmasq", "--keep-in-foreground"]);

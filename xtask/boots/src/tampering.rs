@@ -12,7 +12,7 @@ use super::LIMIT;
 use super::way::Way;
 
 /// Where he starts from.
-pub struct Tampering<'a> {
+pub(crate) struct Tampering<'a> {
     /// Directory of the image, and of `signed/`.
     pub genuine: &'a Path,
     /// What it was built from.
@@ -26,7 +26,7 @@ impl Tampering<'_> {
     ///
     /// # Errors
     /// An image does not build, or a tool fails.
-    pub fn make(&self) -> Result<()> {
+    pub(crate) fn make(&self) -> Result<()> {
         let signature = self.to.join("signature");
         fs::create_dir_all(self.to)?;
         self.take_signature(&signature)?;

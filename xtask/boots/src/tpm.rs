@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// It lives as long as this.
-pub struct Tpm {
+pub(crate) struct Tpm {
     control: PathBuf,
     _job: Job,
 }
@@ -27,7 +27,7 @@ impl Tpm {
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(directory: &Path) -> Result<Self> {
+    pub(crate) fn start(directory: &Path) -> Result<Self> {
         fs::create_dir(directory).context("cannot make the TPM's directory")?;
         let control = directory.join("control");
         let mut swtpm = process::command(["swtpm", "socket", "--tpm2", "--tpmstate"]);
@@ -45,7 +45,7 @@ impl Tpm {
     }
 
     /// QEMU's words for it.
-    pub fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         let control = self.control.display();
         [
             "-chardev".to_owned(),
@@ -63,7 +63,7 @@ impl Tpm {
     ///
     /// # Errors
     /// The TPM does not answer.
-    pub fn pcr(&self, number: u8) -> Result<String> {
+    pub(crate) fn pcr(&self, number: u8) -> Result<String> {
         let mut data = self.connect()?;
         data.write_all(&read_command(number))?;
         let mut answer = [0; 512];

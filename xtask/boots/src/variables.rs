@@ -29,7 +29,7 @@ const SECURITY: [u8; 16] = *b"\xcb\xb2\x19\xd7\x3a\x3d\x96\x45\xa3\xbc\xda\xd0\x
 ///
 /// # Errors
 /// A file is missing, or the store is not blank.
-pub fn enrol(store: &Path, keys: &Path) -> Result<()> {
+pub(crate) fn enrol(store: &Path, keys: &Path) -> Result<()> {
     let mut flash = fs::read(store).context("cannot read the variables")?;
     let mut at = FIRST;
     for (name, vendor) in [("db", SECURITY), ("KEK", GLOBAL), ("PK", GLOBAL)] {
@@ -71,13 +71,13 @@ fn variable(name: &str, vendor: [u8; 16], data: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Vendor and name of each variable that is there, with what it holds.
-pub type Variables = BTreeMap<([u8; 16], String), Vec<u8>>;
+pub(crate) type Variables = BTreeMap<([u8; 16], String), Vec<u8>>;
 
 /// Reads them all.
 ///
 /// # Errors
 /// The store is cut short.
-pub fn read(store: &Path) -> Result<Variables> {
+pub(crate) fn read(store: &Path) -> Result<Variables> {
     let flash = fs::read(store).context("cannot read the variables")?;
     let mut found = Variables::new();
     let mut at = FIRST;
@@ -106,7 +106,7 @@ pub fn read(store: &Path) -> Result<Variables> {
 }
 
 /// What is in `after` otherwise than in `before`, by name.
-pub fn changes(before: &Variables, after: &Variables) -> Vec<String> {
+pub(crate) fn changes(before: &Variables, after: &Variables) -> Vec<String> {
     let mut names: Vec<_> = before
         .keys()
         .chain(after.keys())

@@ -13,7 +13,7 @@ use super::Profile;
 
 /// One line of a fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Demand {
+pub(crate) enum Demand {
     /// `CONFIG_X=value`
     Set { option: String, value: String },
     /// `# CONFIG_X is not set`
@@ -33,7 +33,7 @@ impl fmt::Display for Demand {
 ///
 /// # Errors
 /// A fragment that cannot be read, or a line that is neither demand, comment nor empty.
-pub fn demands(profile: Profile) -> Result<Vec<Demand>> {
+pub(crate) fn demands(profile: Profile) -> Result<Vec<Demand>> {
     let mut demands = Vec::new();
     for fragment in [
         "core",
@@ -54,7 +54,7 @@ pub fn demands(profile: Profile) -> Result<Vec<Demand>> {
 }
 
 /// What `make` reads: the demands without their reasons.
-pub fn to_text(demands: &[Demand]) -> String {
+pub(crate) fn to_text(demands: &[Demand]) -> String {
     demands.iter().map(|demand| format!("{demand}\n")).collect()
 }
 
@@ -62,7 +62,7 @@ pub fn to_text(demands: &[Demand]) -> String {
 ///
 /// # Errors
 /// Names every option that is missing and every forbidden one that is there.
-pub fn check(demands: &[Demand], config: &str) -> Result<()> {
+pub(crate) fn check(demands: &[Demand], config: &str) -> Result<()> {
     let is_set = |option: &str| {
         config
             .lines()

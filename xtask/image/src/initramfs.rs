@@ -20,7 +20,7 @@ use super::manifest::{File, digest};
 
 /// What the image knows beside its programs: `/etc/mayfly/image.toml`, read by init.
 #[derive(Debug, Serialize)]
-pub struct Pins {
+pub(crate) struct Pins {
     /// Ed25519 public key that signs settings bundles, base64.
     pub bundle_key: String,
     /// When the image's commit was made, in Unix seconds. The node's clock is never earlier.
@@ -30,7 +30,7 @@ pub struct Pins {
 }
 
 /// An archive, and what is in it.
-pub struct Packed {
+pub(crate) struct Packed {
     /// cpio "newc", packed with zstd.
     pub archive: Vec<u8>,
     /// Every path.
@@ -106,7 +106,7 @@ impl Kind {
 ///
 /// # Errors
 /// A list that is not one, or names a file that is not known.
-pub fn pack(programs: &Programs, pins: &Pins) -> Result<Packed> {
+pub(crate) fn pack(programs: &Programs, pins: &Pins) -> Result<Packed> {
     let text = fs::read_to_string(tree().join("initramfs/files.toml"))
         .context("cannot read initramfs/files.toml")?;
     let list = parse(&text).context("initramfs/files.toml")?;

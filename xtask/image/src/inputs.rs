@@ -21,7 +21,7 @@ const OWN_LICENCE: &str = "MIT OR Apache-2.0";
 
 /// One input.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Input {
+pub(crate) struct Input {
     /// The name that its makers give it.
     pub name: String,
     /// Their version of it.
@@ -37,7 +37,7 @@ pub struct Input {
 
 /// The role of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub(crate) enum Role {
     /// A part of the image, or one that is linked into it.
     Part,
     /// A tool or setting that determines the result.
@@ -50,7 +50,7 @@ pub enum Role {
 ///
 /// # Errors
 /// Something is missing.
-pub fn all(profile: Profile) -> Result<Vec<Input>> {
+pub(crate) fn all(profile: Profile) -> Result<Vec<Input>> {
     let recipe = Recipe::read(profile)?;
     let mut inputs = kernel(&recipe)?;
     inputs.extend(tools()?);

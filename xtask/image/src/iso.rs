@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use mayfly_host::process;
 
 /// Files of Debian's isolinux and syslinux-common.
-pub const LOADER: [&str; 2] = [
+pub(crate) const LOADER: [&str; 2] = [
     "/usr/lib/ISOLINUX/isolinux.bin",
     "/usr/lib/syslinux/modules/bios/ldlinux.c32",
 ];
@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// A tool fails.
-pub fn write(image: &Path, iso: &Path, time: u64) -> Result<()> {
+pub(crate) fn write(image: &Path, iso: &Path, time: u64) -> Result<()> {
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     let root = scratch.path();
     fs::create_dir(root.join("isolinux"))?;

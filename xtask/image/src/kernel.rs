@@ -28,7 +28,7 @@ const BUILD: &str = "ten minutes of two processors";
 
 /// What differs between two images of one kernel.
 #[derive(Debug, Clone, Copy)]
-pub struct Inside<'a> {
+pub(crate) struct Inside<'a> {
     /// cpio archive, packed with zstd.
     pub initramfs: &'a [u8],
     /// The whole command line.
@@ -39,7 +39,7 @@ pub struct Inside<'a> {
 ///
 /// # Errors
 /// As [`super::build`].
-pub fn link_once(profile: Profile, inside: Inside<'_>, file: &Path) -> Result<()> {
+pub(crate) fn link_once(profile: Profile, inside: Inside<'_>, file: &Path) -> Result<()> {
     let recipe = Recipe::read(profile)?;
     let stamp = file.with_extension("inputs");
     let inputs = recipe.inputs(inside)?;
@@ -57,7 +57,7 @@ pub fn link_once(profile: Profile, inside: Inside<'_>, file: &Path) -> Result<()
 ///
 /// # Errors
 /// As [`super::build`].
-pub fn prepare(profile: Profile) -> Result<()> {
+pub(crate) fn prepare(profile: Profile) -> Result<()> {
     Recipe::read(profile)?.built().map(drop)
 }
 
@@ -66,7 +66,7 @@ pub fn prepare(profile: Profile) -> Result<()> {
 ///
 /// # Errors
 /// As [`super::build`].
-pub fn link(profile: Profile, inside: Inside<'_>) -> Result<Vec<u8>> {
+pub(crate) fn link(profile: Profile, inside: Inside<'_>) -> Result<Vec<u8>> {
     let recipe = Recipe::read(profile)?;
     let held = recipe.built()?;
     recipe.make(inside, held.tree(), "link", "half a minute")
@@ -76,14 +76,14 @@ pub fn link(profile: Profile, inside: Inside<'_>) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`link`].
-pub fn from_nothing(profile: Profile, inside: Inside<'_>, tree: &Path) -> Result<Vec<u8>> {
+pub(crate) fn from_nothing(profile: Profile, inside: Inside<'_>, tree: &Path) -> Result<Vec<u8>> {
     let recipe = Recipe::read(profile)?;
     recipe.unpack(tree)?;
     recipe.make(inside, tree, "build from nothing", BUILD)
 }
 
 /// Everything from which a kernel is built.
-pub struct Recipe {
+pub(crate) struct Recipe {
     profile: Profile,
     /// The locked source.
     pub source: Source,
@@ -98,7 +98,7 @@ impl Recipe {
     ///
     /// # Errors
     /// A file is missing or makes no sense.
-    pub fn read(profile: Profile) -> Result<Self> {
+    pub(crate) fn read(profile: Profile) -> Result<Self> {
         Ok(Self {
             profile,
             source: Lock::read()?.kernel,

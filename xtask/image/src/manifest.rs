@@ -15,7 +15,7 @@ use super::{Image, pcr};
 
 /// The whole of `manifest.json`.
 #[derive(Debug, Serialize)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     schema: u32,
     commit: String,
     /// When the commit was made, in Unix seconds: the only time in an image.
@@ -43,7 +43,7 @@ pub struct Reproducible {
 
 /// A path of the RAM root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct File {
+pub(crate) struct File {
     /// From the root.
     pub path: String,
     /// Type and permissions, in octal.
@@ -67,14 +67,14 @@ struct Artifact {
 }
 
 /// What is to be listed, in this order.
-pub const ARTIFACTS: [&str; 4] = ["mayfly.efi", "mayfly.iso", "boot.ipxe", "sbom.cdx.json"];
+pub(crate) const ARTIFACTS: [&str; 4] = ["mayfly.efi", "mayfly.iso", "boot.ipxe", "sbom.cdx.json"];
 
 impl Manifest {
     /// The manifest of the image in `out`, where its artifacts are.
     ///
     /// # Errors
     /// An artifact is missing.
-    pub fn of(image: &Image, inputs: Vec<Input>, out: &Path) -> Result<Self> {
+    pub(crate) fn of(image: &Image, inputs: Vec<Input>, out: &Path) -> Result<Self> {
         let artifact = |name: &str| {
             let file = out.join(name);
             Ok::<_, anyhow::Error>(Artifact {
@@ -104,7 +104,7 @@ impl Manifest {
     ///
     /// # Errors
     /// They cannot be written.
-    pub fn write(&self, out: &Path) -> Result<()> {
+    pub(crate) fn write(&self, out: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
         fs::write(out.join("manifest.json"), text).context("cannot write manifest.json")?;
         sums(out, &ARTIFACTS.map(str::to_owned))
@@ -115,7 +115,7 @@ impl Manifest {
 ///
 /// # Errors
 /// One of them is missing.
-pub fn sums(out: &Path, names: &[String]) -> Result<()> {
+pub(crate) fn sums(out: &Path, names: &[String]) -> Result<()> {
     let mut names: Vec<_> = names.iter().map(String::as_str).collect();
     names.push("manifest.json");
     names.sort_unstable();
@@ -131,7 +131,7 @@ pub fn sums(out: &Path, names: &[String]) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn bill(inputs: &[Input], commit: &str, out: &Path) -> Result<()> {
+pub(crate) fn bill(inputs: &[Input], commit: &str, out: &Path) -> Result<()> {
     let components: Vec<_> = inputs.iter().map(component).collect();
     let bill = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -177,7 +177,7 @@ fn component(input: &Input) -> serde_json::Value {
 }
 
 /// The hash of what an archive holds.
-pub fn digest(content: &[u8]) -> String {
+pub(crate) fn digest(content: &[u8]) -> String {
     use sha2::{Digest as _, Sha256};
     hex(&Sha256::digest(content))
 }

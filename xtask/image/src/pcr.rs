@@ -23,7 +23,7 @@ const SEPARATOR: [u8; 4] = [0; 4];
 ///
 /// # Errors
 /// It is not a PE file.
-pub fn values(image: &[u8]) -> Result<BTreeMap<u8, String>> {
+pub(crate) fn values(image: &[u8]) -> Result<BTreeMap<u8, String>> {
     let events = [
         Sha256::digest(CALLING).into(),
         Sha256::digest(SEPARATOR).into(),
@@ -46,7 +46,7 @@ fn extend(events: &[[u8; 32]]) -> [u8; 32] {
 ///
 /// # Errors
 /// It is not such a PE file.
-pub fn authenticode(pe: &[u8]) -> Result<[u8; 32]> {
+pub(crate) fn authenticode(pe: &[u8]) -> Result<[u8; 32]> {
     let places = Places::of(pe)?;
     let part = |from: usize, to: usize| pe.get(from..to).context("a truncated PE file");
     let mut hasher = Sha256::new();

@@ -7,7 +7,7 @@ const PE_AT: usize = 0x3c;
 const PE32_PLUS: usize = 0x20b;
 
 /// Offsets in a PE file, in bytes.
-pub struct Places {
+pub(crate) struct Places {
     /// Of the four bytes of its checksum.
     pub checksum: usize,
     /// Of the eight bytes that give the offset and the length of the signatures.
@@ -21,7 +21,7 @@ impl Places {
     ///
     /// # Errors
     /// It is not a 64-bit PE file.
-    pub fn of(pe: &[u8]) -> Result<Self> {
+    pub(crate) fn of(pe: &[u8]) -> Result<Self> {
         let number = |at: usize, size: usize| {
             let bytes = pe.get(at..at + size).context("a truncated PE file")?;
             let number = bytes.iter().rev();
@@ -50,7 +50,7 @@ impl Places {
 ///
 /// # Errors
 /// It is not a 64-bit PE file.
-pub fn set_checksum(pe: &mut [u8]) -> Result<()> {
+pub(crate) fn set_checksum(pe: &mut [u8]) -> Result<()> {
     let at = Places::of(pe)?.checksum;
     let field = pe.get_mut(at..at + 4).context("a truncated PE file")?;
     field.fill(0);

@@ -14,7 +14,7 @@ use super::{Image, Options, inputs, iso};
 ///
 /// # Errors
 /// As [`super::build`], or a tool fails.
-pub fn write(options: &Options) -> Result<Image> {
+pub(crate) fn write(options: &Options) -> Result<Image> {
     let image = super::build(options)?;
     let out = &options.out;
     step("the ISO", || {
@@ -37,6 +37,6 @@ pub fn write(options: &Options) -> Result<Image> {
 ///
 /// # Errors
 /// A part of it is missing.
-pub fn manifest(image: &Image, options: &Options) -> Result<Manifest> {
+pub(crate) fn manifest(image: &Image, options: &Options) -> Result<Manifest> {
     Manifest::of(image, inputs::all(image.profile)?, &options.out)
 }

@@ -28,7 +28,7 @@ const SIGNED: [&str; 5] = [
 ///
 /// # Errors
 /// A key is missing, or a tool fails.
-pub fn sign(image: &Image, out: &Path, keys: &Path) -> Result<()> {
+pub(crate) fn sign(image: &Image, out: &Path, keys: &Path) -> Result<()> {
     let sign = Signer { keys };
     sign.check_ipxe()?;
     let signed = out.join("signed");

@@ -21,7 +21,7 @@ const FILTER: &str = "not arp and not ip6 dst net ff02::/16 \
      and not (icmp6 and ip6[40] >= 133 and ip6[40] <= 137)";
 
 /// tcpdump on the customer's link.
-pub struct Capture {
+pub(crate) struct Capture {
     job: Job,
     file: std::path::PathBuf,
 }
@@ -31,7 +31,7 @@ impl Capture {
     ///
     /// # Errors
     /// tcpdump does not start.
-    pub fn start(lab: &Lab) -> Result<Self> {
+    pub(crate) fn start(lab: &Lab) -> Result<Self> {
         let file = lab.file("capture.txt");
         let words = ["tcpdump", "-i", LINK, "-n", "-tt", "-l", "--immediate-mode"];
         let mut command = lab.customer.command(words.into_iter().chain([FILTER]));
@@ -52,7 +52,7 @@ impl Capture {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn finish(self) -> Result<Vec<Packet>> {
+    pub(crate) fn finish(self) -> Result<Vec<Packet>> {
         self.job.end(Duration::from_secs(5));
         let text = fs::read_to_string(&self.file).context("cannot read the capture")?;
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
@@ -61,7 +61,7 @@ impl Capture {
 
 /// One line of tcpdump.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Packet {
+pub(crate) struct Packet {
     /// Seconds since 1970.
     pub at: f64,
     from: String,
@@ -103,7 +103,7 @@ impl Packet {
 }
 
 /// Milliseconds from the first initiation to its response.
-pub fn handshake_ms(packets: &[Packet]) -> Option<f64> {
+pub(crate) fn handshake_ms(packets: &[Packet]) -> Option<f64> {
     let mut packets = packets.iter().filter(|packet| packet.is_wireguard());
     let initiation = packets.find(|packet| packet.length == Some(INITIATION))?;
     let response = packets.find(|packet| packet.length == Some(RESPONSE))?;
@@ -112,7 +112,7 @@ pub fn handshake_ms(packets: &[Packet]) -> Option<f64> {
 }
 
 /// Packets between two moments that are not WireGuard to or from the node.
-pub fn beside_the_tunnel(packets: &[Packet], up: SystemTime, down: SystemTime) -> Vec<String> {
+pub(crate) fn beside_the_tunnel(packets: &[Packet], up: SystemTime, down: SystemTime) -> Vec<String> {
     let seconds = |time: SystemTime| {
         time.duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64())

@@ -16,7 +16,7 @@ use crate::lock::Source;
 
 /// The environment of `make`, beside PATH. The kernel must not contain who built it, when and
 /// where.
-pub const ENVIRONMENT: [(&str, &str); 6] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 6] = [
     ("ARCH", "x86_64"),
     ("LC_ALL", "C"),
     ("KBUILD_BUILD_TIMESTAMP", "1970-01-01T00:00:00Z"),
@@ -32,7 +32,7 @@ const STEPS: usize = 1_850;
 ///
 /// # Errors
 /// It cannot be started.
-pub fn version(tool: &str) -> Result<String> {
+pub(super) fn version(tool: &str) -> Result<String> {
     let output = Command::new(tool)
         .arg("--version")
         .output()
@@ -41,7 +41,7 @@ pub fn version(tool: &str) -> Result<String> {
 }
 
 /// `image/patches/*.patch`, in the order of their names.
-pub fn patches() -> Result<Vec<PathBuf>> {
+pub(super) fn patches() -> Result<Vec<PathBuf>> {
     let directory = tree().join("image/patches");
     let mut patches = fs::read_dir(&directory)
         .and_then(|entries| {
@@ -55,7 +55,7 @@ pub fn patches() -> Result<Vec<PathBuf>> {
     Ok(patches)
 }
 
-pub fn unpack(source: &Source, into: &Path) -> Result<()> {
+pub(super) fn unpack(source: &Source, into: &Path) -> Result<()> {
     progress::long_step("kernel: unpack the source", "20 s", |_| {
         let output = process::command(["tar", "--extract", "--strip-components=1"])
             .arg("--file")
@@ -74,7 +74,7 @@ pub fn unpack(source: &Source, into: &Path) -> Result<()> {
     })
 }
 
-pub fn patch(patches: &[PathBuf], source: &Path) -> Result<()> {
+pub(super) fn patch(patches: &[PathBuf], source: &Path) -> Result<()> {
     for patch in patches {
         let output = Command::new("patch")
             .current_dir(source)
@@ -93,7 +93,7 @@ pub fn patch(patches: &[PathBuf], source: &Path) -> Result<()> {
 }
 
 /// Writes the configuration: `allnoconfig` plus the demands.
-pub fn configure(demands: &[Demand], source: &Path) -> Result<()> {
+pub(super) fn configure(demands: &[Demand], source: &Path) -> Result<()> {
     let asked = source.join("mayfly.config");
     fs::write(&asked, config::to_text(demands)).context("cannot write the configuration")?;
     let output = make(source)
@@ -111,7 +111,7 @@ pub fn configure(demands: &[Demand], source: &Path) -> Result<()> {
 }
 
 /// Makes the kernel, as the step `what`.
-pub fn compile(what: &str, elsewhere: &'static str, source: &Path) -> Result<()> {
+pub(super) fn compile(what: &str, elsewhere: &'static str, source: &Path) -> Result<()> {
     progress::long_step(what, elsewhere, |note| run(source, note))
 }
 
