@@ -1,6 +1,6 @@
-//! The account service's API: a user's whole life with curl, and then what schemathesis makes of
-//! its description, requests that it allows and requests that it forbids, each answer held
-//! against it.
+//! Tests of the account service's API: first a user's whole life with curl, then schemathesis, which
+//! makes requests that the API's description allows and requests that it forbids, and checks each
+//! answer against it.
 //!
 //! schemathesis comes from PyPI, at the versions of `tests/api/requirements.txt`, into a virtual
 //! environment under `target/api`. The service is the real program on loopback, with one
@@ -30,7 +30,7 @@ pub(crate) const NEEDS: &[&[Need]] = &[packages::PYTHON, packages::API];
 /// Tries everything once, with the same requests every time.
 ///
 /// # Errors
-/// An answer is a fault, or not as described.
+/// An answer is a server error, or not as described.
 pub(crate) fn test() -> Result<()> {
     packages::provide(&NEEDS.concat())?;
     operator::build()?;
@@ -109,7 +109,7 @@ impl Service {
         process::output(&mut curl, "curl", LIMIT).is_ok()
     }
 
-    /// The session that people are shown, which checks each of its answers.
+    /// Runs the session that the documentation shows. It checks each of its answers.
     fn lived_through(&self) -> Result<()> {
         let mut script = process::command(["sh"]);
         script
@@ -121,9 +121,9 @@ impl Service {
         process::output(&mut script, "life.sh", LIMIT).map(|_| ())
     }
 
-    /// The file with what schemathesis said.
+    /// The file with schemathesis' output.
     fn tried_by(mut self, schemathesis: &Path, report: &Path) -> Result<PathBuf> {
-        // What an earlier run found is not tried first: the same requests every time.
+        // Findings of an earlier run are not tried first: the requests are the same every time.
         let _ = fs::remove_dir_all(report);
         fs::create_dir_all(report)?;
         let output = report.join("schemathesis.txt");

@@ -1,8 +1,7 @@
-//! `cargo xtask fuzz`: libFuzzer against the data plane, without anything to install but a C++
-//! compiler.
+//! `cargo xtask fuzz`: libFuzzer against the data plane. It needs a C++ compiler and nothing else.
 //!
-//! What cargo-fuzz does on a nightly compiler, the stable one does, too, without the sanitizers,
-//! and there is no `unsafe` in the crates that are tried: what is looked for is panics,
+//! The stable compiler can do what cargo-fuzz does on a nightly one, except for the sanitizers.
+//! These are not needed, since the crates under test have no `unsafe`: the fuzzer looks for panics,
 //! overflows, and broken claims (see `tests/fuzz`).
 
 use std::fs;
@@ -37,14 +36,14 @@ enum Target {
     Datagram,
 }
 
-/// What counts edges and comparisons for libFuzzer.
+/// Flags that have edges and comparisons counted for libFuzzer.
 const COUNTERS: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares \
     -Ccodegen-units=1 --cfg fuzzing";
-/// With a target named, build scripts and macros do without them.
+/// Since the target is named, build scripts and macros are compiled without these flags.
 const HOST: &str = "x86_64-unknown-linux-gnu";
 /// Inputs for `cargo xtask test`, the same every time; seconds on a slow machine.
 const INPUTS: u32 = 50_000;
@@ -57,7 +56,7 @@ pub(crate) const NEEDS: &[&[Need]] = &[packages::FUZZ];
 /// Tries the targets, each for its time.
 ///
 /// # Errors
-/// A claim is broken: the input is kept, and said.
+/// A claim is broken. The input is kept, and the error says where.
 pub(crate) fn fuzz(args: &Args) -> Result<()> {
     let targets = match args.targets.as_slice() {
         [] => Target::value_variants(),

@@ -1,13 +1,15 @@
 //! `cargo xtask`: what people do with this tree.
 //!
-//! `run` shows the whole product at work on this machine, `test` checks it, `bench`
-//! measures it, `fresh` runs all of that as a stranger would, `fuzz`, `writes` and `audit` attack it and look whether it forgets, `image`,
-//! `keys` and `lock` build what servers boot. Everything else is cargo's.
+//! `run` shows the whole product at work on this machine, `test` checks it, `bench` measures it,
+//! `fuzz`, `writes` and `audit` attack it and look whether it forgets, `image`, `keys` and `lock`
+//! build what servers boot, and `fresh` does all of that as a stranger would, on a bare Debian. Use
+//! cargo itself for everything else.
 //!
-//! xtask uses no crate of the project: it runs the same programs that people run, so
-//! that what it shows is what they get. It asks for packages before it starts, and
-//! whatever it started, it takes away again: when done, on Ctrl-C, on failure; and the
-//! next run takes away what a killed one left.
+//! Only the verbs are here, with `test`, `fuzz`, `api` and `fresh`; the folders beside `src` are the
+//! libraries that do the work. xtask uses no crate of the product: it runs the same programs that
+//! people run, so what it shows is what they get. It provides packages before it starts, and
+//! removes everything that it started, after success, failure or Ctrl-C; the next run removes what
+//! a killed one left.
 
 mod api;
 mod deny;
@@ -42,7 +44,7 @@ enum Verb {
     ///
     /// Needs root. Writes target/audit.json and target/audit.html.
     Audit(Words),
-    /// What a gigabyte costs, beside other servers
+    /// Measure what a gigabyte costs, beside other servers
     ///
     /// Needs root. Writes target/bench.json and target/bench.svg.
     Bench(Words),
@@ -56,9 +58,9 @@ enum Verb {
     Fresh(fresh::Args),
     /// Look for an input that breaks the data plane
     Fuzz(fuzz::Args),
-    /// Formatting, lints, dependencies, and all tests
+    /// Check formatting, lints and dependencies, and run all tests
     ///
-    /// Without words: every step. The tests `netns` and `boot` need root.
+    /// Without arguments it runs every step. The tests `netns` and `boot` need root.
     Test(test::Args),
     /// Build what servers boot, and what goes with it
     ///
@@ -98,7 +100,7 @@ fn dispatch(verb: Verb) -> Result<()> {
     }
 }
 
-/// What a verb is told that is a program of its own, `--help` included.
+/// The arguments of a verb that is a program of its own, `--help` included.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 struct Words {
@@ -106,7 +108,8 @@ struct Words {
     words: Vec<OsString>,
 }
 
-/// Becomes the program of a verb that links much: no other verb waits until that is compiled.
+/// Becomes the program of a verb that links many crates: no other verb waits until these are
+/// compiled.
 fn apart(package: &str, verb: &str, words: &Words) -> Result<()> {
     let error = Command::new(cargo::path())
         .args(["run", "--locked", "--package", package, "--", verb])

@@ -1,5 +1,5 @@
-//! The account service around a connect: nothing moves in its files, it prints nothing, and it
-//! has nothing of the connect in its memory.
+//! The account service before and after a connect: its files do not change, it prints nothing, and
+//! nothing of the connect is in its memory.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use super::needle::{self, Kind, Needle};
 use super::scene::{Party, Scene};
 use super::store::Store;
 
-/// How long a request may be there after its answer.
+/// How long a request may stay in memory after its answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What the account service never has, or not for longer than a request.
+/// Needles that the account service never has, or only during a request.
 const NOT_ITS: [Kind; 9] = [
     Kind::Endpoint,
     Kind::SessionKeys,
@@ -28,7 +28,7 @@ const NOT_ITS: [Kind; 9] = [
 ];
 
 impl Scene<'_> {
-    /// Devices have come and gone: whether the account service has anything of that.
+    /// After devices have come and gone: checks whether the account service has anything of that.
     ///
     /// # Errors
     /// Its files or its memory cannot be read.
@@ -61,7 +61,7 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Whether the daily write of the account service is all that ever comes of a connect.
+    /// Checks that a connect leads to nothing but the account service's daily write.
     ///
     /// # Errors
     /// The service is gone.
@@ -75,7 +75,7 @@ impl Scene<'_> {
     }
 }
 
-/// What is still there a little later: a request ends after its answer.
+/// What is still there a little later: the memory of a request is freed after its answer.
 fn stays(store: &Store<'_>, needles: &[Needle], limit: Duration) -> Result<Vec<String>> {
     let started = Instant::now();
     loop {
@@ -87,7 +87,7 @@ fn stays(store: &Store<'_>, needles: &[Needle], limit: Duration) -> Result<Vec<S
     }
 }
 
-/// What of them is in the service's memory, with the places.
+/// Those that are in the service's memory, with the places.
 fn found(store: &Store<'_>, needles: &[Needle]) -> Result<Vec<String>> {
     let reading = dump::search(&store.memory()?, needles)?;
     let each = needles.iter().zip(reading.hits.iter().zip(reading.around));

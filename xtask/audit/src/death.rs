@@ -1,8 +1,8 @@
-//! A node that dies with customers in its memory, and what of them is there when it is up again.
+//! A node that dies with customers in its memory, and what is left of them when it is up again.
 //!
-//! A reset leaves RAM as it is: here too, where RAM is a file that QEMU does not touch. So it is
-//! read twice, when the machine stands still and after the kernel, whose first work is to
-//! overwrite what is free, has come up again.
+//! A reset does not clear RAM. That is so here too, where RAM is a file that QEMU does not touch.
+//! So it is read twice: when the machine has stopped, and when the kernel, which first overwrites
+//! free memory, has come up again.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ use super::scene::Scene;
 const LIMIT: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What a node dies of.
+/// The cause of a node's death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// An NMI, as an operator's board sends it: the kernel panics, and restarts the machine.
+    /// An NMI, as a server's management board sends it: the kernel panics and restarts the machine.
     Panic,
     /// The machine's reset line.
     Reset,
@@ -55,7 +55,7 @@ impl Scene<'_> {
     ///
     /// # Errors
     /// The experiment could not be made.
-    pub fn die(&self, death: Death, guest: &mut Guest) -> Result<()> {
+    pub(crate) fn die(&self, death: Death, guest: &mut Guest) -> Result<()> {
         let _turn = self.turns.take(self.strand)?;
         let party = self.connect()?;
         self.strand.step("the node dies", || {
@@ -84,14 +84,14 @@ impl Scene<'_> {
         let mut findings = self.findings.borrow_mut();
         let of_it = findings.seen.iter().rev().take(needles.len());
         let forgotten = !of_it.clone().any(|seen| seen.is_remembered());
-        // What a killed daemon had is gone before the restart.
+        // The memory of a killed daemon is cleared before the restart.
         if survives || death == Death::Killed {
             findings.claim(death.promise(), forgotten);
         }
         Ok(())
     }
 
-    /// Takes everybody's link from the hub but the node's, so that nobody tells the node again
+    /// Takes down every link of the hub except the node's, so that no client tells the node again
     /// what it should have forgotten.
     fn unplug(&self) -> Result<()> {
         for link in ["cust0", "inet0", "six", "known"] {
@@ -100,7 +100,7 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Returns when the machine stands still.
+    /// Returns when the machine has stopped.
     fn end(&self, death: Death) -> Result<()> {
         let qmp = &self.dump.qmp;
         match death {
@@ -134,7 +134,7 @@ impl Scene<'_> {
     }
 }
 
-/// Pulls the reset line, and lets the machine run.
+/// Resets the machine and lets it run.
 fn restart(qmp: &Qmp) -> Result<()> {
     // The firmware resets the machine again on its way up.
     qmp.ask("set-action", json!({ "reboot": "reset" }))?;

@@ -1,4 +1,4 @@
-//! A customer's device with a stock client, and what it does in the internet.
+//! A customer's device with a stock client, and its traffic.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use super::traffic::{Host, Traffic};
 
 /// Size of the page that comes through the tunnel, in bytes.
 const PAGE: usize = 128 * 1024;
-/// How long a server may take to notice that its visitor left.
+/// How long a server may take to notice that its visitor has left.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A host of the internet by its last number, with a resolver beside it.
+/// A host on the internet, by the last number of its address, with a resolver.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Address {
     web: SocketAddr,
@@ -28,7 +28,7 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Gives the internet that host.
+    /// Adds that host to the internet.
     ///
     /// # Errors
     /// iproute2 refuses.
@@ -52,7 +52,7 @@ impl Address {
 
 /// The device.
 pub(crate) struct Device<'a> {
-    /// What it enrolled with.
+    /// Its enrolment.
     pub enrolment: Enrolment<'a>,
     client: Customer<'a>,
     host: Host,
@@ -63,7 +63,7 @@ pub(crate) struct Device<'a> {
 }
 
 impl<'a> Device<'a> {
-    /// Enrols. `word` tells the device's interface from others of the lab.
+    /// Enrols. `word` distinguishes the device's interface from others of the lab.
     ///
     /// # Errors
     /// A program or the node refuses.
@@ -94,8 +94,8 @@ impl<'a> Device<'a> {
         })
     }
 
-    /// Brings up the tunnel, and goes to the internet until it is told to stop. `pause` is
-    /// between two reads of the page.
+    /// Brings up the tunnel, and fetches the page and asks the resolver until it is told to stop.
+    /// `pause` is the time between two reads of the page.
     ///
     /// # Errors
     /// Nothing comes.
@@ -121,7 +121,7 @@ impl<'a> Device<'a> {
         Ok(())
     }
 
-    /// Begins to renew the enrolment; the request hangs until it is finished.
+    /// Begins to renew the enrolment. The request is held until it is finished.
     ///
     /// # Errors
     /// As [`Enrolment::renew`].
@@ -129,7 +129,7 @@ impl<'a> Device<'a> {
         self.enrolment.renew()
     }
 
-    /// Goes nowhere any more.
+    /// Stops its traffic.
     ///
     /// # Errors
     /// The server does not notice.
@@ -145,22 +145,22 @@ impl<'a> Device<'a> {
         Ok(())
     }
 
-    /// The client dies.
+    /// Kills the client.
     ///
     /// # Errors
-    /// It is not there.
+    /// Its interface does not exist.
     pub(crate) fn vanish(&mut self) -> Result<()> {
         self.client.vanish()?;
         self.traffic = None;
         Ok(())
     }
 
-    /// What is to be searched for.
+    /// The needles of this device.
     pub(crate) fn needles(&self) -> Vec<Needle> {
         needle::all(&self.enrolment, self.port, &self.visit)
     }
 
-    /// The part of that which is nowhere before the device connects.
+    /// Those needles that exist nowhere before the device connects.
     pub(crate) fn unspoken(&self) -> Vec<Needle> {
         let mut needles = self.needles();
         needles.retain(|needle| {

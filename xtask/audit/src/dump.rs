@@ -16,16 +16,16 @@ use super::qmp::Qmp;
 /// How often a needle was found.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hits {
-    /// In a form that nothing else has.
+    /// In a form that is unique.
     pub full: usize,
-    /// As four bytes of an address alone.
+    /// As the four bytes of an address alone.
     pub bare: usize,
-    /// Bare hits that 999 of 1,000 addresses that nobody has stay within.
+    /// The number of bare hits that 999 of 1,000 unused addresses do not exceed.
     pub by_chance: usize,
 }
 
 impl Hits {
-    /// More often than chance has it.
+    /// Whether it was found more often than by chance.
     pub fn is_found(&self) -> bool {
         self.full > 0 || self.bare > self.by_chance
     }
@@ -33,16 +33,16 @@ impl Hits {
 
 /// What one reading of RAM showed.
 pub struct Reading {
-    /// Of each needle, in order.
+    /// The hits of each needle, in order.
     pub hits: Vec<Hits>,
     /// Where in RAM they were.
     pub map: Map,
-    /// Of each needle, in order, some places with what is around them.
+    /// For each needle, in order, some places with the bytes around them.
     pub around: Vec<Vec<String>>,
 }
 
 impl Reading {
-    /// Takes over another reading: its picture, and the most of both.
+    /// Merges another reading: its picture, and the higher count of both.
     pub fn raise(&mut self, other: Self) {
         self.map = other.map;
         for (hits, other) in self.hits.iter_mut().zip(other.hits) {
@@ -65,7 +65,7 @@ impl Reading {
     }
 }
 
-/// Addresses that nobody has: how often four bytes are found by chance.
+/// Unused addresses, which show how often four bytes are found by chance.
 const CONTROLS: usize = 1_000;
 
 /// Bytes that are shown before and behind a place, and places that are shown.
@@ -101,7 +101,7 @@ impl Dump {
         search(&ram?, needles)
     }
 
-    /// The same of a guest that stands still already.
+    /// The same for a guest that has stopped already.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -114,7 +114,7 @@ impl Dump {
     ///
     /// # Errors
     /// There is no such mark: another image was booted.
-    pub fn order_death(&self) -> Result<()> {
+    pub(crate) fn order_death(&self) -> Result<()> {
         let mark = MORTAL.map(|byte| !byte);
         let pattern = [&mark[..], &WAITING.to_le_bytes()].concat();
         self.qmp.command("stop")?;
@@ -194,7 +194,7 @@ impl Patterns {
     }
 }
 
-/// What a pattern is of the needle with that number.
+/// The role of a pattern for the needle with that number.
 #[derive(Clone, Copy)]
 enum Meaning {
     Full(usize),
@@ -211,7 +211,7 @@ struct Found {
 }
 
 impl Found {
-    /// For whoever wants to know what kept it: the bytes around some of the places.
+    /// The bytes around some of the places, for finding out what kept a needle.
     fn around(&self, ram: &[u8]) -> Vec<String> {
         let mut places = self.places.clone();
         places.sort_unstable();
@@ -240,7 +240,7 @@ impl Found {
     }
 }
 
-/// Where each pattern is.
+/// The places of each pattern.
 fn places(ram: &[u8], patterns: &[Vec<u8>]) -> Result<Vec<Vec<usize>>> {
     let searcher = AhoCorasick::new(patterns).context("cannot search for so much")?;
     let mut places = vec![Vec::new(); patterns.len()];
@@ -250,11 +250,11 @@ fn places(ram: &[u8], patterns: &[Vec<u8>]) -> Result<Vec<Vec<usize>>> {
     Ok(places)
 }
 
-/// The nearest addresses that nobody in the experiment has: bytes of the same kind, as likely
-/// in code and data as the needle's own.
+/// The nearest addresses that no party of the experiment has: bytes of the same kind, which are as
+/// likely in code and data as the needle's own.
 fn controls(address: Ipv4Addr, used: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
     let own = u32::from(address);
-    // Not the first of a prefix either, which are hosts' and routers'.
+    // Without the first addresses of a prefix, which belong to hosts and routers.
     let is_free = |other: &Ipv4Addr| !used.contains(other) && other.octets()[3] > 15;
     let around = (1..).flat_map(|far| [own.wrapping_add(far), own.wrapping_sub(far)]);
     let around = around.map(Ipv4Addr::from).filter(is_free);

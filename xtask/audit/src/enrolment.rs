@@ -1,4 +1,4 @@
-//! An enrolment of which the experiment knows everything.
+//! An enrolment whose every secret the experiment knows.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +25,7 @@ use super::patience::Patience;
 
 const PEERS: &str = "/v1/peers";
 
-/// Over which of the two a customer comes, and sends inside the tunnel.
+/// The version of IP by which a customer comes, and which it sends inside the tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ip {
     /// IPv4.
@@ -52,24 +52,24 @@ impl Ip {
     }
 }
 
-/// Whose device it is, and where.
+/// The owner of a device, and its place.
 #[derive(Clone, Copy)]
 pub struct Home<'a> {
-    /// Where the device is.
+    /// The device's namespace.
     pub namespace: &'a Namespace,
-    /// How it comes to the node.
+    /// The version of IP by which it comes to the node.
     pub ip: Ip,
     /// Its address there.
     pub address: IpAddr,
     /// The account.
     pub user: &'a str,
-    /// Who runs node and account service.
+    /// The operator of node and account service.
     pub operator: &'a Operator,
     /// How long the node may take.
     pub patience: Patience,
 }
 
-/// What client, node and account service know of it, all together.
+/// Everything that client, node and account service together know of it.
 pub struct Enrolment<'a> {
     home: Home<'a>,
     private_key: [u8; 32],
@@ -81,7 +81,7 @@ pub struct Enrolment<'a> {
     pub tokens: Vec<String>,
     /// The device's address inside the tunnel, of the version that it comes over.
     pub inner: IpAddr,
-    /// Where it asked from, each time.
+    /// The source address and port of each request.
     pub asked_from: Vec<SocketAddr>,
     /// Secrets of the TLS sessions with the node.
     pub secrets: Vec<Vec<u8>>,
@@ -98,7 +98,8 @@ impl<'a> Enrolment<'a> {
         Self::under(home, token, from)
     }
 
-    /// The same under a token that ends in so many seconds, signed with the service's own key.
+    /// The same under a token that ends after a number of seconds, signed with the service's own
+    /// key.
     ///
     /// # Errors
     /// As [`Enrolment::make`].
@@ -130,8 +131,8 @@ impl<'a> Enrolment<'a> {
         })
     }
 
-    /// Begins to make it last longer, and stops before the last byte: what the node has of a
-    /// request while it comes is in its memory then.
+    /// Begins to extend it, and stops before the last byte of the request: then the node has an
+    /// unfinished request in its memory.
     ///
     /// # Errors
     /// The account service or the node refuses.
@@ -165,10 +166,10 @@ impl<'a> Enrolment<'a> {
         )
     }
 
-    /// What a handshake of WireGuard needs to be known of both sides.
+    /// The keys that a WireGuard handshake needs of both sides.
     ///
     /// # Errors
-    /// A key is none.
+    /// A key is not valid.
     pub fn parties(&self) -> Result<Parties> {
         Ok(Parties {
             own: self.private_key,
@@ -179,13 +180,13 @@ impl<'a> Enrolment<'a> {
         })
     }
 
-    /// What is sealed in the tokens.
+    /// The tickets in the tokens.
     pub fn tickets(&self) -> Vec<Vec<u8>> {
         let tickets = self.tokens.iter();
         tickets.filter_map(|token| ticket(token)).collect()
     }
 
-    /// A word that nothing else has in its name.
+    /// A word that makes names of files unique.
     pub fn label(&self) -> String {
         let letters = self.public_key.bytes().filter(u8::is_ascii_alphanumeric);
         let letters = letters.map(|byte| char::from(byte.to_ascii_lowercase()));
@@ -215,7 +216,7 @@ impl<'a> Enrolment<'a> {
 }
 
 impl Home<'_> {
-    /// A token of the account, and where it was asked for from.
+    /// A token of the account, and the address from which it was requested.
     fn token(&self) -> Result<(String, SocketAddr)> {
         let held = self.ask_for_token()?;
         let from = held.from;
@@ -226,7 +227,7 @@ impl Home<'_> {
     /// Begins to ask the account service for a token.
     ///
     /// # Errors
-    /// It is not there.
+    /// It does not answer.
     pub fn ask_for_token(&self) -> Result<Held> {
         let body = json!({ "anyway": true, "client_version": "1.0-audit" });
         self.at_accounts("POST", "/v1/tokens", Some(body))
@@ -235,7 +236,7 @@ impl Home<'_> {
     /// Begins a request to the account service, as the account's owner.
     ///
     /// # Errors
-    /// It is not there.
+    /// It does not answer.
     pub fn at_accounts(&self, method: &str, path: &str, body: Option<Value>) -> Result<Held> {
         let server = Server {
             at: ACCOUNTS,
@@ -252,7 +253,7 @@ impl Home<'_> {
         Held::open(self.namespace, &server, &request)
     }
 
-    /// User and password as HTTP has them (RFC 7617).
+    /// User and password in the format of HTTP (RFC 7617).
     ///
     /// # Errors
     /// There is no such user.

@@ -1,4 +1,4 @@
-//! What the readings of one guest's RAM showed.
+//! The results of reading one guest's RAM.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ impl Moment {
         }
     }
 
-    /// Whether what has to be forgotten has to be by then.
+    /// Whether everything must have been forgotten by then.
     pub fn is_late(self) -> bool {
         !matches!(
             self,
@@ -117,16 +117,16 @@ pub struct Seen {
     pub ip: u8,
     /// What was searched for.
     pub needle: Kind,
-    /// In a form that nothing else has.
+    /// In a form that is unique.
     pub full_hits: usize,
     /// As four bytes of an IPv4 address alone.
     pub bare_hits: Option<usize>,
-    /// As many as 999 of 1,000 addresses that nobody has stay within.
+    /// The number that 999 of 1,000 unused addresses do not exceed.
     pub expected_by_chance: Option<usize>,
 }
 
 impl Seen {
-    /// More often than chance has it.
+    /// Whether it was found more often than by chance.
     pub fn is_found(&self) -> bool {
         let by_chance = self.expected_by_chance.unwrap_or(0);
         self.full_hits > 0 || self.bare_hits.is_some_and(|bare| bare > by_chance)
@@ -148,7 +148,7 @@ impl Seen {
         text
     }
 
-    /// Found where it may not be.
+    /// Whether it was found where it must not be.
     pub fn is_remembered(&self) -> bool {
         self.is_found() && !self.moment.allows(self.needle)
     }
@@ -171,9 +171,9 @@ pub struct Findings {
     pub seen: Vec<Seen>,
     /// In order.
     pub pictures: Vec<Picture>,
-    /// Other things that were tried, by the name of the promise: whether it held.
+    /// Other things that were tried: whether each held, by the name of the promise.
     pub claims: BTreeMap<&'static str, bool>,
-    /// Where what was remembered lies.
+    /// The places of what was remembered.
     pub places: Vec<String>,
     /// What could not be tried.
     pub not_made: Vec<NotMade>,
@@ -258,7 +258,7 @@ impl Findings {
         });
     }
 
-    /// Something that was tried held, or did not; once it did not, it stays so.
+    /// Records whether something that was tried held. Once it did not, that stays.
     pub fn claim(&mut self, promise: &'static str, held: bool) {
         *self.claims.entry(promise).or_insert(true) &= held;
     }

@@ -1,4 +1,4 @@
-//! `target/audit.html`: the same findings for somebody who has only a browser.
+//! `target/audit.html`: the same findings for people who have only a browser.
 //!
 //! One file that loads nothing: the policy line by line, what was found when, and RAM at
 //! every reading with the needles in colour.
@@ -17,9 +17,9 @@ use super::report::Report;
 
 const STYLE: &str = include_str!("page.css");
 
-/// What the reader has to know before the tables.
-const INTRODUCTION: &str = "<p>Every VPN promises to keep no log. This page is about one that can \
-be checked: an experiment that anybody can repeat on a computer of their own, with the commands at \
+/// The introduction to the tables.
+const INTRODUCTION: &str = "<p>Every VPN promises to keep no log. This page is about a promise that \
+can be checked: an experiment that anyone can repeat on their own computer, with the commands at \
 the end.</p>\
 <p>The server was booted in virtual machines, from the image that ships. Customers whose every \
 secret is known to this experiment enrolled, connected, looked up names and fetched pages, over \
@@ -129,7 +129,7 @@ fn writes(report: &Report) -> String {
     let mut text = format!(
         "<h2>Attempts to write</h2><p>{} ways to leave something behind were tried from inside the \
          server's confinement. {verdict}: {}. To show that the attempts are good ones, one layer of \
-         the confinement was taken away at a time. So many came through then:</p>\
+         the confinement was taken away at a time. This many then came through:</p>\
          <table class=\"bars\">",
         writes.attempts,
         allowed.join(", ")
@@ -149,7 +149,7 @@ fn hits(report: &Report) -> String {
     let mut text = "<h2>What was found in memory</h2><p>How often each secret was there. An IPv4 \
         address is only four bytes, which turn up by chance: for those, behind the count, how \
         often the bare four bytes were there, and what 999 of 1,000 addresses of the same kind \
-        that nobody has stay within.</p>"
+        that are not in use do not exceed.</p>"
         .to_owned();
     for (load, ip) in report.cases() {
         let moments = report.moments(load);
@@ -224,7 +224,7 @@ fn pictures(report: &Report) -> String {
     text
 }
 
-/// As HTML text.
+/// Escapes text for HTML.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

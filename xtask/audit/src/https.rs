@@ -1,6 +1,6 @@
-//! Requests over TLS 1.3 whose secrets are known, and that can be held in the middle.
+//! Requests over TLS 1.3 whose secrets are known, and which can be held before their end.
 //!
-//! Only what the experiment needs of a client: one request a connection, a body in JSON.
+//! This client does only what the experiment needs: one request on each connection, a JSON body.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -28,23 +28,23 @@ use super::patience::Patience;
 /// How long a server may say nothing.
 const LIMIT: Duration = Duration::from_secs(25);
 
-/// Whom to ask.
+/// A server.
 pub struct Server {
     /// Where it listens.
     pub at: SocketAddr,
     /// The name in its certificate.
     pub name: &'static str,
-    /// Who vouches for it, in PEM.
+    /// The authority that vouches for it, in PEM.
     pub authority: String,
     /// How long it may take.
     pub patience: Patience,
 }
 
-/// What to ask for.
+/// A request.
 pub struct Request<'a> {
-    /// As HTTP has it, like the next.
+    /// The method.
     pub method: &'a str,
-    /// From the first slash.
+    /// The path, from the first slash.
     pub path: &'a str,
     /// The value of `Authorization`.
     pub authorization: Option<String>,
@@ -52,21 +52,22 @@ pub struct Request<'a> {
     pub body: Option<Value>,
 }
 
-/// A request of which the last byte has not been sent.
+/// A request whose last byte has not been sent.
 pub struct Held {
     stream: StreamOwned<ClientConnection, TcpStream>,
     last: u8,
-    /// Where it comes from.
+    /// Its source address and port.
     pub from: SocketAddr,
     /// Secrets of the TLS session.
     pub secrets: Vec<Vec<u8>>,
 }
 
 impl Held {
-    /// Asks from a namespace, past a tunnel that is up there, and stops before the end.
+    /// Sends a request from a namespace, beside a tunnel that is up there, and stops before the last
+    /// byte.
     ///
     /// # Errors
-    /// The server is not there, or not who it should be.
+    /// The server does not answer, or has another name.
     pub fn open(from: &Namespace, server: &Server, request: &Request<'_>) -> Result<Self> {
         let stream = from.inside(|| dial(server.at, server.patience.of(LIMIT)))?;
         let own = stream.local_addr()?;
@@ -88,7 +89,7 @@ impl Held {
     /// Sends the rest, and returns the body of the answer.
     ///
     /// # Errors
-    /// The answer is no 2xx.
+    /// The status is not 2xx.
     pub fn finish(self) -> Result<String> {
         let (status, body) = self.answer()?;
         ensure!((200..300).contains(&status), "refused ({status}): {body}");
@@ -98,11 +99,11 @@ impl Held {
     /// Sends the rest, and returns status and body of the answer.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no answer.
     pub fn answer(mut self) -> Result<(u16, String)> {
         self.stream.write_all(&[self.last])?;
         let mut answer = Vec::new();
-        // Some servers close without a word of TLS.
+        // Some servers close without TLS's close_notify.
         let _ = self.stream.read_to_end(&mut answer);
         let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
@@ -128,7 +129,7 @@ impl Request<'_> {
     }
 }
 
-/// By the link, whatever a tunnel says (SO_BINDTODEVICE, socket(7)).
+/// Connects over the link, even if a tunnel has the default route (SO_BINDTODEVICE, socket(7)).
 fn dial(to: SocketAddr, limit: Duration) -> Result<TcpStream> {
     let family = if to.is_ipv4() {
         AddressFamily::Inet
@@ -137,7 +138,7 @@ fn dial(to: SocketAddr, limit: Duration) -> Result<TcpStream> {
     };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, BindToDevice, &LINK.into())?;
-    connect(socket.as_raw_fd(), &SockaddrStorage::from(to)).context("nobody answers")?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(to)).context("no answer")?;
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(limit))?;
     stream.set_nodelay(true)?;
@@ -158,7 +159,7 @@ fn client(server: &Server, secrets: Arc<Secrets>) -> Result<ClientConnection> {
     Ok(ClientConnection::new(Arc::new(config), name)?)
 }
 
-/// What a key log would hold, without the log.
+/// Keeps in memory what a key log would hold.
 #[derive(Default)]
 struct Secrets(Mutex<Vec<Vec<u8>>>);
 

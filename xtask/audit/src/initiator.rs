@@ -1,7 +1,7 @@
-//! A WireGuard client that tells the keys of its session: an initiator on snow.
+//! A WireGuard client that reveals the keys of its session: an initiator on snow.
 //!
-//! It shakes hands once and sends one keepalive, with which the session counts. It has no
-//! timers and carries no packets.
+//! It makes one handshake and sends one keepalive, which makes the session count. It has no timers
+//! and carries no packets.
 
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ const TRANSPORT: [u8; 4] = [4, 0, 0, 0];
 const INITIATION_NOISE: usize = 108;
 const RESPONSE_LEN: usize = 92;
 const MAC: usize = 16;
-/// What this side calls the session.
+/// This side's index of the session.
 const INDEX: [u8; 4] = *b"know";
 
 /// How long to wait for an answer before the next initiation, and how often (the paper's
@@ -32,13 +32,13 @@ const INDEX: [u8; 4] = *b"know";
 const PATIENCE: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 6;
 
-/// The keys that a handshake starts from.
+/// The keys that a handshake needs.
 pub struct Parties {
     /// This side's private key.
     pub own: [u8; 32],
     /// The node's public key.
     pub node: [u8; 32],
-    /// The key that both have.
+    /// The pre-shared key.
     pub preshared: [u8; 32],
     /// Where the node is.
     pub at: IpAddr,
@@ -48,9 +48,9 @@ pub struct Parties {
 
 /// A session that has begun to count.
 pub(crate) struct Session {
-    /// Of what this side sends, of what the node sends.
+    /// The key of this side's packets, and the key of the node's.
     pub keys: [[u8; 32]; 2],
-    /// Where it comes from.
+    /// Its source address and port.
     pub port: u16,
 }
 
@@ -58,7 +58,7 @@ impl Session {
     /// Connects to the node from the namespace that the thread is in.
     ///
     /// # Errors
-    /// The node does not answer, or not so.
+    /// The node does not answer, or answers something else.
     pub(crate) fn start(parties: &Parties) -> Result<Self> {
         let any = if parties.at.is_ipv4() {
             "0.0.0.0:0"
@@ -110,11 +110,11 @@ fn initiate(parties: &Parties) -> Result<(HandshakeState, Vec<u8>)> {
     Ok((noise, initiation))
 }
 
-/// Takes the second message, and says what the node calls the session.
+/// Handles the second message, and returns the node's index of the session.
 fn conclude(noise: &mut HandshakeState, response: &[u8]) -> Result<[u8; 4]> {
     ensure!(
         response.len() == RESPONSE_LEN && response.starts_with(&RESPONSE),
-        "the node answers with something else"
+        "the node's answer is not a handshake response"
     );
     let message = response.get(12..RESPONSE_LEN - 2 * MAC);
     noise.read_message(message.unwrap_or_default(), &mut [])?;
@@ -122,7 +122,7 @@ fn conclude(noise: &mut HandshakeState, response: &[u8]) -> Result<[u8; 4]> {
     receiver.try_into().context("a short answer")
 }
 
-/// The session's keys, and its first packet: a keepalive is one without content.
+/// The session's keys, and its first packet, which is a keepalive: a packet without content.
 fn begin(mut noise: HandshakeState, receiver: [u8; 4]) -> Result<([[u8; 32]; 2], Vec<u8>)> {
     let (ours, theirs) = noise.dangerously_get_raw_split();
     let transport = noise.into_stateless_transport_mode()?;
@@ -139,7 +139,7 @@ fn begin(mut noise: HandshakeState, receiver: [u8; 4]) -> Result<([[u8; 32]; 2],
     Ok(([ours, theirs], keepalive))
 }
 
-/// The time as TAI64N has it (section 5.1).
+/// The time in TAI64N format (section 5.1).
 fn tai64n() -> Result<[u8; 12]> {
     const EPOCH: u64 = (1 << 62) + 10;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
@@ -198,7 +198,7 @@ mod tests {
         let taken = tunn.decapsulate(None, &keepalive, &mut room);
         assert!(matches!(taken, TunnResult::Done), "{taken:?}");
 
-        // 20 bytes are the least that boringtun takes for a packet.
+        // boringtun takes nothing shorter than 20 bytes for a packet.
         let mut packet = [0; 20];
         packet[0] = 0x45;
         packet[3] = 20;

@@ -1,4 +1,4 @@
-//! A keyboard on USB that types a word, to a kernel that has no driver for it.
+//! A USB keyboard that types a word into a machine whose kernel has no driver for it.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::qmp::Qmp;
 
 /// Letters of the word.
 const LETTERS: usize = 24;
-/// As many of them in a row are found.
+/// This many of them in a row count as a hit.
 const WINDOW: usize = 8;
 /// How long a key is held, in milliseconds.
 const HOLD: u64 = 5;
 
-/// A word that nobody has typed before: of small letters.
+/// A random word of small letters.
 ///
 /// # Errors
 /// The kernel gives no randomness.
@@ -27,7 +27,7 @@ pub(crate) fn word() -> Result<String> {
         .collect())
 }
 
-/// Plugs a keyboard in and types the word.
+/// Attaches a keyboard and types the word.
 ///
 /// # Errors
 /// QEMU refuses.
@@ -38,13 +38,13 @@ pub(crate) fn type_on(qmp: &Qmp, word: &str) -> Result<()> {
         let key = json!({ "type": "qcode", "data": letter.to_string() });
         qmp.ask("send-key", json!({ "keys": [key], "hold-time": HOLD }))?;
     }
-    // Down and up, letter after letter.
+    // Each letter down and up, one after the other.
     std::thread::sleep(Duration::from_millis(2 * HOLD * LETTERS as u64));
     Ok(())
 }
 
-/// Whether no driver has given it an address on its bus (USB 2.0 section 9.1.1.4), without which
-/// nobody hears what is typed.
+/// Whether no driver has given it an address on its bus (USB 2.0 section 9.1.1.4). Without one,
+/// what is typed reaches no one.
 ///
 /// # Errors
 /// QEMU does not say.
@@ -64,8 +64,8 @@ fn has_no_address(said: &str) -> bool {
     address == Some("0")
 }
 
-/// Any part of the word: as text, as a keyboard's reports have it (HID usage tables, section 10:
-/// a is 4), one after another or in reports of 8 bytes with empty ones between, and as scan codes.
+/// Any part of the word: as text, as the codes in a keyboard's reports (HID usage tables, section
+/// 10: a is 4), in a row or in reports of 8 bytes with empty ones between, and as scan codes.
 pub(crate) fn forms(word: &str) -> Vec<Vec<u8>> {
     let letters: Vec<_> = word.bytes().collect();
     let windows = letters.windows(WINDOW);
@@ -90,7 +90,7 @@ pub(crate) fn forms(word: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Set 1 of the scan codes, row by row; Linux calls keys the same.
+/// Set 1 of the scan codes, row by row. Linux uses the same numbers for keys.
 fn scan_code(letter: u8) -> Option<u8> {
     const ROWS: [(&[u8], u8); 3] = [(b"qwertyuiop", 16), (b"asdfghjkl", 30), (b"zxcvbnm", 44)];
     ROWS.iter().find_map(|(row, first)| {

@@ -1,4 +1,5 @@
-//! `cargo xtask audit`: whether a node forgets, as an experiment that a stranger repeats.
+//! `cargo xtask audit`: an experiment, which a stranger can repeat, that shows whether a node
+//! forgets.
 //!
 //! ```text
 //!   the sealed image in QEMU, its RAM a file     a customer whose every secret is known here
@@ -9,7 +10,8 @@
 //!     a minute after that; and searched for each secret in each form in which it would lie there
 //! ```
 //!
-//! While the customer is connected its secrets have to be found, or the search is worth nothing.
+//! While the customer is connected its secrets must be found; otherwise the search shows nothing.
+//! The audit takes no list of what to forget from the programs that it judges.
 
 mod account;
 mod death;
@@ -62,7 +64,7 @@ use self::turns::Turns;
 /// `cargo xtask audit`.
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// Only what a minute shows: not that 180 s of silence are forgotten too
+    /// Only what a minute shows, without the forgetting after 180 s of silence
     #[arg(long)]
     pub short: bool,
 }
@@ -78,7 +80,7 @@ pub const NEEDS: &[&[Need]] = &[
 /// Makes the experiment, and writes `target/audit.json` and `target/audit.html`.
 ///
 /// # Errors
-/// The experiment could not be made. What was remembered is in the report.
+/// The experiment could not be made. The report says what was remembered.
 pub fn audit(args: &Args) -> Result<Report> {
     let tag = prologue(NEEDS)?;
     mayfly_image::provide_kernel_source()?;
@@ -115,9 +117,9 @@ fn note(
     Ok(())
 }
 
-/// What `cargo xtask writes` does, if nobody did it on this commit.
+/// Does what `cargo xtask writes` does, if there is no report of it for this commit.
 fn attempt_writes(report: &mut Report) -> Result<()> {
-    // What came through is in its report, and judged with the rest.
+    // Its report says what came through, which is judged with the rest.
     writes::run()?;
     report.take_writes()
 }
@@ -170,7 +172,7 @@ fn take(report: &mut Report, guest: &'static str, found: Result<Findings>) -> Re
     note(report, guest, "bring it up, and all that follows", found)
 }
 
-/// What the guests have in common.
+/// What all guests have in common.
 #[derive(Clone, Copy)]
 struct Setup<'a> {
     tag: &'a Tag,
@@ -180,7 +182,7 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// A node with one customer, with a disk and a keyboard; whose kernel panics in the end.
+    /// A node with one customer, a disk and a keyboard. Its kernel panics in the end.
     fn quiet(&self, short: bool) -> Result<Findings> {
         self.guest(Strand("quiet"), |strand, lab, operator| {
             let disk = Disk::make(lab)?;
@@ -191,7 +193,7 @@ impl Setup<'_> {
             if !short {
                 scene.make("silence", || scene.silence())?;
             }
-            // Before the firmware finds the keyboard, on the way up from a death.
+            // This comes before the deaths: on the way up the firmware would find the keyboard.
             scene.make("devices", || scene.look_at_devices(&disk))?;
             scene.make("rights", || scene.rights())?;
             if !short {
@@ -203,7 +205,7 @@ impl Setup<'_> {
         })
     }
 
-    /// A node with other customers, and at last a warm reboot.
+    /// A node with other customers, and a warm reboot in the end.
     fn busy(&self) -> Result<Findings> {
         self.guest(Strand("busy"), |strand, lab, operator| {
             let disk = Disk::make(lab)?;

@@ -1,5 +1,5 @@
-//! The guest of an experiment: its RAM a file, a monitor to hold it still, and beside what a
-//! node has a disk and a place for a keyboard, which a sealed kernel has no driver for.
+//! The guest of an experiment. Its RAM is a file, and a monitor can stop it. It also has a disk and
+//! a USB controller for a keyboard, for which a sealed kernel has no driver.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl Disk {
         })
     }
 
-    /// Whether nobody wrote to it: by its bytes, and by what QEMU counted.
+    /// Whether nothing was written to it, by its bytes and by QEMU's counters.
     ///
     /// # Errors
     /// It cannot be read, or QEMU does not say.
@@ -66,7 +66,7 @@ fn hash(file: &Path) -> Result<[u8; 32]> {
 }
 
 /// What is known of a guest that is up.
-pub struct Booted<'a> {
+pub(crate) struct Booted<'a> {
     /// Its RAM.
     pub dump: Dump,
     /// How long it may take for what it does.
@@ -79,7 +79,7 @@ pub struct Booted<'a> {
 ///
 /// # Errors
 /// It does not come up.
-pub fn boot<'a>(
+pub(crate) fn boot<'a>(
     strand: Strand,
     lab: &Lab,
     operator: &Operator,
@@ -105,11 +105,11 @@ pub fn boot<'a>(
     })?;
     let patience = Patience::after(guest.started.elapsed());
     drop(turn);
-    strand.step("wait until the account service counts anew", || {
+    strand.step("wait until the account service counts again", || {
         operator.await_counting()
     })?;
     let qmp = Qmp::connect(&socket)?;
-    // Whoever restarts the machine from inside holds it still.
+    // A restart from inside stops the machine.
     qmp.ask("set-action", json!({ "shutdown": "pause" }))?;
     let booted = Booted {
         dump: Dump::new(ram, qmp),

@@ -1,5 +1,5 @@
-//! `cargo xtask audit` and `cargo xtask writes`: a program apart from xtask, whose other verbs do
-//! not wait until its libraries are compiled.
+//! `cargo xtask audit` and `cargo xtask writes`. They are a program of their own, so that the other
+//! verbs do not wait until its dependencies are compiled.
 
 use std::process::ExitCode;
 

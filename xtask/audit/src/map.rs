@@ -20,7 +20,7 @@ pub struct Map {
 }
 
 impl Map {
-    /// What of it is not zero; no needle is marked yet.
+    /// A picture of the parts that are not zero, without needles.
     pub fn of(ram: &[u8]) -> Self {
         let used = ram.chunks(CELL);
         let used = used.map(|cell| cell.iter().any(|byte| *byte != 0));
@@ -77,7 +77,7 @@ impl Map {
     }
 }
 
-/// Where the mark of a kind is: beside those of other kinds in the same square.
+/// The place of a kind's mark, beside those of other kinds in the same square.
 fn spot(cell: usize, kind: Kind) -> (f64, f64) {
     let (column, row) = (kind as usize % 4, kind as usize / 4);
     let aside = |place: usize| (place as f64 - 1.5) * 0.5;

@@ -1,4 +1,4 @@
-//! What it costs that the kernel overwrites free RAM at boot.
+//! The cost of overwriting free RAM at boot, which the kernel does.
 
 use anyhow::Result;
 use mayfly_host::cpu;
@@ -12,9 +12,9 @@ use mayfly_lab::qemu::Machine;
 /// Memory of a guest with much of it, in MiB.
 const MUCH: u32 = 2048;
 
-/// Seconds of a core for a GiB of RAM, under the accelerator that there is: what a guest takes
-/// with that work until it asks for its settings, less what it takes without. `images` are the
-/// one and the other, each with its words for the kernel.
+/// Seconds of a core for a GiB of RAM, under the available accelerator: the time that a guest takes
+/// until it asks for its settings, less the time that it takes without that work. `images` are
+/// these two, each with its words for the kernel.
 ///
 /// # Errors
 /// A guest does not come up.
@@ -35,7 +35,7 @@ pub(crate) fn seconds_per_gib(
 
 /// Seconds of CPU that QEMU has used when the guest asks for its settings.
 fn boot(lab: &Lab, operator: &Operator, image: &Image) -> Result<f64> {
-    // Without memory that is there already, the host's work to find it would count.
+    // The memory is allocated before the start; otherwise the host's work for that would count.
     let machine = Machine::node(image).ready_memory(MUCH);
     let guest = Guest::boot(lab, operator, &machine)?;
     Ok(cpu::of_process(guest.id()))

@@ -1,4 +1,4 @@
-//! What is searched for, in the forms in which it would lie in memory.
+//! The needles that are searched for, in the forms that they would have in memory.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::enrolment::{Enrolment, Home, Ip};
 use super::keyboard;
 
-/// What a needle is, and when it has to be gone.
+/// The kind of a needle. It decides when the needle must be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -19,7 +19,7 @@ pub enum Kind {
     SessionKeys,
     /// The secrets of the TLS sessions in which it enrolled.
     Tls,
-    /// Its inner address together with another one, as connection tracking and packets have it.
+    /// Its inner address together with another one, as in connection tracking and packets.
     Connection,
     /// The host that it visited.
     Visited,
@@ -31,9 +31,9 @@ pub enum Kind {
     PublicKey,
     /// The key that the node made for it.
     PresharedKey,
-    /// What names its account to the account service.
+    /// The ticket, which tells only the account service the account.
     Ticket,
-    /// The token around that.
+    /// The token, which contains the ticket.
     Token,
     /// Its inner address.
     InnerAddress,
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// Whether it may stay as long as the device is enrolled (the design's "What a node forgets").
+    /// Whether it may stay as long as the device is enrolled.
     pub fn stays_with_the_enrolment(self) -> bool {
         matches!(
             self,
@@ -69,8 +69,8 @@ impl Kind {
         )
     }
 
-    /// Whether it can be found while the device is connected, as it has to be, or the search is
-    /// worth nothing. A keyboard's words are nowhere at any time.
+    /// Whether it can be found while the device is connected. If so, it must be, or the search shows
+    /// nothing. What a keyboard types can be found at no time.
     pub fn can_be_found(self) -> bool {
         self != Self::Typed
     }
@@ -81,15 +81,15 @@ impl Kind {
 pub struct Needle {
     /// What it is.
     pub kind: Kind,
-    /// Of a customer that comes over this.
+    /// The version of IP by which the customer comes.
     pub ip: Ip,
-    /// Bytes that nothing else has.
+    /// Unique byte strings.
     pub forms: Vec<Vec<u8>>,
-    /// An IPv4 address alone, which four bytes can be by chance.
+    /// An IPv4 address alone: four bytes, which can occur by chance.
     pub bare: Option<Ipv4Addr>,
 }
 
-/// A place in the internet that a customer goes to, and what it gets there.
+/// A visit of a customer to a place on the internet, and what it got there.
 pub struct Visit {
     /// The web server.
     pub host: SocketAddr,
@@ -97,11 +97,11 @@ pub struct Visit {
     pub page: Vec<u8>,
     /// The name that is looked up.
     pub name: String,
-    /// Where the page goes to inside the tunnel, once it does.
+    /// The page's destination inside the tunnel, once it is known.
     pub inner: Option<SocketAddr>,
 }
 
-/// Everything that is known of a device that sends from the UDP `port`, and of where it goes.
+/// All needles of a device that sends from the UDP `port`, and of its visit.
 pub fn all(enrolment: &Enrolment<'_>, port: u16, visit: &Visit) -> Vec<Needle> {
     let mut needles = of_device(enrolment, port);
     let (inner, host) = (enrolment.inner, visit.host.ip());
@@ -120,7 +120,7 @@ pub fn all(enrolment: &Enrolment<'_>, port: u16, visit: &Visit) -> Vec<Needle> {
     needles
 }
 
-/// Everything that is known of a device that goes nowhere.
+/// All needles of a device without a visit.
 pub fn of_device(enrolment: &Enrolment<'_>, port: u16) -> Vec<Needle> {
     let home = enrolment.home();
     let known = |kind, forms, bare| needle(kind, home.ip, forms, bare);
@@ -158,7 +158,7 @@ pub fn typed(word: &str) -> Needle {
     needle(Kind::Typed, Ip::V4, keyboard::forms(word), None)
 }
 
-/// What the account service was told by a client that asks for a token.
+/// What a client tells the account service when it requests a token.
 pub fn login(home: Home<'_>, login: &str) -> Needle {
     needle(Kind::Token, home.ip, vec![login.as_bytes().to_vec()], None)
 }
@@ -182,9 +182,9 @@ fn v4(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// An address together with each of its ports (C's socket address, its mapped form, Rust's, a
-/// tuple of connection tracking) and with the node's (an IP header, a TCP socket); as text. An
-/// IPv6 address is enough alone.
+/// An address together with each of its ports (C's socket address, its mapped form, Rust's, a tuple
+/// of connection tracking), together with the node's address (an IP header, a TCP socket), and as
+/// text. An IPv6 address is unique by itself.
 fn endpoint(home: Home<'_>, ports: impl Iterator<Item = u16>) -> Vec<Vec<u8>> {
     let mut forms = address(home.address, home.ip);
     let IpAddr::V4(own) = home.address else {
@@ -216,8 +216,8 @@ fn connection(inner: IpAddr, visit: &Visit) -> Vec<Vec<u8>> {
     forms
 }
 
-/// As text; of IPv4 mapped into IPv6, alone in the room for IPv6 that connection tracking has, and
-/// in an IP header with the node's.
+/// An address as text. An IPv4 address also mapped into IPv6, alone in connection tracking's room
+/// for an IPv6 address, and in an IP header with the node's.
 fn address(address: IpAddr, ip: Ip) -> Vec<Vec<u8>> {
     let own = octets(address);
     let text = address.to_string().into_bytes();
@@ -241,7 +241,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// In the 16 bytes that connection tracking has for either.
+/// An address in the 16 bytes that connection tracking has for both versions.
 fn wide(address: IpAddr) -> Vec<u8> {
     let mut wide = octets(address);
     wide.resize(16, 0);
@@ -256,7 +256,7 @@ pub fn dns_name(name: &str) -> Vec<u8> {
     labels.chain([0]).collect()
 }
 
-/// Bytes from all over a page: whoever has any of it has some of these.
+/// Samples from all parts of a page: every larger piece of it contains some of these.
 fn pieces(page: &[u8]) -> Vec<Vec<u8>> {
     page.chunks(256)
         .filter_map(|chunk| chunk.get(..24).map(<[u8]>::to_vec))

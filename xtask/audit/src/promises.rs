@@ -1,4 +1,4 @@
-//! The policy, line by line, each with its experiment: also the lines that none is built for.
+//! The policy line by line, each line with its experiment.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ pub struct Promise {
     pub promise: &'static str,
     /// How that was tried.
     pub experiment: &'static str,
-    /// Null: this experiment is not built yet, was not made, or could not have failed.
+    /// Null: the experiment was not made, or could not have failed.
     pub holds: Option<bool>,
 }
 
@@ -49,7 +49,7 @@ const ENROLMENT: [Kind; 4] = [
     Kind::Token,
 ];
 
-/// What the findings say about each line.
+/// The findings on each line.
 pub fn of(report: &Report) -> Vec<Promise> {
     let line = |id, promise, experiment, holds| Promise {
         id,

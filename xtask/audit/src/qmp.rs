@@ -1,4 +1,4 @@
-//! QEMU's monitor, as much of it as holds a guest still (QEMU Machine Protocol).
+//! The part of QEMU's monitor that is needed to stop a guest (QEMU Machine Protocol).
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -16,10 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Qmp(Mutex<BufReader<UnixStream>>);
 
 impl Qmp {
-    /// Connects, and says that it can do no more than is needed.
+    /// Connects, and negotiates no extra capabilities.
     ///
     /// # Errors
-    /// QEMU is not there.
+    /// QEMU does not answer.
     pub(crate) fn connect(path: &Path) -> Result<Self> {
         let stream = UnixStream::connect(path).context("QEMU has no monitor")?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -36,7 +36,7 @@ impl Qmp {
         self.ask(name, json!({})).map(|_| ())
     }
 
-    /// The same with words, and with what QEMU returns.
+    /// The same with arguments. Returns QEMU's answer.
     ///
     /// # Errors
     /// As [`Qmp::command`].

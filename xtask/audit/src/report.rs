@@ -17,7 +17,7 @@ use super::writes_report::Writes;
 #[derive(Debug, Serialize)]
 pub struct Report {
     schema: u32,
-    /// What was tried.
+    /// The commit that was tried.
     pub commit: String,
     /// Nothing was remembered, and the search could have found it.
     pub ok: bool,
@@ -35,7 +35,7 @@ pub struct Report {
     log_strings: Option<Vec<String>>,
     /// What it costs to overwrite a GiB of free RAM at boot: seconds of a core.
     memtest_seconds_per_gib: Option<f64>,
-    /// Where what was remembered lies.
+    /// The places of what was remembered.
     #[serde(skip)]
     places: Vec<String>,
     /// Other things that were tried, by the name of the promise.
@@ -70,7 +70,7 @@ impl Report {
         })
     }
 
-    /// Takes over what `cargo xtask writes` found, if it was run on the same commit.
+    /// Takes over the report of `cargo xtask writes`, if it was run on the same commit.
     ///
     /// # Errors
     /// Its report cannot be read.
@@ -83,7 +83,7 @@ impl Report {
         Ok(())
     }
 
-    /// Takes up what was found in one guest.
+    /// Adds the findings of one guest.
     pub fn add(&mut self, findings: Findings) {
         self.ram.extend(findings.seen);
         self.places.extend(findings.places);
@@ -94,7 +94,7 @@ impl Report {
         self.pictures.push((findings.load, findings.pictures));
     }
 
-    /// What it costs to overwrite RAM at boot.
+    /// Adds the cost of overwriting RAM at boot.
     pub fn memtest(&mut self, seconds_per_gib: f64) {
         self.memtest_seconds_per_gib = Some(seconds_per_gib);
     }
@@ -109,7 +109,7 @@ impl Report {
         });
     }
 
-    /// Comes to a verdict on what was seen.
+    /// Judges what was seen.
     pub fn judge(&mut self) {
         self.failures
             .extend(self.not_made.iter().map(NotMade::describe));
@@ -129,7 +129,7 @@ impl Report {
         self.ok = self.failures.is_empty();
     }
 
-    /// What the search should have found while the customer was connected, and did not.
+    /// What the search should have found while the customer was connected, but did not.
     fn never_found(&self) -> Vec<String> {
         let connected =
             |seen: &&Seen| seen.moment == Moment::Connected && seen.needle.can_be_found();
@@ -144,8 +144,8 @@ impl Report {
             .collect()
     }
 
-    /// Whether all of these were forgotten when they had to be, in every case that `of` names.
-    /// Nothing if one was never found while it could be there: its absence later shows nothing.
+    /// Whether all of these were forgotten in time, in every case that `of` selects. None if one was
+    /// never found while it could be there: then its later absence shows nothing.
     pub fn forgot(&self, kinds: &[Kind], of: impl Fn(&Seen) -> bool) -> Option<bool> {
         let of_these = |seen: &&Seen| kinds.contains(&seen.needle) && of(seen);
         if self.ram.iter().filter(of_these).any(Seen::is_remembered) {
@@ -168,12 +168,12 @@ impl Report {
         kinds.iter().all(is_shown).then_some(true)
     }
 
-    /// Whether something else that was tried held; nothing if it was not.
+    /// Whether something else held; none if it was not tried.
     pub fn held(&self, promise: &str) -> Option<bool> {
         self.claims.get(promise).copied()
     }
 
-    /// Whether the shipped programs hold no words for a log; nothing if nobody looked.
+    /// Whether the shipped programs contain no words for a log; none if that was not checked.
     pub fn is_silent(&self) -> Option<bool> {
         self.log_strings.as_ref().map(Vec::is_empty)
     }
@@ -190,7 +190,7 @@ impl Report {
         fs::write(tree().join("target/audit.json"), text + "\n").context("cannot write audit.json")
     }
 
-    /// What a command that made this ends with.
+    /// The result of the command that made this report.
     ///
     /// # Errors
     /// Something was remembered.
@@ -203,7 +203,7 @@ impl Report {
     pub fn print(&self) {
         for (load, ip) in self.cases() {
             say(&format!(
-                "\n{} node, IPv{ip}: hits in RAM (bare addresses / what chance gives)",
+                "\n{} node, IPv{ip}: hits in RAM (bare addresses / those expected by chance)",
                 load.name()
             ));
             let moments = self.moments(load);
@@ -255,7 +255,7 @@ impl Report {
         kinds
     }
 
-    /// The worst of what the readings at that moment showed.
+    /// The worst reading of a moment.
     pub fn worst(&self, load: Load, ip: u8, moment: Moment, kind: Kind) -> Option<&Seen> {
         let of_it = self.ram.iter().filter(|seen| {
             (seen.traffic, seen.ip, seen.moment, seen.needle) == (load, ip, moment, kind)
@@ -263,7 +263,7 @@ impl Report {
         of_it.max_by_key(|seen| (seen.is_remembered(), seen.full_hits, seen.bare_hits))
     }
 
-    /// That as text.
+    /// The worst reading as text.
     pub fn cell(&self, load: Load, ip: u8, moment: Moment, kind: Kind) -> String {
         self.worst(load, ip, moment, kind).map_or_else(
             || "-".to_owned(),

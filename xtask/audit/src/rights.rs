@@ -1,5 +1,5 @@
-//! What the account service has of an account, for its owner or for a court; and that its owner
-//! rectifies and erases it at once.
+//! What the account service has of an account, for its owner or for a court, and whether its owner
+//! can rectify and erase it at once.
 
 use anyhow::{Context as _, Result};
 use mayfly_lab::network::CUSTOMER;
@@ -12,8 +12,8 @@ use super::store::Store;
 
 const ACCOUNT: &str = "/v1/account";
 
-/// The account record of the policy, in its order. Written out, and not taken from the program
-/// that is judged by it.
+/// The account record of the policy, in its order. It is written out here and not taken from the
+/// program under judgement.
 pub(super) const RECORD: [&str; 21] = [
     "username",
     "password",
@@ -49,7 +49,7 @@ const BESIDE: [&str; 6] = [
 ];
 
 impl Scene<'_> {
-    /// Devices have come and gone: what a court would get of it.
+    /// After devices have come and gone: checks what a court would get.
     ///
     /// # Errors
     /// The account service does not answer, or its files cannot be read.
@@ -61,13 +61,13 @@ impl Scene<'_> {
         let is_all = fields(&copy)? == RECORD && store.columns()? == columns();
         let reading = dump::search(&content, &party.needles())?;
         let has_more = reading.hits.iter().any(dump::Hits::is_found);
-        // Files that do not hold the account's name are not all.
+        // If the files do not contain the account's name, they are not all of its files.
         let held = is_all && !has_more && holds(&content, home.user);
         self.findings.borrow_mut().claim("court", held);
         Ok(())
     }
 
-    /// An owner looks, rectifies and erases.
+    /// Reads, rectifies and erases the account, as its owner does.
     ///
     /// # Errors
     /// The account service does not answer, or its files cannot be read.

@@ -1,14 +1,14 @@
-//! One guest, and the parties around it: what they do, and what is found in its RAM then.
+//! One guest and the parties around it: what they do, and what is then found in its RAM.
 //!
 //! ```text
 //!   customer   203.0.113.2, wireguard-go        --+          +-- internet: for each of them a
 //!   six        2001:db8:72::2, wireguard-go     --+-- node --+   page without end, and a resolver
 //!   known      an initiator on snow, both ways  --+
-//!   other      somebody else's, where a node is busy
+//!   other      another customer's, if the node is busy
 //! ```
 //!
-//! One account has the first four devices. What stock clients do not tell, the keys of their
-//! sessions, the third party does.
+//! One account has the first four devices. Stock clients do not reveal the keys of their sessions;
+//! the third party does.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -34,7 +34,7 @@ use super::patience::Patience;
 use super::store::{Files, Store};
 use super::turns::Turns;
 
-/// Until everything that is forgotten at all is forgotten.
+/// The time within which everything must be forgotten.
 const A_MINUTE: Duration = Duration::from_secs(60);
 /// How long the counter may take to follow a client.
 const COUNTED: Duration = Duration::from_secs(60);
@@ -42,23 +42,23 @@ const COUNTED: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(180);
 /// A little for looking, beside that.
 const A_LITTLE: Duration = Duration::from_secs(45);
-/// Readings of RAM until everything has been seen that is on its way through.
+/// Readings of RAM within which everything in transit must be seen.
 const READINGS: usize = 6;
 /// Life of the token that ends before its device's session, in seconds.
 const SHORT: u64 = 100;
-/// Between two reads of a page by somebody who is only there to keep the node busy.
+/// Pause between two reads of a page by a customer who only keeps the node busy.
 const LEISURE: Duration = Duration::from_millis(100);
 
-/// Who has an account: the customer, somebody else, and whose token ends.
+/// The users: the customer, another customer, and one whose token ends.
 pub(crate) const USERS: [&str; 3] = [USER, "bob", "eve"];
 
-/// Where the customer's devices with IPv6 and with known keys are.
+/// The places of the customer's devices with IPv6 and with known keys.
 const SIX: &str = "2001:db8:72::2";
 const KNOWN: [&str; 2] = ["10.7.0.2", "2001:db8:73::2"];
-/// Where somebody else is.
+/// The place of another customer.
 const OTHER: &str = "10.8.0.2";
 
-/// Where the experiment is made.
+/// The guest and all parties of an experiment.
 pub(crate) struct Scene<'a> {
     pub(super) strand: Strand,
     pub(super) lab: &'a Lab,
@@ -76,7 +76,7 @@ pub(crate) struct Scene<'a> {
     pub(super) turns: &'a Turns,
     /// How long the guest may take for what it does.
     pub(super) patience: Patience,
-    /// The account service's, before anybody connected.
+    /// The account service's files before any device connected.
     pub(super) files: Files,
 }
 
@@ -93,7 +93,7 @@ struct Known<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// Makes the parties that the lab has not got.
+    /// Makes the parties that the lab does not have.
     ///
     /// # Errors
     /// The kernel or iproute2 refuses.
@@ -125,7 +125,7 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// The same with customers who have time, and leave the machine to others.
+    /// The same with slower customers, who leave the processors to others.
     pub(crate) fn at_leisure(self) -> Self {
         Self {
             pace: LEISURE,
@@ -138,7 +138,7 @@ impl<'a> Scene<'a> {
     ///
     /// # Errors
     /// A signal.
-    pub fn make(&self, what: &'static str, experiment: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn make(&self, what: &'static str, experiment: impl FnOnce() -> Result<()>) -> Result<()> {
         let Err(error) = experiment() else {
             return Ok(());
         };
@@ -160,13 +160,13 @@ impl<'a> Scene<'a> {
         self.findings.into_inner()
     }
 
-    /// Somebody else comes, who stays: what the node is busy with.
+    /// Connects another customer, who stays and keeps the node busy.
     ///
     /// # Errors
     /// As [`Scene::release`].
-    pub fn busy(&self) -> Result<Device<'_>> {
+    pub(crate) fn busy(&self) -> Result<Device<'_>> {
         let _turn = self.turns.take(self.strand)?;
-        self.strand.step("somebody else connects", || {
+        self.strand.step("connect another customer", || {
             let home = Home {
                 user: USERS[1],
                 ..self.home(&self.other, Ip::V4, OTHER.parse()?)
@@ -179,7 +179,7 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Types a word on a keyboard, which nothing should ever find.
+    /// Types a word on a keyboard. No search should ever find it.
     ///
     /// # Errors
     /// QEMU refuses.
@@ -192,11 +192,11 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Devices come, release their enrolments, and go.
+    /// Connects the devices, and releases their enrolments.
     ///
     /// # Errors
     /// The experiment could not be made.
-    pub fn release(&self) -> Result<()> {
+    pub(crate) fn release(&self) -> Result<()> {
         let turn = self.turns.take(self.strand)?;
         let mut party = self.connect()?;
         self.strand.step("release the enrolments", || {
@@ -215,12 +215,12 @@ impl<'a> Scene<'a> {
         self.call_to_court(&party)
     }
 
-    /// Devices come, and die without a word; the stock ones come back. One more has a token that
-    /// ends meanwhile.
+    /// Connects the devices and kills them; the stock ones come back. One more device has a token that
+    /// ends in that time.
     ///
     /// # Errors
     /// As [`Scene::release`].
-    pub fn silence(&self) -> Result<()> {
+    pub(crate) fn silence(&self) -> Result<()> {
         let turn = self.turns.take(self.strand)?;
         let mut party = self.connect()?;
         let ending = self.ending()?;
@@ -241,7 +241,7 @@ impl<'a> Scene<'a> {
         self.come_back(&mut party)
     }
 
-    /// A device whose token ends soon; seen while it is connected.
+    /// Connects a device whose token ends soon, and searches while it is connected.
     fn ending(&self) -> Result<Known<'_>> {
         self.strand
             .step("connect a device whose token ends soon", || {
@@ -259,7 +259,7 @@ impl<'a> Scene<'a> {
             })
     }
 
-    /// More than a minute after its token's end.
+    /// Searches more than a minute after its token's end.
     fn look_after_the_end(&self, ending: &Known<'_>) -> Result<()> {
         let needles = ending.needles();
         let reading = self.dump.search(&needles)?;
@@ -288,7 +288,7 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// What became of the disk and of the keyboard.
+    /// Checks the disk and the keyboard.
     ///
     /// # Errors
     /// QEMU does not say.
@@ -307,8 +307,8 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Everybody enrols and connects; looked at before anybody has spoken, and while pages and
-    /// answers come and requests to the node are under way.
+    /// Enrols and connects all devices. RAM is searched before any of them has sent anything, and while
+    /// pages and answers come and requests to the node are under way.
     pub(super) fn connect(&self) -> Result<Party<'_>> {
         let mut stock = self.strand.step("enrol two devices", || {
             Ok([self.stock(Ip::V4)?, self.stock(Ip::V6)?])
@@ -411,7 +411,7 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    /// Waits out a time that the policy names.
+    /// Waits for a time of the policy.
     fn wait(&self, what: &str, time: Duration) -> Result<()> {
         self.strand.step(&format!("wait {what}"), || {
             let started = Instant::now();
@@ -427,7 +427,7 @@ impl<'a> Scene<'a> {
 impl Known<'_> {
     fn needles(&self) -> Vec<Needle> {
         let mut needles = needle::of_device(&self.enrolment, self.session.port);
-        // Only ever seen on its way; the stock devices' are looked for there.
+        // These exist only in transit. They are looked for at the stock devices.
         needles.retain(|needle| !matches!(needle.kind, Kind::Token | Kind::Tls));
         needles.push(self.session_keys());
         needles
@@ -439,7 +439,7 @@ impl Known<'_> {
 }
 
 impl Party<'_> {
-    /// All end their enrolments; the stock clients die.
+    /// Ends all enrolments and kills the stock clients.
     fn leave(&mut self) -> Result<()> {
         for device in &mut self.stock {
             device.enrolment.release()?;
@@ -451,7 +451,7 @@ impl Party<'_> {
         Ok(())
     }
 
-    /// What is to be searched for.
+    /// The needles to search for.
     pub(super) fn needles(&self) -> Vec<Needle> {
         let mut needles: Vec<_> = self.stock.iter().flat_map(Device::needles).collect();
         needles.extend(self.known.iter().map(Known::session_keys));

@@ -1,7 +1,7 @@
-//! The account service around a connect: its files, its memory, and what it prints.
+//! The account service before and after a connect: its files, its memory, and its output.
 //!
-//! Its clock can be moved (libfaketime, by a file that it looks at), so that the hour of the
-//! daily write comes when it is wanted.
+//! Its clock can be moved (by libfaketime, which reads a file), so that the hour of the daily write
+//! comes when it is needed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use mayfly_lab::network::Lab;
 use mayfly_lab::operator::{Operator, Setting, USER};
 use sha2::{Digest as _, Sha256};
 
-/// What is put before the service's own calls for the time.
+/// The library that replaces the service's calls for the time.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 const DAY: u64 = 86_400;
 /// A little after the hour of the daily write.
@@ -43,7 +43,7 @@ pub(crate) struct Store<'a> {
     copy: PathBuf,
 }
 
-/// What the service is started with, so that it can be looked at.
+/// The settings with which the service is started, so that it can be examined.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -62,7 +62,7 @@ pub(crate) fn setting<'a>(lab: &Lab, users: &'a [&'a str]) -> Result<Setting<'a>
     })
 }
 
-/// Every file of the service, with what would tell that it was written.
+/// Every file of the service, with what would show that it was written.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Files(BTreeMap<PathBuf, Stamp>);
 
@@ -83,7 +83,7 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// What its files are like now.
+    /// The present state of its files.
     ///
     /// # Errors
     /// They cannot be read.
@@ -93,7 +93,7 @@ impl<'a> Store<'a> {
         Ok(Files(files))
     }
 
-    /// What all its files hold, one after the other.
+    /// The content of all its files, one after the other.
     ///
     /// # Errors
     /// They cannot be read.
@@ -126,7 +126,7 @@ impl<'a> Store<'a> {
     /// All memory of the service's process that can be written to.
     ///
     /// # Errors
-    /// The kernel shows none.
+    /// The kernel does not let it be read.
     pub(crate) fn memory(&self) -> Result<Vec<u8>> {
         let pid = self.operator.service();
         let maps = File::open(format!("/proc/{pid}/maps"))?;
@@ -146,8 +146,8 @@ impl<'a> Store<'a> {
         Ok(all)
     }
 
-    /// Whether the daily write changes what it may, once, and nothing else: the hour comes, and
-    /// comes again a day later.
+    /// Whether the daily write changes once what it may, and nothing else. The hour comes, and comes
+    /// again a day later.
     ///
     /// # Errors
     /// The service is gone, or sqlite3.
@@ -158,7 +158,7 @@ impl<'a> Store<'a> {
         let after = self.row()?;
         let files = self.files()?;
         self.move_clock(2)?;
-        // Twice as long as it may take to see that the hour has come.
+        // Twice as long as the service may take to notice that the hour has come.
         let rest = Instant::now();
         while rest.elapsed() < Duration::from_secs(20) {
             signals::check()?;
@@ -170,7 +170,7 @@ impl<'a> Store<'a> {
         Ok(only_marks(&before, &after) && again == after && once)
     }
 
-    /// To the hour of the daily write, so many days from now.
+    /// Moves the clock to the hour of the daily write, a number of days from now.
     fn move_clock(&self, days: u64) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let then = (now / DAY + days) * DAY + TIME_OF_WRITE;
@@ -191,7 +191,7 @@ impl<'a> Store<'a> {
         Ok(())
     }
 
-    /// The customer's record, column by column, of a copy.
+    /// The customer's record, column by column, from a copy.
     fn row(&self) -> Result<BTreeMap<String, String>> {
         let lines = self.ask(&format!(
             ".mode line\nselect * from account where username = '{USER}'"
@@ -211,7 +211,7 @@ impl<'a> Store<'a> {
         self.operator.data.join("accounts.db")
     }
 
-    /// What sqlite3 says to a copy of the database.
+    /// The answer of sqlite3 for a copy of the database.
     fn ask(&self, words: &str) -> Result<String> {
         fs::copy(self.database(), &self.copy)?;
         let mut command = process::command(["sqlite3"]);
@@ -220,7 +220,7 @@ impl<'a> Store<'a> {
     }
 }
 
-/// Some marks were made, and nothing else differs.
+/// Whether some marks were set and nothing else differs.
 fn only_marks(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> bool {
     let differ = |name: &&String| before.get(*name) != after.get(*name);
     let changed: Vec<_> = after.keys().filter(differ).collect();

@@ -1,5 +1,5 @@
-//! What a customer does while it is looked at: a page that does not end, and the same question
-//! to a resolver, again and again. So some of it is on its way through the node at any moment.
+//! A customer's traffic while RAM is read: a page that does not end, and the same question to a
+//! resolver again and again. So some of it is in transit through the node at any moment.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -14,13 +14,13 @@ use mayfly_host::signals;
 
 use super::patience::Patience;
 
-/// Between two looks whether it is over.
+/// Pause between two looks whether it must end.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long nothing may move.
+/// How long traffic may stand still.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two questions to the resolver, at least.
+/// Shortest pause between two questions to the resolver.
 const PACE: Duration = Duration::from_millis(2);
-/// Bytes of the page, and answers, before it can be said that traffic flows.
+/// The bytes of the page and the answers that show that traffic flows.
 const FLOWS: usize = 256 * 1024;
 
 /// Threads that end when this is dropped.
@@ -55,7 +55,7 @@ enum Turn {
     Over,
 }
 
-/// A host of the internet: a page without an end, and a resolver.
+/// A host on the internet: a page without an end, and a resolver.
 pub(crate) struct Host {
     visitors: Arc<AtomicUsize>,
     _threads: Threads,
@@ -65,7 +65,7 @@ impl Host {
     /// Serves `page` over and over, at `web`, and answers every question at `resolver`.
     ///
     /// # Errors
-    /// An address is not to be had.
+    /// An address cannot be bound.
     pub(crate) fn serve(
         internet: &Namespace,
         web: SocketAddr,
@@ -106,7 +106,7 @@ impl Host {
         })
     }
 
-    /// Whether anybody is there for the page.
+    /// Whether the page has a visitor.
     pub(crate) fn has_visitors(&self) -> bool {
         self.visitors.load(Ordering::Relaxed) > 0
     }
@@ -137,14 +137,14 @@ fn endless(
 
 /// A customer's traffic, until it is dropped.
 pub(crate) struct Traffic {
-    /// Where the page goes to, inside the tunnel.
+    /// The page's destination inside the tunnel.
     pub inner: SocketAddr,
     _threads: Threads,
 }
 
 impl Traffic {
-    /// Begins, and returns when both the page and answers come. `pause` is between two reads of
-    /// the page, and two questions.
+    /// Begins, and returns when both the page and answers come. `pause` is the time between two reads
+    /// of the page, and between two questions.
     ///
     /// # Errors
     /// Nothing comes.

@@ -19,17 +19,17 @@ const A_GUESTS: usize = 2;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The turns that nobody has.
-pub struct Turns {
+pub(crate) struct Turns {
     free: Mutex<usize>,
     given_back: Condvar,
 }
 
 /// One of them, until it is dropped.
-pub struct Turn<'a>(&'a Turns);
+pub(crate) struct Turn<'a>(&'a Turns);
 
 impl Turns {
     /// As many as this machine has: one at least.
-    pub fn of_this_machine() -> Self {
+    pub(crate) fn of_this_machine() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self::new((processors / A_GUESTS).max(1))
     }
@@ -45,7 +45,7 @@ impl Turns {
     ///
     /// # Errors
     /// A signal.
-    pub fn take(&self, strand: Strand) -> Result<Turn<'_>> {
+    pub(crate) fn take(&self, strand: Strand) -> Result<Turn<'_>> {
         if let Some(turn) = self.try_take(self.free()) {
             return Ok(turn);
         }

@@ -1,9 +1,9 @@
-//! `cargo xtask writes`: ways to leave something behind, tried from inside the node.
+//! `cargo xtask writes`: tries from inside the node to leave something behind, in many ways.
 //!
-//! `tests/attack` tries them, in the confinement of each of the node's processes, whole and
-//! with one layer away: on this machine, and in an attack image, which is the sealed image
-//! with that program in the node's place. The findings of both are judged here and written
-//! to `target/audit/writes.json`, where the audit takes them from.
+//! `tests/attack` makes the attempts, in the confinement of each of the node's processes, complete
+//! and with one layer removed: on this machine, and in an attack image, which is the sealed image
+//! with that program in the node's place. The findings of both are judged here and written to
+//! `target/audit/writes.json`, from which the audit takes them.
 
 pub mod guest;
 
@@ -22,15 +22,15 @@ use self::guest::violation::Violation;
 /// How long the attempts may take on this machine, which may be busy.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What a process needs for its work, and so may do: process, attempt.
+/// What a process may do because its work needs it: process, attempt.
 const NEEDED: [(&str, &str); 2] = [
     ("daemon", "tcp-to-the-account-service"),
     ("pid1", "signal-another"),
 ];
-/// Fewer attempts than this would be no matrix.
+/// The least number of attempts of a complete matrix.
 const LEAST: usize = 70;
 
-/// What `attack` found in one place.
+/// The findings of `attack` in one place.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Findings {
@@ -42,7 +42,7 @@ pub struct Findings {
     pub jails: BTreeMap<String, InJail>,
 }
 
-/// What it found in one confinement.
+/// The findings in one confinement.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InJail {
@@ -52,7 +52,7 @@ pub struct InJail {
     pub allowed: Vec<String>,
     /// Attempts that did not, and what refused them.
     pub refused: BTreeMap<String, String>,
-    /// Layer to what comes through with that layer away.
+    /// For each layer, what comes through with it removed.
     pub without: BTreeMap<String, Vec<String>>,
     /// What comes through with no layer at all.
     pub unconfined: Vec<String>,
@@ -65,13 +65,13 @@ pub struct Report {
     commit: String,
     /// Nothing came through but what the work needs.
     pub ok: bool,
-    /// What did.
+    /// What did not hold.
     pub failures: Vec<String>,
     /// How many attempts there are.
     attempts: usize,
     /// What came through anywhere.
     allowed: BTreeSet<String>,
-    /// What came back anywhere with that layer away.
+    /// For each layer, what came through anywhere with it removed.
     without: BTreeMap<String, BTreeSet<String>>,
     /// How many system calls the daemon may make.
     syscalls_allowed: usize,
@@ -86,7 +86,7 @@ pub struct Report {
 /// What it starts.
 pub const NEEDS: &[&[Need]] = &[packages::IMAGE, packages::QEMU];
 
-/// Tries everything, and says what came through.
+/// Makes all attempts, and says what came through.
 ///
 /// # Errors
 /// The attempts could not be made. What came through is in the report.
@@ -122,7 +122,7 @@ fn on_host() -> Result<Findings> {
     serde_json::from_str(&found).context("attack did not print its findings")
 }
 
-/// What the programs of the sealed image hold; they would not have been packed with any.
+/// Words for a log in the programs of the sealed image. With any, they would not have been packed.
 fn words_for_a_log() -> Result<Vec<&'static str>> {
     let programs = mayfly_image::binaries::build(mayfly_image::Profile::Sealed)?;
     Ok([programs.init, programs.node]
@@ -132,7 +132,7 @@ fn words_for_a_log() -> Result<Vec<&'static str>> {
 }
 
 impl Report {
-    /// What a command that made this ends with.
+    /// The result of the command that made this report.
     ///
     /// # Errors
     /// Something came through that is not needed.
@@ -186,9 +186,9 @@ impl Report {
             "a write under the shipped filter: the machine {}; a mark in RAM {} times before, \
              {} times after",
             if *restarted {
-                "started anew"
+                "restarted"
             } else {
-                "DID NOT START ANEW"
+                "DID NOT RESTART"
             },
             marks[0],
             marks[1]
@@ -217,7 +217,7 @@ impl Report {
     }
 }
 
-/// What should not be as it is.
+/// What is not as it should be.
 fn failures(places: &[Findings]) -> Vec<String> {
     let mut failures = Vec::new();
     for place in places {
@@ -231,8 +231,8 @@ fn failures(places: &[Findings]) -> Vec<String> {
                     failures.push(format!("{at}, {name}: {attempt} came through"));
                 }
             }
-            // Else the attempts are no good, or the layers are not what holds them. In the image
-            // they are taken away from the daemon only.
+            // Otherwise the attempts are no good, or it is not the layers that stop them. In the
+            // image, layers are removed for the daemon only.
             let back = jail.without.get("seccomp");
             if back.is_some_and(Vec::is_empty) || (back.is_none() && name == "daemon") {
                 failures.push(format!("{at}, {name}: nothing comes back without seccomp"));

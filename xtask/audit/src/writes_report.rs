@@ -1,4 +1,4 @@
-//! What `cargo xtask writes` found.
+//! The findings of `cargo xtask writes`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use mayfly_host::tree;
 use serde::{Deserialize, Serialize};
 
-/// What came through, of how many attempts.
+/// What came through, and the number of attempts.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Writes {
     /// Nothing came through but what the work needs.
@@ -18,7 +18,7 @@ pub struct Writes {
     pub attempts: usize,
     /// What came through anywhere.
     pub allowed: Vec<String>,
-    /// What came back with that layer away.
+    /// For each layer, what came through with it removed.
     pub without: BTreeMap<String, Vec<String>>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Found {
     pub log_strings: Vec<String>,
 }
 
-/// What it found on this commit; nothing if it was run on another, or never.
+/// The findings on this commit; none if it was run on another commit, or never.
 ///
 /// # Errors
 /// Its report cannot be read.

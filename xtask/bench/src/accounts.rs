@@ -1,7 +1,7 @@
 //! `cargo xtask bench accounts`: what the account service carries, on either store.
 //!
-//! `crates/accounts/examples/load` does the measuring: the service as it is shipped on one
-//! core, nodes and clients on what is left.
+//! `crates/accounts/examples/load` does the measuring: it runs the service as it is shipped on one
+//! core, and nodes and clients on the others.
 
 use std::fs;
 use std::time::Duration;

@@ -35,9 +35,9 @@ pub(crate) struct Client {
 /// All devices.
 pub(crate) struct Clients(Vec<Client>);
 
-/// What the server gave a client.
+/// What a client needs to connect to the server.
 pub(crate) struct Access {
-    /// The key to take in the place of the client's own, base64.
+    /// A private key that replaces the client's own, base64.
     pub private_key: Option<String>,
     /// The server's public key, base64.
     pub public_key: String,
@@ -122,7 +122,7 @@ impl Client {
         testbed
             .client
             .ip(&format!("link set {interface} mtu {MTU} up"))?;
-        // Found by programs that are bound to the interface; each has a metric of its own.
+        // Only programs that are bound to the interface use these routes; each has its own metric.
         let metric = 1000 + self.number();
         for v6 in [false, true] {
             if access.addresses.iter().any(|own| own.contains(':') == v6) {
@@ -180,7 +180,7 @@ pub(crate) fn start_userspace(
     before: &[&str],
 ) -> Result<Job> {
     let socket = format!("/var/run/wireguard/{interface}.sock");
-    // What a killed one has left.
+    // A killed one may have left its socket.
     let _ = fs::remove_file(&socket);
     let mut command = namespace.command(before.iter().copied());
     command
@@ -195,7 +195,7 @@ pub(crate) fn start_userspace(
     command.stdout(log.try_clone()?).stderr(log);
     let mut job = Job::start(&mut command, &program.display().to_string())?;
     let started = Instant::now();
-    // Not by `wg show`: it takes away a socket that is bound, and does not listen yet.
+    // Not with `wg show`: it removes a socket that is bound and does not listen yet.
     while UnixStream::connect(&socket).is_err() {
         job.still_runs().with_context(|| last_words(&path))?;
         signals::check()?;
@@ -205,10 +205,10 @@ pub(crate) fn start_userspace(
     Ok(job)
 }
 
-/// Why a program has ended, and what helps where that is known.
+/// Why a program has ended, and what helps if that is known.
 fn last_words(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
-    let last = text.lines().last().unwrap_or("no word of why");
+    let last = text.lines().last().unwrap_or("no reason given");
     if last.contains("too many open files") {
         // wireguard-go watches its socket; a hundred clients come near the usual limit of 128.
         return format!("{last}: raise fs.inotify.max_user_instances with sysctl -w");
@@ -229,7 +229,7 @@ pub(crate) fn key_pair(testbed: &Testbed) -> Result<(String, String)> {
     Ok((private_key.trim().to_owned(), public_key.trim().to_owned()))
 }
 
-/// The interface has this config and no other.
+/// Gives the interface this config and no other.
 ///
 /// # Errors
 /// `wg setconf` fails.
@@ -242,7 +242,7 @@ pub(crate) fn set_config(
     configure(testbed, namespace, "setconf", interface, config)
 }
 
-/// The interface has this config too.
+/// Adds this config to the interface.
 ///
 /// # Errors
 /// `wg addconf` fails.

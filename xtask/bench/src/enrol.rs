@@ -1,8 +1,8 @@
 //! Enrolling many peers at once: tokens under an operator's own key, as any back end can sign
 //! them, and `POST /v1/peers` over a connection each.
 //!
-//! What the account service would ask of a hundred thousand customers (their passwords) takes
-//! hours, and is not what is measured.
+//! The account service would have to hash the passwords of a hundred thousand customers. That takes
+//! hours, and is not measured here.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -28,9 +28,9 @@ use super::client::Access;
 /// Connections at a time.
 const AT_ONCE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes of a ticket, which to a node are only that.
+/// Length of a ticket. A node does not look inside.
 const TICKET: usize = 56;
-/// Peers that the default pool takes; those behind are in the streaming pool.
+/// Peers that fit into the default pool. Later ones get the streaming pool.
 const DEFAULT_POOL: usize = 60_000;
 /// A token ends at a whole hour, 24 to 36 h ahead.
 const HOUR: u64 = 3600;
@@ -53,7 +53,7 @@ impl Mint {
         })
     }
 
-    /// As nodes pin it.
+    /// The public key, in the format of a node's settings.
     pub(crate) fn public_key(&self) -> String {
         STANDARD.encode(self.pair.public_key())
     }
@@ -89,7 +89,7 @@ impl Node {
     /// The node `name`, for which the authority `ca` (PEM) vouches.
     ///
     /// # Errors
-    /// The name or the authority is none.
+    /// The name or the authority is not valid.
     pub(crate) fn new(address: SocketAddr, name: &'static str, ca: &[u8]) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca) {
@@ -172,7 +172,7 @@ fn access(granted: &Value) -> Option<Access> {
     })
 }
 
-/// Bytes that nobody can guess.
+/// Random bytes.
 ///
 /// # Errors
 /// The kernel gives none.

@@ -1,5 +1,5 @@
-//! What no server on this machine can go below: the cipher, and the kernel's part of a packet
-//! with every offload and full trains.
+//! The lowest cost that a server on this machine can have: the cipher, and the kernel's part of a
+//! packet with every offload and full trains.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct Units {
     udp_receive: f64,
 }
 
-/// Builds the program that measures them.
+/// Builds the program that measures it.
 ///
 /// # Errors
 /// It does not build.
@@ -43,7 +43,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(tree().join("target/release/examples/floor"))
 }
 
-/// Measures them where servers stand.
+/// Measures it in the server's namespace.
 ///
 /// # Errors
 /// The program fails.
@@ -57,7 +57,7 @@ pub(crate) fn measure(tag: &Tag, program: &PathBuf) -> Result<Units> {
 }
 
 impl Units {
-    /// Each the median of several.
+    /// The median of each unit over several turns.
     pub(crate) fn medians(turns: &[Self]) -> Option<Self> {
         let of = |part: fn(&Self) -> f64| super::report::median(turns.iter().map(part));
         Some(Self {

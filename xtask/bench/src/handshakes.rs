@@ -1,7 +1,7 @@
-//! Handshakes: how many a server completes, and what one costs it.
+//! Handshakes: how many a server completes, and what each costs.
 //!
-//! Each initiator has a key and an address of its own. A server that admits only so many a second
-//! shows that as its rate.
+//! Each initiator has its own key and its own address. If a server admits only a certain number a
+//! second, that number is its rate.
 
 use std::net::SocketAddrV4;
 use std::thread;
@@ -28,7 +28,7 @@ const AT_ONCE: usize = 12;
 /// Measures one server.
 ///
 /// # Errors
-/// It does not start, or answers nobody.
+/// It does not start, or answers no initiator.
 pub(crate) fn measure(tag: &Tag, kind: &Kind, time: Duration, report: &mut Report) -> Result<()> {
     let testbed = Testbed::make(tag, plan::ONE)?;
     let addresses: Vec<_> = testbed.many_clients()?.take(INITIATORS).collect();
@@ -44,7 +44,7 @@ pub(crate) fn measure(tag: &Tag, kind: &Kind, time: Duration, report: &mut Repor
             })
             .collect::<Result<Vec<_>>>()
     })?;
-    // Everybody is known, and has a cookie where one is asked for.
+    // From here on every initiator is known, and has a cookie if the server asks for one.
     let known = storm(&mut initiators, Duration::ZERO)?;
     ensure!(known > 0, "no handshake is answered");
     let (before, started) = (server.cpu(), Instant::now());

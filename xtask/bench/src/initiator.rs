@@ -1,5 +1,5 @@
-//! A customer for whom only the handshake counts: the published boringtun, the same for all servers.
-//! It answers cookies, and sends the first transport packet, as any client does.
+//! A client that only makes handshakes: the published boringtun, the same for all servers. It
+//! answers cookies, and sends the first transport packet, as any client does.
 
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::enrol::random;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// The first byte of a cookie reply (WireGuard paper, section 5.4.7).
 const COOKIE: u8 = 3;
-/// Longest message of a handshake, in bytes, and more.
+/// More bytes than the longest message of a handshake has.
 const MESSAGE: usize = 256;
 
-/// So many private keys, and the public keys that belong to them, in base64.
+/// A number of private keys, and the public keys that belong to them, in base64.
 ///
 /// # Errors
 /// The kernel gives no randomness.
@@ -42,7 +42,7 @@ pub(crate) struct Initiator {
 }
 
 impl Initiator {
-    /// One at `place`, of which the port may be 0 for any, in the namespace of the caller's thread.
+    /// An initiator at `place`, in the namespace of the caller's thread. The port may be 0 for any.
     ///
     /// # Errors
     /// The address is not the namespace's, or what the server granted is no address or key.
@@ -52,7 +52,7 @@ impl Initiator {
         socket.set_read_timeout(Some(PATIENCE))?;
         let server = PublicKey::from(key(&access.public_key)?);
         let preshared = access.preshared_key.as_deref().map(key).transpose()?;
-        // It is the server that shall limit.
+        // The limit under test is the server's.
         let limiter = RateLimiter::new(&PublicKey::from(&secret), u64::MAX);
         let limiter = Some(Arc::new(limiter));
         Ok(Self {
@@ -81,7 +81,7 @@ impl Initiator {
         };
         self.socket.send(initiation)?;
         let mut datagram = [0; MESSAGE];
-        // Silence ends it; an answer that came too late for an earlier one does not.
+        // Silence ends the attempt. A late answer to an earlier attempt does not.
         while let Ok(length) = self.socket.recv(&mut datagram) {
             let datagram = datagram.get(..length).unwrap_or_default();
             match self.tunn.decapsulate(None, datagram, &mut out) {

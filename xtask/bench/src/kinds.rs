@@ -1,4 +1,4 @@
-//! The programs that are compared: where each comes from, and of which version it is.
+//! The programs that are compared: the source and the version of each.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,7 @@ const BUILD: Duration = Duration::from_secs(3600);
 
 const MAYFLY: &str = "mayfly";
 const WIREGUARD_GO: &str = "wireguard-go";
-/// The first of Debian's that sends and takes trains of datagrams.
+/// Debian's first version that sends and receives trains of datagrams.
 const NEWER_WIREGUARD_GO: &str = "wireguard-go-trixie";
 /// wireguard-go takes no more peers (its device/constants.go, `MaxPeers`).
 const WIREGUARD_GO_PEERS: usize = 1 << 16;
@@ -33,19 +33,19 @@ const CRATES: [(&str, &str, &str); 2] = [
 /// A server that can be started.
 pub(crate) struct Kind {
     name: String,
-    /// As it is in the report.
+    /// For the report.
     pub version: String,
     /// What is started.
     pub program: PathBuf,
 }
 
 impl Kind {
-    /// As it is in the report.
+    /// For the report.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it takes so many peers at all.
+    /// Whether it accepts that number of peers.
     pub(crate) fn takes(&self, peers: usize) -> bool {
         let is_go = [WIREGUARD_GO, NEWER_WIREGUARD_GO].contains(&self.name.as_str());
         !is_go || peers <= WIREGUARD_GO_PEERS
@@ -56,17 +56,17 @@ impl Kind {
         self.name != CONNECTING
     }
 
-    /// Ours, which takes its peers by enrolment.
+    /// Whether it is ours, which gets its peers by enrolment.
     pub(crate) fn is_mayfly(&self) -> bool {
         self.name == MAYFLY
     }
 }
 
-/// Mayfly as it is shipped, its peers, and those that `programs` are; of all those the ones
-/// that `names` names, if it names any.
+/// Mayfly as it is shipped, the other servers, and those of `programs`; if `names` is not empty,
+/// only those in it.
 ///
 /// # Errors
-/// One does not build, or there is none of a name.
+/// One does not build, or a name is unknown.
 pub(crate) fn choose(names: &[String], programs: &[PathBuf], tag: &Tag) -> Result<Vec<Kind>> {
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     let mut kinds = Vec::new();
@@ -115,7 +115,7 @@ pub(crate) fn choose(names: &[String], programs: &[PathBuf], tag: &Tag) -> Resul
     Ok(kinds)
 }
 
-/// The program of the image, and what it needs beside it.
+/// The program of the image, and the programs that it needs.
 fn mayfly(tag: &Tag) -> Result<Kind> {
     let program = tag.directory().join("mayfly-node");
     fs::write(
@@ -137,7 +137,7 @@ fn debian_version(package: &str) -> Result<String> {
     process::output(&mut command, "dpkg-query", LIMIT)
 }
 
-/// A program of crates.io, built once into a cache outside of the tree.
+/// A program of crates.io, built once into a cache outside the work tree.
 fn installed(package: &str, program: &str, version: &str) -> Result<PathBuf> {
     let root = mayfly_image::cache::root()?
         .join("servers")

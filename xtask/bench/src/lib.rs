@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a gigabyte through the node costs, beside other servers.
+//! `cargo xtask bench`: measures what a gigabyte through the node costs, beside other servers.
 //!
 //! ```text
 //!   client 192.0.2.9 ---+
@@ -8,8 +8,8 @@
 //!
 //! Every server has the same work: it takes a stock client's datagrams, forwards what was inside
 //! to the internet with its own address, and back. The client and iperf3 are the same for all.
-//! What counts is the server process's own CPU time; servers take turns, so that whatever else
-//! the machine does falls on all of them.
+//! The measure is the server process's own CPU time. Servers take turns, so that all of them meet
+//! the machine's other load. It measures no latency of a real network, and judges nothing.
 
 pub mod accounts;
 mod chart;
@@ -66,7 +66,7 @@ pub struct Args {
     /// Seconds of load a test
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// One short turn of the main tests: to see that it works, not to quote
+    /// One short turn of the main tests: it shows that they work, its figures are not for quoting
     #[arg(long)]
     quick: bool,
     /// One more server: a program that is started as `PROGRAM -f INTERFACE` and listens to wg
@@ -81,7 +81,7 @@ pub struct Args {
 /// What else can be measured.
 #[derive(Debug, clap::Subcommand)]
 enum Other {
-    /// What the account service carries, on SQLite and on PostgreSQL
+    /// Measure what the account service carries, on SQLite and on PostgreSQL
     ///
     /// Writes target/bench-accounts.json.
     Accounts(accounts::Args),
@@ -121,7 +121,7 @@ pub fn bench(args: &Args) -> Result<()> {
                 let what = format!("{} ({part})", kind.name());
                 say(&format!("turn {turn} of {turns}: {what}"));
                 if let Err(error) = measure(args, &client, &tag, &part, kind, &mut report) {
-                    // The others go on; what is missing is told.
+                    // The others go on, and the report says what is missing.
                     say(&format!("  FAILED: {error:#}"));
                     report.fail(format!("turn {turn}, {what}: {error:#}"));
                 }
@@ -137,7 +137,7 @@ pub fn bench(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What a server does in one go, before the next one has its turn at it.
+/// What a server does in one turn.
 enum Part<'a> {
     Loads(Setup, &'a [Test]),
     Handshakes,
@@ -145,7 +145,7 @@ enum Part<'a> {
     Live,
 }
 
-/// Memory is no matter of chance: it is read in the first turn only.
+/// Memory hardly varies: it is read in the first turn only.
 fn parts(plan: &Plan, first: bool) -> Vec<Part<'_>> {
     let loads = plan.loads.iter();
     let mut parts: Vec<_> = loads

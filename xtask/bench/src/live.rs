@@ -1,4 +1,4 @@
-//! What peers cost a server that have a session and nothing to say.
+//! The cost of peers that have a session and send nothing.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
@@ -22,20 +22,20 @@ use super::testbed::Testbed;
 
 /// Handshakes at a time.
 const AT_ONCE: usize = 12;
-/// Tries that one has: a server may admit only so many a second.
+/// Attempts for each handshake: a server may admit only a certain number a second.
 const TRIES: usize = 40;
 /// Each address has several ports, beginning with this one.
 const FIRST_PORT: u16 = 20_000;
-/// How long the server is left alone: less than until sessions end that nothing came over.
+/// How long the server is left alone: shorter than the time after which silent sessions end.
 const QUIET: Duration = Duration::from_secs(20);
 
-/// Reads memory and CPU time of one server whose peers are all live and silent.
+/// Measures memory and CPU time of one server whose peers are all live and silent.
 ///
 /// # Errors
 /// The server does not take them.
 pub(crate) fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()> {
     if !kind.has_room() {
-        say("  has no room for so many");
+        say("  has no room for that many");
         return Ok(());
     }
     let testbed = Testbed::make(tag, plan::ONE)?;
@@ -65,7 +65,7 @@ pub(crate) fn measure(tag: &Tag, kind: &Kind, report: &mut Report) -> Result<()>
     Ok(())
 }
 
-/// Gives each a session, from a place of its own, and goes away.
+/// Gives each peer a session, from its own address and port, and ends the initiators.
 fn shake_hands(
     secrets: Vec<StaticSecret>,
     access: &[Access],

@@ -1,4 +1,4 @@
-//! iperf3 and ping, and what they cost the server.
+//! The loads, iperf3 and ping, and what they cost the server.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,17 +23,17 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Cost {
     /// In the test's unit.
     pub value: f64,
-    /// Whole machine's busy time in the same unit, less that of clients and iperf3 and of an idle
-    /// machine; null for ping.
+    /// The whole machine's busy time in the same unit, without that of clients and iperf3 and of an
+    /// idle machine; null for ping.
     pub machine: Option<f64>,
     /// Bits a second that came through.
     pub bits_per_s: Option<f64>,
-    /// Share of datagrams that did not.
+    /// Share of datagrams that were lost.
     pub lost: Option<f64>,
 }
 
 impl Cost {
-    /// One that is nothing but its value.
+    /// A cost that is only a value.
     pub(crate) fn of(value: f64) -> Self {
         Self {
             value,
@@ -112,11 +112,11 @@ pub(crate) fn run(
     })
 }
 
-/// What all clocks show.
+/// The readings of all clocks.
 struct Reading {
     at: Instant,
     server: f64,
-    /// The machine, less clients and iperf3.
+    /// The machine, without clients and iperf3.
     rest: f64,
 }
 
@@ -130,7 +130,7 @@ impl Reading {
     }
 }
 
-/// Busy CPU seconds a second, while nothing is asked of anybody.
+/// Busy CPU seconds a second, without load.
 fn idle_rate() -> f64 {
     const WINDOW: Duration = Duration::from_millis(500);
     let before = cpu::of_machine();
@@ -147,7 +147,7 @@ fn listen(testbed: &Testbed, number: usize, setup: Setup) -> Result<Job> {
     command.stdout(std::process::Stdio::null());
     let job = Job::start(&mut command, "iperf3")?;
     let started = Instant::now();
-    // A connection would use up its one.
+    // Connecting to see whether it listens would use up its one connection.
     let table = if setup.v6 { "-6" } else { "-4" };
     let filter = format!("sport = :{port}");
     loop {

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: a program apart from xtask, whose other verbs do not wait until its
-//! libraries are compiled.
+//! `cargo xtask bench`. It is a program of its own, so that the other verbs do not wait until its
+//! dependencies are compiled.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use mayfly_host::progress;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Verb {
-    /// What a gigabyte costs, beside other servers
+    /// Measure what a gigabyte costs, beside other servers
     ///
     /// Needs root. Writes target/bench.json and target/bench.svg.
     Bench(Args),

@@ -1,4 +1,4 @@
-//! What Mayfly needs beside it: an account service with accounts, settings, enrolments.
+//! What Mayfly needs to be measured: an account service with accounts, settings, enrolments.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ use super::testbed::{CLIENT, INTERNET, SERVER, Testbed, UPLINK};
 const ACCOUNTS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(CLIENT), 8443);
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
-/// The counter grants no more to an account.
+/// The limit of devices for an account.
 const DEVICES: usize = 4;
 
 /// The account service and its files.
@@ -31,7 +31,7 @@ pub(crate) struct Mayfly {
     settings: PathBuf,
     ca: PathBuf,
     mint: Mint,
-    /// Until it is taken away.
+    /// None once it has been ended.
     service: Option<Job>,
 }
 
@@ -69,7 +69,7 @@ impl Mayfly {
             accounts: ACCOUNTS,
             secret: secret.trim(),
             ca: &authority,
-            // Of the kernel of a machine that measures.
+            // It runs on this machine's kernel, which can be older than the image's.
             landlock_abi: 3,
         }
         .text();
@@ -163,8 +163,8 @@ impl Mayfly {
         access(&text).context("mayfly enrol left half a file")
     }
 
-    /// Enrols many keys at once, under tokens of an operator's own, of which `before` were
-    /// spent already.
+    /// Enrols many keys at once, under tokens that an operator's own key signs. `before` of them
+    /// were used already.
     ///
     /// # Errors
     /// The node refuses one.
@@ -182,7 +182,7 @@ impl Mayfly {
     }
 }
 
-/// What a wg-quick file says. The private key in it takes the place of the client's own.
+/// Reads a wg-quick file. Its private key replaces the client's own.
 fn access(config: &str) -> Option<Access> {
     let value = |name: &str| {
         config.lines().find_map(|line| {
@@ -206,7 +206,11 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
     let started = Instant::now();
     while !holds() {
         signals::check()?;
-        ensure!(started.elapsed() < LIMIT, "in vain: {what}");
+        ensure!(
+            started.elapsed() < LIMIT,
+            "{what}: not within {} s",
+            LIMIT.as_secs()
+        );
         thread::sleep(LOOK);
     }
     Ok(())

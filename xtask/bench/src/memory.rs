@@ -1,4 +1,4 @@
-//! What a server keeps in RAM for peers that are known and silent.
+//! The memory that a server uses for peers that are known and silent.
 
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::report::Report;
 use super::server::Server;
 use super::testbed::Testbed;
 
-/// Until what was needed to learn of them is given back.
+/// How long a server may take to free what it needed to learn of its peers.
 pub(crate) const SETTLE: Duration = Duration::from_secs(2);
 
 /// Reads the memory of one server, with more and more peers.

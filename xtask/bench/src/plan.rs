@@ -1,4 +1,4 @@
-//! Which tests there are.
+//! The tests.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(crate) struct Setup {
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// So many streams, as fast as they go.
+    /// A number of streams, as fast as they go.
     Tcp {
         /// Streams of each client.
         streams: usize,
@@ -80,7 +80,7 @@ const LOADS: [Load; 6] = [
 pub(crate) const HANDSHAKES: [&str; 2] = ["handshake", "handshakes"];
 /// Memory, and CPU time, of a server with peers that are live and silent.
 pub(crate) const LIVE: [&str; 2] = ["rss-live-10000", "idle-live-10000"];
-/// So many.
+/// Their number.
 pub(crate) const LIVE_PEERS: usize = 10_000;
 /// How many peers there are when a server's memory is read.
 const PEERS: [usize; 4] = [0, 1_000, 10_000, 100_000];
@@ -94,7 +94,7 @@ impl Setup {
             .filter(|test| test.load != Load::Ping || !test.down)
     }
 
-    /// Everything is measured as it is; of the variations what they are about.
+    /// The standard set-up has every test, and each variation those that it affects.
     fn takes(self, load: Load) -> bool {
         match load {
             _ if self == ONE => true,
@@ -129,7 +129,7 @@ impl Test {
         id
     }
 
-    /// What its figures are.
+    /// The unit of its figures.
     pub(crate) fn unit(self) -> &'static str {
         match self.load {
             Load::Tcp { .. } => "CPU-s/GB",
@@ -170,8 +170,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The tests of the ids in `only`, or that begin so where there is no such id; all tests if
-    /// there are none in it, or with `quick` the loads of one client.
+    /// The tests whose ids are in `only`, or begin with a word of it that is no id. If `only` is
+    /// empty: all tests, or with `quick` the loads of one client.
     pub(crate) fn new(only: &[String], quick: bool) -> Self {
         let all = Self::all();
         if only.is_empty() && quick {
@@ -206,12 +206,12 @@ impl Plan {
         }
     }
 
-    /// Whether nothing is.
+    /// Whether nothing is to be measured.
     pub(crate) fn is_empty(&self) -> bool {
         self.ids().is_empty()
     }
 
-    /// The ids of all that is in it.
+    /// The ids of all its tests.
     pub(crate) fn ids(&self) -> Vec<String> {
         let loads = self
             .loads

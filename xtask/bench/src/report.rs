@@ -22,11 +22,11 @@ pub(crate) struct Report {
     failures: Vec<String>,
     /// By the test's id.
     pub tests: BTreeMap<String, Test>,
-    /// By server and the test's id: its cost over ours.
+    /// By server and the test's id: its cost divided by ours.
     ratios: BTreeMap<String, BTreeMap<String, f64>>,
-    /// The same of the whole machine's busy time, where that is measured.
+    /// The same for the whole machine's busy time, where that is measured.
     machine_ratios: BTreeMap<String, BTreeMap<String, f64>>,
-    /// By the test's id: our cost over the floor of the machine.
+    /// By the test's id: our cost divided by the machine's floor.
     floor: BTreeMap<String, f64>,
     /// What the floor is made of.
     floor_costs: Option<FloorCosts>,
@@ -52,9 +52,9 @@ pub(crate) struct Test {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Figures {
     version: String,
-    /// One a turn.
+    /// One value for each turn.
     raw: Vec<f64>,
-    /// Of those.
+    /// The median of those.
     pub median: f64,
     min: f64,
     max: f64,
@@ -83,12 +83,13 @@ struct FloorCosts {
 struct Machine {
     cores: usize,
     kernel: String,
-    /// Whether the links cut trains of UDP where an id does not end in `-nouso`.
+    /// Whether the links segment trains of UDP datagrams themselves, in tests whose id does not end in
+    /// `-nouso`.
     uso: bool,
 }
 
 impl Report {
-    /// An empty one.
+    /// An empty report.
     ///
     /// # Errors
     /// git does not say which commit this is.
@@ -179,7 +180,7 @@ impl Report {
                 let ratios = self.ratios.entry(name.clone()).or_default();
                 let ratio = dearer(test.unit, figures.median, ours);
                 ratios.insert(id.clone(), ratio);
-                // Who else is at work on the machine can outweigh it; then it says nothing.
+                // Other work on the machine can outweigh it; then it is meaningless.
                 let machine = |of: &Figures| of.machine.filter(|busy| *busy > 0.0);
                 if let (Some(its), Some(ours)) = (machine(figures), machine(mayfly)) {
                     let ratios = self.machine_ratios.entry(name.clone()).or_default();
@@ -198,8 +199,8 @@ impl Report {
         }
     }
 
-    /// Prints the table: medians, and how much dearer the others are, by the server's time and by
-    /// the whole machine's.
+    /// Prints the table: medians, and the ratio of the others' costs to ours, by the server's time
+    /// and by the whole machine's.
     pub(crate) fn print(&self) {
         let columns: String = self
             .order
@@ -261,7 +262,7 @@ impl Figures {
     }
 }
 
-/// How many times its cost is ours. Of a rate, more is better.
+/// The ratio of its cost to ours. For a rate it is inverted, since more is better.
 fn dearer(unit: &str, its: f64, ours: f64) -> f64 {
     if unit.ends_with("/s") {
         ours / its

@@ -1,4 +1,4 @@
-//! A server that runs, and the peers that it takes.
+//! A running server, and its peers.
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -20,7 +20,7 @@ const INNER: (Ipv4Addr, Ipv6Addr) = (
     Ipv6Addr::new(0xfd00, 0x64, 0, 0, 0, 0, 0, 1),
 );
 
-/// One that runs.
+/// A running server.
 pub(crate) struct Server {
     /// What each client needs.
     pub access: Vec<Access>,
@@ -41,11 +41,16 @@ enum Way {
 }
 
 impl Server {
-    /// Starts one that takes all of the clients.
+    /// Starts one and tells it of all clients.
     ///
     /// # Errors
     /// It does not start.
-    pub(crate) fn start(testbed: &Testbed, kind: &Kind, setup: Setup, clients: &Clients) -> Result<Self> {
+    pub(crate) fn start(
+        testbed: &Testbed,
+        kind: &Kind,
+        setup: Setup,
+        clients: &Clients,
+    ) -> Result<Self> {
         let mut server = Self::bare(testbed, kind, setup)?;
         server.access = match &server.way {
             Way::Enrolment(mayfly) => clients
@@ -79,12 +84,17 @@ impl Server {
         })
     }
 
-    /// Has it take peers with these public keys (base64), of which `before` there are already.
-    /// No account knows of them: where tokens are wanted, an operator's own key signs them.
+    /// Tells it of peers with these public keys (base64). It has `before` peers already. They belong
+    /// to no account: if it needs tokens, an operator's own key signs them.
     ///
     /// # Errors
     /// It refuses one.
-    pub(crate) fn take(&self, testbed: &Testbed, before: usize, keys: &[&str]) -> Result<Vec<Access>> {
+    pub(crate) fn take(
+        &self,
+        testbed: &Testbed,
+        before: usize,
+        keys: &[&str],
+    ) -> Result<Vec<Access>> {
         let (interface, public_key, endpoint) = match &self.way {
             Way::Enrolment(mayfly) => return mayfly.enrol_all(testbed, before, keys),
             Way::Wg {
@@ -115,8 +125,8 @@ impl Server {
         Ok((0..keys.len()).map(access).collect())
     }
 
-    /// Whoever it asks about its peers is gone. No account knows those of [`take`](Self::take): it
-    /// would ask again and again, and that is not what is measured.
+    /// Ends the account service. The peers of [`take`](Self::take) belong to no account, so the node
+    /// would report them again and again, and that is not measured here.
     pub(crate) fn leave_alone(&mut self) {
         if let Way::Enrolment(mayfly) = &mut self.way {
             mayfly.lose_accounts();
@@ -175,10 +185,10 @@ impl Server {
     }
 }
 
-/// What stands before the server's program on its command line.
+/// The words before the server's program on its command line.
 ///
-/// Customers' programs do not run on the server's machine. Where there are many of them, each
-/// would get as much of the processors as a thread of the server, whose socket overflows then.
+/// In reality customers' programs do not run on the server's machine. Here each of many clients
+/// would get as much processor time as a thread of the server, whose socket would overflow.
 fn before(setup: Setup) -> &'static [&'static str] {
     match setup {
         Setup { pinned: true, .. } => &["taskset", "--cpu-list", "0"],

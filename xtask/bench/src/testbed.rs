@@ -18,7 +18,7 @@ pub(crate) const SERVER: (Ipv4Addr, Ipv6Addr) = (
     Ipv4Addr::new(192, 0, 2, 1),
     Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
 );
-/// The clients', and the account service's.
+/// The address of the clients and of the account service.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 /// The other end of every load.
 pub(crate) const INTERNET: (Ipv4Addr, Ipv6Addr) = (
@@ -28,7 +28,7 @@ pub(crate) const INTERNET: (Ipv4Addr, Ipv6Addr) = (
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// All of it. Dropped, it is gone.
+/// The namespaces. They are removed when this is dropped.
 pub(crate) struct Testbed {
     /// Where the server is.
     pub server: Namespace,
@@ -86,7 +86,7 @@ impl Testbed {
         Ok(Ipv4Addr::new(198, 51, 100, 1))
     }
 
-    /// Lets the client's machine have every address of a network, and returns them.
+    /// Gives the clients' namespace every address of a network, and returns them.
     ///
     /// # Errors
     /// iproute2 refuses.
@@ -102,7 +102,7 @@ impl Testbed {
         self.tag.directory().join(name)
     }
 
-    /// Lets whatever comes out of a tunnel go out with the server's address.
+    /// Masquerades everything that comes out of a tunnel.
     ///
     /// # Errors
     /// nft refuses.

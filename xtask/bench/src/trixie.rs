@@ -1,6 +1,6 @@
-//! wireguard-go as Debian 13 has it, beside the one of the Debian that this machine runs.
+//! wireguard-go of Debian 13, beside that of the Debian on this machine.
 //!
-//! It is the first of Debian's that sends and takes trains of datagrams, as customers' programs
+//! It is Debian's first version that sends and receives trains of datagrams, as customers' programs
 //! do. Nothing is installed: the package is fetched, checked against Debian's keys by apt, and
 //! unpacked into the cache.
 
@@ -21,7 +21,7 @@ const SOURCE: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.
 /// The program, and the package's version.
 ///
 /// # Errors
-/// It cannot be fetched: what to name in its place.
+/// It cannot be fetched; the error says what to use instead.
 pub(crate) fn wireguard_go() -> Result<(PathBuf, String)> {
     let root = cache::root()?.join("servers/wireguard-go-trixie");
     let version = root.join("version");

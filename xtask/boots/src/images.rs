@@ -1,4 +1,4 @@
-//! What the boots start: one image as an operator has it, and what an attacker makes of it.
+//! What the boots start: one image as an operator has it, and the changes of an attacker.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::tampering::Tampering;
 use super::way::{Firmware, Outcome, Way};
 
-/// An iPXE for a BIOS that has none.
+/// An iPXE for a BIOS whose NIC has none.
 const UNDIONLY: &str = "/usr/lib/ipxe/undionly.kpxe";
 
 /// Where everything is.
@@ -26,7 +26,7 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Where it will be.
+    /// The paths, before anything is built.
     pub(crate) fn at() -> Self {
         let root = teardown::runs().join("boots");
         Self {
@@ -36,7 +36,7 @@ impl Images {
         }
     }
 
-    /// Builds and signs them, with keys of this tree's own that the first to come makes.
+    /// Builds and signs them, with keys of this tree. The first build makes the keys.
     ///
     /// # Errors
     /// Something does not build.
@@ -65,7 +65,7 @@ impl Images {
         .make()
     }
 
-    /// What a machine that boots by `way` is given.
+    /// The files for a machine that boots by `way`.
     pub(crate) fn directory(&self, way: Way) -> PathBuf {
         match (way.firmware(), way.outcome()) {
             (_, Outcome::Refused) => self.tampered.join(way.name()),
@@ -96,7 +96,7 @@ impl Images {
     /// The manifest's value of a PCR.
     ///
     /// # Errors
-    /// There is none.
+    /// The manifest does not have it.
     pub(crate) fn pcr(&self, number: u8) -> Result<String> {
         let text = fs::read_to_string(self.plain.join("manifest.json"))?;
         let manifest: serde_json::Value = serde_json::from_str(&text)?;
@@ -106,8 +106,8 @@ impl Images {
             .with_context(|| format!("the manifest does not know PCR {number}"))
     }
 
-    /// Takes the signature off the signed image: what is left has to be the image that anyone
-    /// can build.
+    /// Removes the signature from the signed image: what is left must be the image that anyone can
+    /// build.
     ///
     /// # Errors
     /// It is not, or sbattach fails.

@@ -1,5 +1,5 @@
-//! `cargo xtask boots`: the image started in every way that an operator may, each until a
-//! customer gets a page through the tunnel; or refused, where that is the point.
+//! `cargo xtask boots`: starts the image in every way that an operator can, until a customer gets
+//! a page through the tunnel, or until the image or its settings are refused where they must be.
 //!
 //! ```text
 //!   customer ---- hub: dnsmasq by image/dnsmasq.conf, web server, accounts ---- internet
@@ -7,8 +7,8 @@
 //!                 QEMU: a BIOS or UEFI, a NIC that boots, or a CD; a TPM
 //! ```
 //!
-//! Each boot has namespaces of its own, and two go on at a time. The report is
-//! `target/boots.json`.
+//! Each boot has its own namespaces, and two boots run at a time. The report is
+//! `target/boots.json`. How the image is built is not its business.
 
 mod images;
 mod machine;
@@ -54,14 +54,14 @@ pub struct Args {
     memory: Option<u32>,
 }
 
-/// No tool takes longer.
+/// Limit for each tool.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long firmware, network and kernel may take together, on a machine that is busy.
+/// How long firmware, network and kernel may take together, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long init may try before it gives up and starts the machine anew, and the firmware.
+/// How long it may take until init gives up and restarts the machine, with the firmware's time.
 const RESTART: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(100);
-/// Of the page that comes through the tunnel, in bytes.
+/// Size of the page that comes through the tunnel, in bytes.
 const PAGE: usize = 64 * 1024;
 /// Guests at a time.
 const AT_A_TIME: usize = 2;
@@ -102,7 +102,7 @@ pub fn boots(args: &Args) -> Result<Report> {
     Ok(report)
 }
 
-/// Boots in `ways`, some at a time, in their order.
+/// Boots in `ways`, in their order, some at a time.
 fn all(ways: &[Way], memory: Option<u32>, images: &Images, tag: &Tag) -> Result<Vec<Boot>> {
     let waiting = Mutex::new(ways.iter());
     let done = Mutex::new(Vec::new());
@@ -164,7 +164,7 @@ fn show(way: Way, images: &Images, tag: &Tag, boot: &mut Boot) -> Result<()> {
     };
     keep_log(&lab, way)?;
     ended?;
-    // The TPM tells what it knows only while nobody else holds it.
+    // The TPM answers only while nothing else is connected to it.
     drop(machine);
     if let Some(tpm) = tpm {
         measured(images, &tpm, boot)?;
@@ -172,7 +172,7 @@ fn show(way: Way, images: &Images, tag: &Tag, boot: &mut Boot) -> Result<()> {
     Ok(())
 }
 
-/// What is left of a boot for people to read: `target/boots/WAY.log`.
+/// Keeps a boot's logs for people to read: `target/boots/WAY.log`.
 fn keep_log(lab: &Lab, way: Way) -> Result<()> {
     let mut log = String::new();
     for (about, file) in [
@@ -208,7 +208,7 @@ fn tunnel(lab: &Lab, operator: &Operator, machine: &mut Machine, boot: &mut Boot
     Ok(())
 }
 
-/// The firmware says that it will not.
+/// The firmware refuses the image.
 fn refused(machine: &mut Machine) -> Result<()> {
     const WORD: &str = "Access Denied";
     let started = Instant::now();
@@ -224,7 +224,8 @@ fn refused(machine: &mut Machine) -> Result<()> {
     Ok(())
 }
 
-/// init refuses, the beacon says why, and the machine starts anew with the same variables.
+/// init refuses the settings, the beacon says why, and the machine restarts with unchanged
+/// variables.
 fn restart(lab: &Lab, operator: &Operator, machine: &mut Machine, boot: &mut Boot) -> Result<()> {
     const BEACON: u16 = 9181;
     let ear = lab
@@ -256,7 +257,7 @@ fn restart(lab: &Lab, operator: &Operator, machine: &mut Machine, boot: &mut Boo
     Ok(())
 }
 
-/// The TPM says what the manifest says.
+/// The TPM has the values of the manifest.
 fn measured(images: &Images, tpm: &Tpm, boot: &mut Boot) -> Result<()> {
     for number in [4, 9] {
         let value = tpm.pcr(number)?;

@@ -1,4 +1,4 @@
-//! The machine that boots in a certain way: its firmware, and where it finds the image.
+//! The machine of a boot: its firmware, and where it finds the image.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use super::tpm::Tpm;
 use super::variables;
 use super::way::{Firmware, Source, Way};
 
-/// Of the machine that `image/dnsmasq.conf` knows.
+/// The MAC address of the machine in `image/dnsmasq.conf`.
 pub(crate) const MAC: &str = "52:54:00:12:34:56";
 
 const OVMF: &str = "/usr/share/OVMF";
-/// What a hostile loader says: another init, and where it would get its orders.
+/// The command line of a hostile loader: another init, and other settings.
 const HOSTILE: &str = "rdinit=/evil init=/evil nokaslr mem=40M panic=0 \
     mayfly.bundle=http://192.0.2.1:9/evil";
 
@@ -32,7 +32,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Switches it on, with `memory` MiB.
+    /// Switches it on. It has `memory` MiB.
     ///
     /// # Errors
     /// QEMU does not start.
@@ -87,7 +87,7 @@ fn firmware(
         "-drive".to_owned(),
         format!("if=pflash,format=raw,unit=1,file={}", variables.display()),
     ]);
-    // Of the four ways that it would try, only the one that is meant.
+    // The firmware would try four ways over the network. This leaves the one that is tested.
     for (name, on) in [
         ("IPv4PXESupport", way == Way::UefiPxe),
         ("IPv6PXESupport", false),
@@ -107,7 +107,7 @@ fn source(way: Way, images: &Images, lab: &Lab) -> Result<Vec<String>> {
         words(&["-device", &format!("{model},netdev=net,mac={MAC}{more}")])
     };
     Ok(match way.source() {
-        // Its own firmware can boot from UEFI; iPXE is for a BIOS.
+        // Without a ROM, UEFI boots from the card by itself. The ROM is an iPXE for a BIOS.
         Source::Net(model) if way.firmware() != Firmware::Bios => {
             nic(model, ",bootindex=0,romfile=")
         }

@@ -16,11 +16,11 @@ use super::way::Way;
 pub struct Report {
     schema: u32,
     commit: String,
-    /// Every boot ended as it should, and nothing is left of them.
+    /// Every boot ended as it should, and left nothing behind.
     pub ok: bool,
     /// One for each way, in the order in which they ended.
     pub boots: Vec<Boot>,
-    /// What could not be taken away.
+    /// What could not be removed.
     pub left_behind: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl Boot {
 }
 
 impl Report {
-    /// Of boots that have ended, and of what they left.
+    /// The report of finished boots, and of what they left.
     ///
     /// # Errors
     /// git does not say which commit this is.
@@ -94,7 +94,7 @@ impl Report {
         fs::write(tree().join("target/boots.json"), text + "\n").context("cannot write the report")
     }
 
-    /// What a command that showed this ends with.
+    /// The result of the command that made this report.
     ///
     /// # Errors
     /// A boot did not end as it should, or something is left.

@@ -1,4 +1,4 @@
-//! What a boot network has: DHCP and TFTP by `image/dnsmasq.conf`, and a web server.
+//! The services of a boot network: DHCP and TFTP by `image/dnsmasq.conf`, and a web server.
 
 use std::fs;
 use std::net::TcpStream;
@@ -13,12 +13,12 @@ use mayfly_lab::network::{Lab, OPERATOR, TAP};
 
 use super::way::{Source, Way};
 
-/// Of the web server, as in `image/dnsmasq.conf`.
+/// The web server's port in `image/dnsmasq.conf`.
 const FILES_PORT: u16 = 8081;
 const LOOK: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// They live as long as this.
+/// The services. They end when this is dropped.
 pub(crate) struct Services {
     _dhcp: Job,
     _web: Job,
@@ -65,7 +65,7 @@ impl Services {
     }
 }
 
-/// The operator's example, but for what the way itself is about.
+/// The operator's example, with the change that some ways test.
 fn settings(way: Way) -> Result<String> {
     let file = tree().join("image/dnsmasq.conf");
     let text = fs::read_to_string(file).context("cannot read image/dnsmasq.conf")?;

@@ -1,5 +1,5 @@
-//! What an attacker makes of a signed image: he changes a part of it, and keeps the signature.
-//! Whether a machine takes it is for the boots to show.
+//! Signed images with a part changed and the signature kept, as an attacker would make them. The
+//! boots show that a machine refuses them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use mayfly_image::Options;
 use super::LIMIT;
 use super::way::Way;
 
-/// Where he starts from.
+/// The inputs of an attacker.
 pub(crate) struct Tampering<'a> {
     /// Directory of the image, and of `signed/`.
     pub genuine: &'a Path,
     /// What it was built from.
     pub options: &'a Options,
-    /// Where a directory is made for each.
+    /// Gets a directory for each.
     pub to: &'a Path,
 }
 
 impl Tampering<'_> {
-    /// Makes one for each way that is about it.
+    /// Makes one for each way that tests tampering.
     ///
     /// # Errors
     /// An image does not build, or a tool fails.
@@ -50,7 +50,8 @@ impl Tampering<'_> {
         process::output(&mut sbattach, "sbattach", LIMIT).map(drop)
     }
 
-    /// Else a refusal would show nothing: on what it was made for the same signature is good.
+    /// Checks that the same signature is valid on the image that it was made for. Otherwise a refusal
+    /// would show nothing.
     fn check_that_it_fits(&self, signature: &Path) -> Result<()> {
         let again = self.to.join("again.efi");
         fs::copy(self.genuine.join("mayfly.efi"), &again)?;
@@ -62,7 +63,8 @@ impl Tampering<'_> {
         Ok(())
     }
 
-    /// A quarter into the file: within what is packed, where the kernel's code begins it.
+    /// Changes a byte a quarter into the file: there is the packed part, which begins with the
+    /// kernel's code.
     fn turn_a_bit(&self) -> Result<()> {
         let mut image = fs::read(self.signed())?;
         let place = image.len() / 4;
@@ -70,7 +72,7 @@ impl Tampering<'_> {
         fs::write(self.file(Way::TamperedKernel)?, image).context("cannot write an image")
     }
 
-    /// Another image, under the signature.
+    /// Puts the signature on another image.
     fn build(&self, way: Way, options: Options, signature: &Path) -> Result<()> {
         let built = mayfly_image::build(&Options {
             out: self.to.join("built").join(way.name()),

@@ -1,4 +1,4 @@
-//! A software TPM (swtpm), and a look at its PCRs when the guest is gone.
+//! A software TPM (swtpm), and its PCRs after the guest has ended.
 
 use std::fs;
 use std::io::{IoSlice, Read as _, Write as _};
@@ -12,11 +12,11 @@ use anyhow::{Context as _, Result, ensure};
 use mayfly_host::process::{self, Job};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-/// Between two looks for its socket, and how long it may take.
+/// Pause between two looks for its socket, and how long the socket may take to appear.
 const LOOK: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// It lives as long as this.
+/// The TPM. It ends when this is dropped.
 pub(crate) struct Tpm {
     control: PathBuf,
     _job: Job,
@@ -44,7 +44,7 @@ impl Tpm {
         Ok(Self { control, _job: job })
     }
 
-    /// QEMU's words for it.
+    /// QEMU's arguments for it.
     pub(crate) fn words(&self) -> Vec<String> {
         let control = self.control.display();
         [
@@ -58,8 +58,8 @@ impl Tpm {
         .into()
     }
 
-    /// The SHA-256 value of a PCR, in hexadecimal. The guest must have been killed: one that
-    /// ends by itself has the TPM forget.
+    /// The SHA-256 value of a PCR, in hexadecimal. The guest must have been killed: one that ends by
+    /// itself resets the TPM.
     ///
     /// # Errors
     /// The TPM does not answer.
@@ -73,14 +73,14 @@ impl Tpm {
             answer.get(6..10) == Some(&[0; 4]),
             "the TPM refuses to tell PCR {number}"
         );
-        // A digest of 32 bytes is what it ends with.
+        // The answer ends with a digest of 32 bytes.
         let digest = answer
             .last_chunk::<32>()
             .context("the TPM's answer is short")?;
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Hands it one end of a pair, as QEMU does (CMD_SET_DATAFD of swtpm_ioctls(3)).
+    /// Hands it one end of a socket pair, as QEMU does (CMD_SET_DATAFD of swtpm_ioctls(3)).
     fn connect(&self) -> Result<UnixStream> {
         const SET_DATA_FD: [u8; 4] = [0, 0, 0, 0x10];
         let (ours, its) = UnixStream::pair()?;

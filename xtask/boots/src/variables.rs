@@ -1,8 +1,9 @@
-//! UEFI's variables in a file, as OVMF keeps them in flash: written once to enrol keys, read to
-//! see whether a boot or a panic left something.
+//! UEFI's variables in a file, as OVMF keeps them in flash. They are written once, to enrol keys,
+//! and read to see whether a boot or a panic left something.
 //!
-//! A volume's header, a store's header, and one variable after the other ("VariableFormat.h" of
-//! EDK II). Whoever owns the flash can do this; a machine's owner does it in its setup.
+//! The file has a volume's header, a store's header, and one variable after the other
+//! ("VariableFormat.h" of EDK II). Here it is edited directly; the owner of a real machine enrols
+//! keys in its setup.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,7 +56,7 @@ fn variable(name: &str, vendor: [u8; 16], data: &[u8]) -> Result<Vec<u8>> {
         .chain([0])
         .flat_map(u16::to_le_bytes)
         .collect();
-    // 2026-11-01: any time will do.
+    // 2026-11-01. Any time will do.
     let time = *b"\xea\x07\x0b\x01\0\0\0\0\0\0\0\0\0\0\0\0";
     let mut bytes = [START.as_slice(), &[ADDED, 0]].concat();
     bytes.extend(ATTRIBUTES.to_le_bytes());
@@ -70,7 +71,7 @@ fn variable(name: &str, vendor: [u8; 16], data: &[u8]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Vendor and name of each variable that is there, with what it holds.
+/// Vendor and name of each variable, with its value.
 pub(crate) type Variables = BTreeMap<([u8; 16], String), Vec<u8>>;
 
 /// Reads them all.
@@ -105,7 +106,7 @@ pub(crate) fn read(store: &Path) -> Result<Variables> {
     Ok(found)
 }
 
-/// What is in `after` otherwise than in `before`, by name.
+/// The names of variables that differ between `before` and `after`.
 pub(crate) fn changes(before: &Variables, after: &Variables) -> Vec<String> {
     let mut names: Vec<_> = before
         .keys()

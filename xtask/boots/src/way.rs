@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// One boot. What it shows is its name.
+/// One boot, named after what it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Way {
     /// A loader's initrd and command line beside the image, and a clock that is 25 years slow
@@ -13,7 +13,7 @@ pub enum Way {
     BiosIpxeTftp,
     /// BIOS, iPXE in the NIC, script and image by HTTP
     BiosIpxeHttp,
-    /// BIOS without an iPXE in the NIC's ROM that we rely on: the ISO
+    /// BIOS, the ISO, with no use of an iPXE in the NIC's ROM
     BiosIso,
     /// UEFI, the ISO
     UefiIso,
@@ -25,13 +25,13 @@ pub enum Way {
     SecureBoot,
     /// Secure Boot, with a loader's initrd and command line beside the signed image
     SecureBootHostile,
-    /// Secure Boot, and one bit of the signed kernel is another
+    /// Secure Boot, and one bit of the signed kernel is changed
     TamperedKernel,
     /// Secure Boot, and the signature belongs to an image with another initramfs
     TamperedInitramfs,
     /// Secure Boot, and the signature belongs to an image with another command line
     TamperedCommandLine,
-    /// Settings that a stranger signed, on UEFI: refused, told by the beacon, a panic, a restart
+    /// Settings that a stranger signed, on UEFI: a refusal, a beacon, a panic, a restart
     StrangersSettings,
 }
 
@@ -40,7 +40,7 @@ pub enum Way {
 pub enum Firmware {
     /// SeaBIOS.
     Bios,
-    /// OVMF, with variables that are as it comes.
+    /// OVMF, with its default variables.
     Uefi,
     /// OVMF with the test set's keys enrolled.
     SecureBoot,
@@ -54,7 +54,7 @@ pub enum Source {
         /// With an initrd and a command line that would change everything.
         hostile: bool,
     },
-    /// A NIC with this model's name, which knows how to boot.
+    /// A NIC of this model, which boots from the network.
     Net(&'static str),
     /// A CD.
     Iso,
@@ -67,7 +67,7 @@ pub enum Outcome {
     Tunnel,
     /// The firmware refuses the image.
     Refused,
-    /// init refuses the settings, says so, and the machine starts anew.
+    /// init refuses the settings, says so, and the machine restarts.
     Restart,
 }
 
@@ -120,12 +120,12 @@ impl Way {
         }
     }
 
-    /// Whether a TPM looks on.
+    /// Whether the machine has a TPM.
     pub fn measured(self) -> bool {
         self == Self::UefiHttpMeasured
     }
 
-    /// What the machine's clock says at first, as QEMU takes it.
+    /// The machine's first time, in QEMU's format.
     pub fn clock(self) -> &'static str {
         match self {
             Self::Hostile => "2001-01-01T00:00:00",
@@ -134,7 +134,7 @@ impl Way {
         }
     }
 
-    /// MiB. UEFI needs more than the node does.
+    /// Memory in MiB. UEFI needs more than the node does.
     pub fn memory(self) -> u32 {
         match self.firmware() {
             Firmware::Bios => 128,
@@ -142,18 +142,18 @@ impl Way {
         }
     }
 
-    /// What tells its lab from others: short, since it is a part of an interface's name.
+    /// The label of its lab. It is short, since it is a part of an interface's name.
     pub fn label(self) -> String {
         format!("w{}", self as u8)
     }
 
-    /// As on the command line and in the report.
+    /// The name on the command line and in the report.
     pub fn name(self) -> String {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// In a few words.
+    /// A short description.
     pub fn about(self) -> String {
         self.to_possible_value()
             .and_then(|value| value.get_help().map(ToString::to_string))

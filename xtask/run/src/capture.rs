@@ -112,7 +112,11 @@ pub(crate) fn handshake_ms(packets: &[Packet]) -> Option<f64> {
 }
 
 /// Packets between two moments that are not WireGuard to or from the node.
-pub(crate) fn beside_the_tunnel(packets: &[Packet], up: SystemTime, down: SystemTime) -> Vec<String> {
+pub(crate) fn beside_the_tunnel(
+    packets: &[Packet],
+    up: SystemTime,
+    down: SystemTime,
+) -> Vec<String> {
     let seconds = |time: SystemTime| {
         time.duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64())

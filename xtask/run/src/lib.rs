@@ -1,18 +1,9 @@
 //! `cargo xtask run`: the whole product at work on one machine.
 //!
-//! ```text
-//!   customer             hub: router, operator               internet
-//!  203.0.113.2 ------- 203.0.113.1    198.51.100.1 -------- 198.51.100.2
-//!  mayfly, wg-quick      |  accounts :8443                   web server
-//!                        |  bundle   :8080
-//!                      192.0.2.1
-//!                        | TAP
-//!                      192.0.2.2   QEMU: the sealed image
-//! ```
-//!
-//! Three network namespaces and nothing outside of them. The customer is a stock
-//! WireGuard client with what `mayfly enrol` wrote; the account's `devices` are watched
-//! from the hub; the internet writes down whom it saw.
+//! It boots the image in a lab ([`mayfly_lab`] has a drawing) and sends a customer through it: a
+//! stock WireGuard client with the file that `mayfly enrol` wrote. From the hub it watches the
+//! account's `devices`, and on the internet a web server records its visitors. It looks at neither
+//! the guest's memory nor its CPU time: `audit` and `bench` do.
 
 mod capture;
 pub mod report;
@@ -60,7 +51,7 @@ impl Args {
     }
 }
 
-/// The longest that a session may outlive its client, and a little for looking.
+/// The longest time that a session may outlive its client, and some time for the look.
 const SILENCE: Duration = Duration::from_secs(180 + 45);
 /// How long the counter may take to follow what a client does.
 const COUNTED: Duration = Duration::from_secs(15);
@@ -70,10 +61,10 @@ const PAGE: usize = 256 * 1024;
 /// What it starts.
 pub const NEEDS: &[&[Need]] = &[packages::IMAGE, packages::NETWORK, packages::QEMU];
 
-/// Shows everything, takes everything away, and writes `target/run/report.json`.
+/// Shows everything, removes everything, and writes `target/run/report.json`.
 ///
 /// # Errors
-/// What is missing on this machine, or a signal. What did not hold is in the report.
+/// Something is missing on this machine, or a signal came. What did not hold is in the report.
 pub fn run(args: &Args) -> Result<Report> {
     let tag = prologue(NEEDS)?;
     mayfly_image::provide_kernel_source()?;
@@ -82,7 +73,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let left_behind = teardown::left_behind(&tag);
     if let Err(error) = shown {
         if error.is::<Interrupted>() {
-            // It measured nothing: the report of an earlier run stays.
+            // It has measured nothing, so the report of an earlier run stays.
             ensure!(left_behind.is_empty(), "left: {}", left_behind.join("; "));
             return Err(error);
         }
@@ -112,7 +103,7 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     let customer = Customer::new(&lab, &operator)?;
     step("enrol a device", || customer.enrol())?;
     report.boot_ms = Some(millis(guest.started));
-    step("wait until the account service counts anew", || {
+    step("wait until the account service counts again", || {
         operator.await_counting()
     })?;
 
@@ -126,7 +117,7 @@ fn show(args: &Args, tag: &Tag, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Everything that the guest needs.
+/// Builds and starts everything that the guest needs.
 fn set_up(profile: Profile, tag: &Tag) -> Result<(Lab, Operator, Image)> {
     operator::build()?;
     let key = BundleKey::of_runs()?;
@@ -136,7 +127,8 @@ fn set_up(profile: Profile, tag: &Tag) -> Result<(Lab, Operator, Image)> {
     Ok((lab, operator, image))
 }
 
-/// devices 0, 1, 0; and in between, everything that goes through the tunnel or beside it.
+/// `devices` goes from 0 to 1 to 0. In between this looks at everything that goes through the
+/// tunnel or beside it.
 fn connect_and_release(
     lab: &Lab,
     operator: &Operator,
@@ -166,14 +158,14 @@ fn connect_and_release(
     expect(operator, report, Phase::Release, 0, || customer.release())
 }
 
-/// devices 1, and 0 without a word from the client.
+/// `devices` goes to 1, and to 0 without a word from the client.
 fn fall_silent(operator: &Operator, customer: &Customer, report: &mut Report) -> Result<()> {
     customer.enrol()?;
     expect(operator, report, Phase::Connect2, 1, || customer.up())?;
     expect(operator, report, Phase::Silence, 0, || customer.vanish())
 }
 
-/// Does something, and waits until the counter shows it.
+/// Does something, and waits until the counter has followed.
 fn expect(
     operator: &Operator,
     report: &mut Report,

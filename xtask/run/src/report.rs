@@ -19,7 +19,7 @@ pub struct Report {
     pub ok: bool,
     /// What did not hold, one sentence each.
     pub failures: Vec<String>,
-    /// The image's.
+    /// The profile of the image.
     pub profile: &'static str,
     /// What ran the guest.
     pub accelerator: Option<Accelerator>,
@@ -41,7 +41,7 @@ pub struct Report {
     /// Every path in the image that can be executed.
     pub executables: Vec<String>,
     guest_mem_mib: u32,
-    /// What could not be taken away.
+    /// What could not be removed.
     pub left_behind: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ pub enum Phase {
     Release,
     /// The tunnel of a second enrolment is brought up.
     Connect2,
-    /// The client dies without a word.
+    /// The client is killed and tells nothing.
     Silence,
 }
 
@@ -89,7 +89,7 @@ pub struct Devices {
 struct ImageBytes {
     /// mayfly.efi
     file: u64,
-    /// Of it, the packed initramfs.
+    /// The packed initramfs, which is a part of it.
     initramfs: u64,
 }
 
@@ -129,7 +129,7 @@ impl Report {
         self.executables.clone_from(&image.executables);
     }
 
-    /// Whom the internet saw.
+    /// Records whom the internet saw.
     pub fn saw(&mut self, visitors: &[IpAddr]) {
         self.internet_saw = visitors.first().copied();
         if visitors.iter().any(|visitor| *visitor != self.node_egress) {
@@ -137,7 +137,7 @@ impl Report {
         }
     }
 
-    /// One look at the counter: the value that was waited for, if it came.
+    /// Records one look at the counter: the value that was waited for, if it came.
     pub fn devices(&mut self, phase: Phase, value: Option<u8>, after_ms: u64) {
         self.devices.push(Devices {
             phase,
@@ -146,7 +146,7 @@ impl Report {
         });
     }
 
-    /// Packets of the customer's beside the tunnel.
+    /// Records packets of the customer beside the tunnel.
     pub fn leaks(&mut self, leaks: Vec<String>) {
         for leak in leaks {
             self.fail(&format!("left the customer beside the tunnel: {leak}"));
@@ -158,7 +158,7 @@ impl Report {
         self.failures.push(what.to_owned());
     }
 
-    /// What has to have been seen, once everything was shown.
+    /// Checks what must have been seen, once everything was shown.
     pub fn check(&mut self) {
         if !self.tunnel_ok {
             self.fail("the page that came is not the page sent");
@@ -176,7 +176,7 @@ impl Report {
         self.ok = self.failures.is_empty();
     }
 
-    /// What a command that showed this ends with.
+    /// The result of the command that made this report.
     ///
     /// # Errors
     /// Something did not hold.

@@ -1,6 +1,6 @@
-//! The attempts in the image: boot it, and read what lies in its RAM.
+//! The attempts in the image: boots it, and reads the findings from its RAM.
 //!
-//! Then once more, for a write under the shipped filter: see [`violation`].
+//! Then it boots a second time, for a write under the shipped filter: see [`violation`].
 
 pub mod violation;
 
@@ -22,11 +22,11 @@ use sha2::{Digest as _, Sha256};
 use self::violation::Violation;
 use super::Findings;
 
-/// Of this machine only.
+/// Any port of the loopback interface.
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
-/// Of the guest's RAM, which is a file. In MiB.
+/// Size of the guest's RAM, which is a file, in MiB.
 const RAM: u32 = 192;
-/// Between two looks at it.
+/// Pause between two looks at it.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the attempts may take under emulation.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -39,7 +39,7 @@ const HASH: usize = 32;
 /// Builds the attack image, boots it and waits for its findings.
 ///
 /// # Errors
-/// It does not come up, or tells nothing in time.
+/// It does not come up, or reports nothing in time.
 pub fn run() -> Result<(Findings, Violation)> {
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
     let scratch = scratch.path();
@@ -47,7 +47,7 @@ pub fn run() -> Result<(Findings, Violation)> {
     let signed = scratch.join("node.bundle");
     let ram = scratch.join("ram");
     let example = tree().join("crates/node/example.toml");
-    // The attacker needs no settings, but PID 1 does not start it without.
+    // The attacker needs no settings, but PID 1 starts it only with some.
     let web = Web::serve(ANY_PORT.into(), key.sign(&example, &signed)?)?;
     let address = web.address();
     let image = build(&key.public, address.port())?;
@@ -67,13 +67,14 @@ pub fn run() -> Result<(Findings, Violation)> {
     Ok((findings, violation))
 }
 
-/// What another guest had in its RAM is no finding. And QEMU takes its time to make the file.
+/// Empties the file: the RAM of an earlier guest is no finding, and QEMU takes a while to make the
+/// file.
 fn empty(ram: &Path) -> Result<&Path> {
     File::create(ram).context("cannot make a file for the guest's RAM")?;
     Ok(ram)
 }
 
-/// On QEMU's own network this machine's loopback is 10.0.2.2, and nothing else is.
+/// On QEMU's own network, 10.0.2.2 is the loopback interface of this machine.
 fn build(public: &str, port: u16) -> Result<Image> {
     mayfly_image::build(&Options {
         profile: Profile::Attack,
@@ -108,12 +109,12 @@ fn await_findings(ram: &Path, guest: &mut Job) -> Result<Findings> {
         }
         guest.still_runs()?;
         signals::check()?;
-        ensure!(started.elapsed() < PATIENCE, "the image tells nothing");
+        ensure!(started.elapsed() < PATIENCE, "the image reports nothing");
         std::thread::sleep(LOOK);
     }
 }
 
-/// What the marked pages say together, if all are there.
+/// The text of all marked pages together, if all are there.
 fn text(mut ram: impl io::Read) -> io::Result<Option<Vec<u8>>> {
     let mark = Sha256::digest(PHRASE);
     let mut parts: Vec<Option<Vec<u8>>> = Vec::new();

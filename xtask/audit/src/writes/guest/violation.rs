@@ -1,12 +1,12 @@
-//! A write as the shipped node would make it, and what becomes of the machine.
+//! A write in place of the shipped node, and what becomes of the machine.
 //!
 //! ```text
 //!   attack image         leaves a mark in RAM, is confined, creates a file
-//!     -> SIGSYS -> PID 1 restarts the machine -> it asks for its settings anew
+//!     -> SIGSYS -> PID 1 restarts the machine -> it asks for its settings again
 //! ```
 //!
-//! Nobody answers the second time, so that RAM is read while the machine waits: it has started,
-//! and nothing of before may be there.
+//! The second request gets no answer, so that RAM is read while the machine waits: it has restarted,
+//! and nothing from before may be left.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -29,24 +29,24 @@ use super::{PATIENCE, PHRASE};
 const AS_SHIPPED: &str = "# attack: write under the shipped filter";
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Serialize)]
 pub struct Violation {
-    /// The machine started anew.
+    /// The machine restarted.
     pub restarted: bool,
     /// How often the mark was found in RAM before, and how often after.
     pub marks: [usize; 2],
 }
 
 impl Violation {
-    /// What should not be as it is.
+    /// What is not as it should be.
     pub fn failure(&self) -> Option<String> {
         (!self.restarted || self.marks[0] == 0 || self.marks[1] > 0)
             .then(|| format!("a write under the shipped filter: {self:?}"))
     }
 }
 
-/// Settings that ask the attacker for it.
+/// Settings that ask the attacker for the write.
 ///
 /// # Errors
 /// The example cannot be read.
@@ -55,7 +55,7 @@ pub fn settings(example: &Path) -> Result<String> {
     Ok(format!("{example}\n{AS_SHIPPED}\n"))
 }
 
-/// Sees the machine do it.
+/// Watches the machine.
 ///
 /// # Errors
 /// It never gets as far as the attempt.
