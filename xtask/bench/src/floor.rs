@@ -38,9 +38,9 @@ pub(crate) fn build() -> Result<PathBuf> {
     cargo::build(
         "build what measures the floor",
         "a minute",
-        "--release --package mayfly-sys --example floor",
+        "--release --package mayfly-floor",
     )?;
-    Ok(tree().join("target/release/examples/floor"))
+    Ok(tree().join("target/release/floor"))
 }
 
 /// Measures it in the server's namespace.

@@ -146,7 +146,7 @@ fn works() -> Vec<Work> {
             &[
                 HOST,
                 &[NAMESPACE, COMMIT, "bench", "xtask/lab/src/operator.rs"],
-                &["xtask/image/src/binaries.rs", "crates/sys/examples"],
+                &["xtask/image/src/binaries.rs", "tests/floor/src"],
             ],
             mayfly_bench::NEEDS,
         ),

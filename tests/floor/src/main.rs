@@ -1,15 +1,16 @@
-//! The unit costs below which no server on this machine can go, as one line of JSON.
+//! The lowest unit costs that a server on this machine can have, as one line of JSON.
 //!
-//! Nanoseconds of CPU a full packet, each the median of many rounds: to seal and open it; to
-//! read it from and write it to a TUN device, and to send and receive it over UDP, always in
-//! full trains. What one server pays for a packet is one of each: up open, `udp_receive` and
-//! `tun_write`, down `tun_read`, seal and `udp_send`. No table, no header, no check, no peer.
+//! Each is the CPU time for a full packet in nanoseconds, the median of many rounds: for sealing
+//! and opening it, for reading it from and writing it to a TUN device, and for sending and receiving
+//! it over UDP, always in full trains. A server pays for a packet one of each: up open,
+//! `udp_receive` and `tun_write`, down `tun_read`, seal and `udp_send`. Here is no table, no header,
+//! no check and no peer.
 //!
-//! `cargo xtask bench` runs it in the namespace where servers stand, so that a write ends
-//! where theirs end. It makes the device `floor` and takes it away.
+//! `cargo xtask bench` runs it in the server's namespace, so that a write takes the same way as
+//! those of servers. It makes the device `floor` and removes it.
 //!
 //! ```text
-//! floor UPLINK_ADDRESS   an address beyond the uplink at which nobody answers
+//! floor UPLINK_ADDRESS   an address beyond the uplink that does not answer
 //! ```
 
 use std::hint::black_box;
@@ -138,7 +139,7 @@ fn tun_read(tun: &Tun, udp: &Udp) -> Cost {
 /// Trains of the peer's, which go on over the uplink.
 fn tun_write(tun: &Tun, to: SocketAddr) -> Cost {
     let IpAddr::V4(to) = to.ip() else {
-        return Err(io::Error::other("an IPv4 address is wanted"));
+        return Err(io::Error::other("the address must be IPv4"));
     };
     let frame = udp_train(to);
     let (time, ()) = timed(|| {
