@@ -138,7 +138,11 @@ impl<'a> Scene<'a> {
     ///
     /// # Errors
     /// A signal.
-    pub(crate) fn make(&self, what: &'static str, experiment: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn make(
+        &self,
+        what: &'static str,
+        experiment: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let Err(error) = experiment() else {
             return Ok(());
         };

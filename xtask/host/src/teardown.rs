@@ -5,7 +5,10 @@
 //! the removal needs no list of what was made, and works for a run that was killed.
 
 use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -83,10 +86,21 @@ impl Tag {
             .collect()
     }
 
-    /// Whether the process that took this name still runs.
+    /// Takes the name: an abstract Unix socket of that name (unix(7)), which the kernel closes when
+    /// the process ends, for whatever reason. A later process with the same id is not mistaken for
+    /// this one.
+    fn hold(&self) -> io::Result<UnixListener> {
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(self.name())?)
+    }
+
+    /// Whether the run still goes on.
     fn is_alive(&self) -> bool {
         let program = fs::read_link(format!("/proc/{}/exe", self.pid));
-        program.is_ok_and(|path| path.to_string_lossy().contains("xtask"))
+        let is_xtask = program.is_ok_and(|path| path.to_string_lossy().contains("xtask"));
+        is_xtask
+            || self
+                .hold()
+                .is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
     }
 }
 
@@ -95,26 +109,31 @@ pub fn runs() -> PathBuf {
     tree().join("target/run")
 }
 
-/// Removes everything of a run when it is dropped.
-pub struct Guard<'a>(&'a Tag);
+/// Removes everything of a run when it is dropped. Until then no other run takes it for dead.
+pub struct Guard<'a> {
+    tag: &'a Tag,
+    _name: UnixListener,
+}
 
 impl<'a> Guard<'a> {
-    /// Makes the run's directory, which only its owner can read: it will hold passwords and secrets.
+    /// Takes the run's name, and makes its directory, which only its owner can read: it will hold
+    /// passwords and secrets.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The name is taken, or the directory cannot be made.
     pub fn new(tag: &'a Tag) -> Result<Self> {
+        let name = tag.hold().context("another run has this one's name")?;
         DirBuilder::new()
             .mode(0o700)
             .create(tag.directory())
             .context("cannot make a directory below target/run")?;
-        Ok(Self(tag))
+        Ok(Self { tag, _name: name })
     }
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        take_away(self.0);
+        take_away(self.tag);
     }
 }
 
@@ -209,6 +228,17 @@ mod tests {
         assert_eq!(Tag::of(&tag.namespace("hub")), Some(tag.clone()));
         assert!(tag.interface().len() <= 15);
         assert_eq!(Tag::of("report.json"), None);
+    }
+
+    #[test]
+    fn a_run_is_alive_for_as_long_as_its_name_is_held() {
+        // No process has this id: PID_MAX_LIMIT is 4,194,304.
+        let tag = Tag { pid: 4_194_306 };
+        assert!(!tag.is_alive());
+        let name = tag.hold().unwrap();
+        assert!(tag.is_alive());
+        drop(name);
+        assert!(!tag.is_alive());
     }
 
     #[test]
