@@ -1,15 +1,15 @@
 #!/bin/sh
-# A user's whole life with curl: sign up, pay, get a token, connect, copy, rectify, erase.
+# The whole life of an account with curl: sign up, pay, get a token, connect, copy, rectify, erase.
 #
 #   ACCOUNTS=https://accounts.example:8443 CA=ca.pem sh crates/accounts/life.sh
 #
-# More, each if it is set:
-#   SHOP_KEY   a key of `mayfly-accounts keys shop`: the account is paid for, and gets a token
-#   NODE       https://node-1.example: a device is enrolled there, and its wg-quick file is shown
-#   CONNECT    an interface's name: as root, the device connects under it, and leaves again
-#   DATA       the service's data directory: it is searched for the user after the erasure
-#   RESOLVE    what curl's --resolve takes, words apart: names that no resolver knows
-# It needs curl and jq, and for NODE wg, for CONNECT wg-quick.
+# Each of these variables adds a step:
+#   SHOP_KEY   a key of `mayfly-accounts keys shop`: pays for the account, and gets a token
+#   NODE       https://node-1.example: enrols a device there, and shows its wg-quick file
+#   CONNECT    the name of an interface: connects the device under it (as root), and disconnects
+#   DATA       the service's data directory: is searched for the user after the erasure
+#   RESOLVE    arguments of curl's --resolve, separated by spaces: names that no resolver knows
+# It needs curl and jq, wg for NODE, and wg-quick for CONNECT.
 set -eu
 
 user=life-$(od -An -N6 -tx1 /dev/urandom | tr -d ' \n')
@@ -17,13 +17,13 @@ password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 umask 077
-# Neither the command line nor the environment of curl has the password: others can read them.
+# The password is in a file: other users can read the command line and the environment of curl.
 printf 'user = "%s:%s"\n' "$user" "$password" >"$dir/login"
 printf 'header = "Authorization: Bearer %s"\n' "${SHOP_KEY-}" >"$dir/shop"
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-# call CA METHOD URL [BODY] [curl's words]: the answer's body; says the status.
+# call CA METHOD URL [arguments of curl]: prints the answer's body, and the status on stderr.
 call() {
     ca=$1 method=$2 url=$3
     shift 3
@@ -41,18 +41,18 @@ call "$CA" POST "$ACCOUNTS/v1/accounts" --json "{\"username\":\"$user\",\"passwo
 expect 201
 
 if [ -n "${SHOP_KEY-}" ]; then
-    say "The shop tells a payment; told twice, it counts once"
+    say "The shop reports a payment: reported twice, it counts once"
     payment="{\"payment\":\"payment-of-$user\",\"username\":\"$user\",\"subscription_days\":30}"
     for _ in 1 2; do
         call "$CA" POST "$ACCOUNTS/v1/payments" --config "$dir/shop" --json "$payment"
         expect 204
     done
-    say "A token: nodes verify it offline, and learn no name"
+    say "A token: nodes verify it offline, and do not learn the name"
     call "$CA" POST "$ACCOUNTS/v1/tokens" --config "$dir/login" \
         --json '{"client_version":"curl"}' >"$dir/token"
     expect 200
     jq -r .ca "$dir/token" >"$dir/node-ca"
-    # The claims are the middle part, base64url without padding.
+    # The claims are the middle part, in base64url without padding.
     jq -r '.token | split(".")[1] | gsub("-";"+") | gsub("_";"/") | @base64d' "$dir/token"
 fi
 
@@ -81,7 +81,7 @@ if [ -n "${CONNECT-}" ]; then
     wg-quick up "$conf" 2>"$dir/wg-quick"
     devices=0
     for _ in $(seq 60); do
-        # A session counts from its first data packet; here it is this question.
+        # A session counts from its first data packet, which here is this request.
         devices=$(call "$CA" GET "$ACCOUNTS/v1/account" --config "$dir/login" 2>"$dir/log" | jq .devices)
         [ "$devices" = 1 ] && break
         sleep 1
@@ -91,7 +91,7 @@ if [ -n "${CONNECT-}" ]; then
     [ "$devices" = 1 ]
 fi
 
-say "Copy: all that is known of the account, and all that a court can get"
+say "Copy: everything that is known of the account, and so everything that a court can get"
 call "$CA" GET "$ACCOUNTS/v1/account" --config "$dir/login" | jq .
 expect 200
 
@@ -103,7 +103,7 @@ call "$CA" PATCH "$ACCOUNTS/v1/account" --config "$dir/login" --json '{"email":n
     jq -c '{email, has_ipv6, updated_at}'
 expect 200
 
-say "What breaks a rule is refused with the reason"
+say "A value that breaks a rule is refused with the reason"
 call "$CA" PATCH "$ACCOUNTS/v1/account" --config "$dir/login" --json '{"country":"Atlantis"}' | jq .
 expect 400
 

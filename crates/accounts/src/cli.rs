@@ -25,7 +25,7 @@ pub struct Cli {
         default_value = "/etc/mayfly/accounts.toml"
     )]
     pub config: PathBuf,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }

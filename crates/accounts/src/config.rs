@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio_postgres::config::Host;
 use toml::Spanned;
 
-/// What an operator decides about the service.
+/// The settings of the service.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

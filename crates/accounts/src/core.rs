@@ -1,4 +1,5 @@
-//! What an account is, and the rules for it. Nothing here opens a connection or a database.
+//! The account record, the rules for its fields, and what every other floor needs. Nothing here
+//! opens a connection or a database.
 
 pub mod clock;
 pub(crate) mod error;

@@ -46,7 +46,7 @@ pub(crate) struct Counter {
 #[error("the process that counts cannot be reached")]
 pub(crate) struct NotLeader;
 
-/// What the counter has for a stream.
+/// A message from the counter to a stream.
 pub(crate) enum Outgoing {
     /// A frame to send.
     Frame(ServiceFrame),

@@ -1,4 +1,4 @@
-//! The keys of the service, and what is made with them: tickets, tokens, certificates.
+//! The keys of the service, and the tickets, tokens and certificates made with them.
 
 pub(crate) mod authority;
 pub mod nodes;

@@ -14,8 +14,8 @@
 //!
 //! ```text
 //!     http      the listener, the routes, every refusal as a document; starts it all
-//!     service   what every request finds, what is done each hour, the end of an erased account
-//!     cli       what an operator does beside the service
+//!     service   the parts that requests share, the hourly work, the end of an erased account
+//!     cli       the operator's commands beside the service
 //!     counter   the live counter; which process counts
 //!     keys      tickets, tokens, certificates, TLS, the secrets of nodes and of the shop
 //!     store     accounts and nodes in SQLite or PostgreSQL, and the daily write

@@ -26,7 +26,7 @@ pub enum Store {
     Postgres(Box<Postgres>),
 }
 
-/// What the service has learnt of an account since the last daily write of marks.
+/// The facts about an account that the service has learnt since the last daily write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// It asked for a token.
@@ -47,7 +47,7 @@ pub(crate) struct Node {
     pub drains: bool,
 }
 
-/// What is kept of the secret that a node shows on admission.
+/// The stored form of the secret that a node shows on admission.
 pub struct NodeSecret {
     /// Salt of the hash.
     pub salt: [u8; 16],

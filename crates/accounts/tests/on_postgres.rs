@@ -1,4 +1,4 @@
-//! The same tests with the accounts in PostgreSQL.
+//! The suite with the accounts in PostgreSQL.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The service with its accounts in SQLite.
+//! The suite with the accounts in SQLite.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What an operator sees: the program's words, output and exit status.
+//! What an operator sees: the program's commands, output and exit status.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
@@ -174,7 +174,7 @@ async fn beside_the_store_lies_what_is_listed_and_nothing_else() {
         .filter(|path| path.parent() == Some(&data))
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    // Between transactions, it is empty.
+    // It is empty between transactions.
     names.retain(|name| name != "accounts.db-journal");
     let listed = [
         "accounts.db",
@@ -191,7 +191,7 @@ async fn beside_the_store_lies_what_is_listed_and_nothing_else() {
 async fn secrets_lie_in_files_of_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let service = Service::start().await;
-    // An answer says that the service has made its files.
+    // When it answers, the service has made its files.
     service
         .get("/", None)
         .await

@@ -1,4 +1,4 @@
-//! Several processes on one database: one counts, the others ask it, and take over.
+//! Several processes on one database: one counts, and the others ask it and take over.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use common::process::Process;
 use common::{ANN, Answer};
 use serde_json::json;
 
-/// Three processes on a database of their own, one of which counts, and its account.
+/// Three processes on a database of their own, one of which counts, and an account.
 struct Fleet {
     database: String,
     processes: Vec<Process>,
@@ -41,7 +41,7 @@ impl Fleet {
         fleet
     }
 
-    /// Where the process is that counts, as the database sees it.
+    /// The index of the process that counts, as the database sees it.
     fn counts(&self) -> Option<usize> {
         let holder = Cluster::shared().sql(
             &self.database,
@@ -53,7 +53,7 @@ impl Fleet {
             .position(|process| process.service.address.to_string() == holder)
     }
 
-    /// Ends the connection that holds the lock, and waits until it holds it no more.
+    /// Ends the connection that holds the lock, and waits until the lock is released.
     fn cut_off(&self, counted: usize) {
         let address = self.processes[counted].service.address;
         let ended = Cluster::shared().sql(
@@ -87,7 +87,7 @@ impl Fleet {
         LiveNode::boot(seed, service.tls(Some(&identity)), addresses.collect())
     }
 
-    /// Waits until every process but `without` says that ann has so many devices.
+    /// Waits until every process except `without` reports this number of devices for ann.
     async fn agree(&self, devices: u64, without: Option<usize>) {
         let late = Instant::now() + Duration::from_secs(60);
         for (place, process) in self.processes.iter().enumerate() {
@@ -113,7 +113,7 @@ async fn a_stand_by_takes_over_and_the_nodes_rebuild_the_ledger() {
     let (mut one, mut two) = (fleet.boot(1).await, fleet.boot(2).await);
     let mut sessions = Vec::new();
     for process in &fleet.processes {
-        // What one process sealed, the one that counts opens.
+        // The process that counts opens the tickets of every process.
         sessions.push(one.up(process.service.ticket().await));
     }
     two.up(fleet.processes[0].service.ticket().await);
@@ -146,7 +146,7 @@ async fn a_process_that_loses_the_database_counts_no_more() {
     fleet.cut_off(counted);
     let counts = fleet.elect().await;
     fleet.agree(1, None).await;
-    // Whoever has the lock now, nobody else takes the node's stream.
+    // Only the process that has the lock now takes the node's stream.
     for (place, process) in fleet.processes.iter().enumerate() {
         let identity = process.service.admit("node-2").await;
         let tls = process.service.connect(Some(&identity)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Clients: calls over one connection, one after the other.
+//! Clients: requests over one connection, one after the other.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ impl Client {
         Self(sender)
     }
 
-    /// Asks for tokens for so long; how many came.
+    /// Asks for tokens for `time`. Returns the number of tokens.
     pub(crate) async fn tokens(mut self, time: Duration) -> usize {
         let until = Instant::now() + time;
         let mut tokens = 0;
@@ -43,7 +43,7 @@ impl Client {
         tokens
     }
 
-    /// How long it takes to be refused under this name.
+    /// The time until a wrong password is refused for this name.
     pub(crate) async fn refused(&mut self, name: &str) -> Duration {
         let from = Instant::now();
         let status = self

@@ -1,9 +1,9 @@
-//! What the account service carries on this machine, as one line of JSON.
+//! Measures what the account service carries on this machine, and prints one line of JSON.
 //!
-//! The program as it is shipped runs in a process of its own, pinned to the first core; nodes
-//! and clients are here, on what is left, and reach it over TLS and WebSockets on loopback. The
-//! accounts are put into the store with one statement, and tickets are sealed here under the
-//! service's own key, so that neither waits for a password to be hashed.
+//! The shipped program runs in a process of its own, pinned to the first core. Nodes and clients
+//! run in this process, on the other cores, and reach the service over TLS and WebSockets on
+//! loopback. One statement puts the accounts into the store, and the tickets are sealed here under
+//! the service's own key, so that neither waits for a password to be hashed.
 //!
 //! ```text
 //! load STORE PROGRAM ACCOUNTS    STORE: sqlite, or postgres (a server of its own)
@@ -33,23 +33,23 @@ use clients::Client;
 use nodes::{Node, churn};
 use service::{Service, Way};
 
-/// How long the service grants only what is replayed, after its start.
+/// How long after its start the service grants only what is replayed.
 const RESTART: Duration = Duration::from_secs(31);
 
-/// How long a rate is measured.
+/// How long each rate is measured.
 const WHILE: Duration = Duration::from_secs(4);
 
-/// Streams at which the rate of reports is measured.
+/// The numbers of streams with which the rate of reports is measured.
 const STREAMS: [usize; 4] = [1, 10, 100, 1000];
 
-/// Devices of an account, and sessions of a node, when all are live.
+/// Devices of an account, and sessions of a node, when all devices are live.
 const DEVICES: usize = 4;
 const SESSIONS: usize = 1000;
 
-/// Streams that report at once when all are to be live.
+/// Streams that report at the same time until all devices are live.
 const AT_ONCE: usize = 100;
 
-/// Calls whose times are compared.
+/// Requests whose times are compared.
 const CALLS: usize = 1000;
 
 #[tokio::main(flavor = "current_thread")]
@@ -104,7 +104,7 @@ async fn tokens_of(way: Way) -> usize {
     Client::connect(way).await.tokens(WHILE).await
 }
 
-/// Reports a second, at more and more streams.
+/// Reports a second, with each number of streams.
 async fn reports(service: &Service, report: &mut Value) {
     let mut all = serde_json::Map::new();
     for streams in STREAMS {
@@ -138,7 +138,7 @@ async fn reports(service: &Service, report: &mut Value) {
     report["by_streams"] = all.into();
 }
 
-/// How long a verdict takes while nobody logs in, and while everybody does.
+/// How long a verdict takes while no passwords are hashed, and while many are.
 async fn under_hashing(service: &Service, report: &mut Value) {
     let mut node = connect(service, 0..1, true).await.remove(0);
     let ticket = service.tickets[0];

@@ -1,4 +1,4 @@
-//! Nodes: streams that report as fast as they are answered.
+//! Nodes: streams that report as fast as the service answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::service::Way;
 
-/// Reports of a replay that are under way at once.
+/// Reports of a replay that wait for verdicts at the same time.
 const WINDOW: usize = 250;
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
@@ -28,7 +28,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Tries until the service counts, as nodes do.
+    /// Tries until the service counts, as a node does.
     pub(crate) async fn connect(way: &Way, identity: Arc<ClientConfig>) -> Self {
         let socket = loop {
             match Self::open(way, identity.clone()).await {
@@ -57,7 +57,7 @@ impl Node {
         self.settle().await;
     }
 
-    /// Sessions that it knows as granted; then it stays until the handle is dropped.
+    /// Replays granted sessions. Then the stream stays open until the handle is dropped.
     pub(crate) async fn replay(mut self, tickets: Vec<Ticket>) -> Stays {
         for window in tickets.chunks(WINDOW) {
             self.report(window, Delta::Up).await;
@@ -65,14 +65,14 @@ impl Node {
         }
         self.synced().await;
         Stays(tokio::spawn(async move {
-            // It answers pings, and says nothing else.
+            // It answers pings, and sends nothing else.
             loop {
                 self.hear().await;
             }
         }))
     }
 
-    /// One device comes and goes; how long its verdict took.
+    /// Connects and disconnects one device. Returns how long its verdict took.
     pub(crate) async fn ask_and_leave(&mut self, ticket: Ticket) -> Duration {
         let from = Instant::now();
         self.report(&[ticket], Delta::Up).await;
@@ -91,7 +91,7 @@ impl Node {
         self.socket.flush().await.unwrap();
     }
 
-    /// Takes so many verdicts; how many were grants.
+    /// Takes `count` verdicts. Returns how many were grants.
     async fn verdicts(&mut self, count: usize) -> usize {
         let (mut heard, mut granted) = (0, 0);
         while heard < count {
@@ -103,7 +103,7 @@ impl Node {
         granted
     }
 
-    /// Until the service has read all that was said: it answers in order.
+    /// Waits until the service has read everything that was sent: it answers in order.
     async fn settle(&mut self) {
         self.send(NodeFrame::Ping {}).await;
         while self.hear().await != (ServiceFrame::Pong {}) {}
@@ -129,7 +129,7 @@ impl Node {
     }
 }
 
-/// Lets the devices of these tickets come and go until the time is over; how many reports.
+/// Connects and disconnects devices with these tickets until a time. Returns the number of reports.
 pub(crate) async fn churn(mut node: Node, tickets: Vec<Ticket>, until: Instant) -> usize {
     let mut reports = 0;
     while Instant::now() < until {
@@ -142,7 +142,7 @@ pub(crate) async fn churn(mut node: Node, tickets: Vec<Ticket>, until: Instant) 
     reports
 }
 
-/// A stream that stays until this is dropped.
+/// A stream that stays open until this is dropped.
 pub(crate) struct Stays(JoinHandle<()>);
 
 impl Drop for Stays {

@@ -23,7 +23,7 @@ use crate::postgres::Cluster;
 
 pub(crate) const PASSWORD: &str = "a long password";
 
-/// Every limit out of the way.
+/// Limits that the load does not reach.
 const LIMITS: &str = "[limits]\ntokens = 1000000000\nfailures = 1000000000\nconnections = 8192\n";
 
 /// A running service whose accounts and nodes are in its store.
@@ -34,11 +34,11 @@ pub(crate) struct Service {
     address: SocketAddr,
     roots: RootCertStore,
     identities: Vec<Arc<ClientConfig>>,
-    /// One of each account.
+    /// One ticket for each account.
     pub tickets: Vec<Ticket>,
 }
 
-/// How a client reaches it.
+/// How a client reaches the service.
 #[derive(Clone)]
 pub(crate) struct Way {
     pub address: SocketAddr,
@@ -82,14 +82,14 @@ impl Service {
         }
     }
 
-    /// SIGKILL, and up again.
+    /// Kills the program with SIGKILL, and starts it again.
     pub(crate) async fn restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.child = serve(&self.program, self.directory.path(), self.address).await;
     }
 
-    /// As a client that shows no certificate.
+    /// The way of a client that shows no certificate.
     pub(crate) fn way(&self) -> Way {
         Way {
             address: self.address,
@@ -101,10 +101,10 @@ impl Service {
         self.identities[node].clone()
     }
 
-    /// CPU time of the process, all threads.
+    /// CPU time of the process, over all threads.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // After the name, which is in brackets; proc_pid_stat(5) counts from 1.
+        // The fields after the name, which is in brackets. proc_pid_stat(5) counts from 1.
         let fields: Vec<&str> = stat
             .rsplit(')')
             .next()
@@ -112,7 +112,7 @@ impl Service {
             .split_whitespace()
             .collect();
         let ticks = [11, 12].map(|field| fields[field].parse::<u64>().unwrap());
-        // A tick is a hundredth of a second on every Linux that programs see.
+        // Linux shows programs ticks of a hundredth of a second on every machine.
         Duration::from_millis(ticks.iter().sum::<u64>() * 10)
     }
 
@@ -125,7 +125,7 @@ impl Service {
         kib.parse::<f64>().unwrap() / 1024.0
     }
 
-    /// How long it takes here to make so many tokens: a ticket and a signature for each.
+    /// How long this process takes to make `count` tokens: a ticket and a signature for each.
     pub(crate) fn seal(&self, count: usize) -> Duration {
         let config = Config::read(&self.directory.path().join("accounts.toml")).unwrap();
         let signer = Signer::open(&config.token_key()).unwrap();
@@ -150,7 +150,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -171,7 +171,7 @@ async fn serve(program: &Path, directory: &Path, address: SocketAddr) -> Child {
     child
 }
 
-/// Accounts with a subscription and one password, under random ids.
+/// Inserts accounts with a subscription and the same password, under random ids.
 fn fill(config: &Config, words: Option<&str>, accounts: usize) {
     let hash = password::hash(PASSWORD).unwrap();
     let hash = &hash.0;
@@ -215,7 +215,7 @@ async fn ids(store: &Store) -> Vec<AccountId> {
     }
 }
 
-/// Under the key that the service has made.
+/// Seals tickets under the key that the service has made.
 fn seal(config: &Config, ids: &[AccountId]) -> Vec<Ticket> {
     let now = clock::unix_now();
     let keys = TicketKeys::open(config.ticket_keys(), now).unwrap();
@@ -224,7 +224,7 @@ fn seal(config: &Config, ids: &[AccountId]) -> Vec<Ticket> {
     tickets.collect()
 }
 
-/// Nodes in the register, with a certificate each.
+/// Registers nodes, and certifies a key for each.
 async fn admit(
     store: &Store,
     authority: &Authority,

@@ -62,7 +62,7 @@ pub struct Account {
     /// The key of the row. It is not a field of the record.
     #[serde(skip)]
     pub id: AccountId,
-    /// What the user logs in with.
+    /// The name with which the user logs in.
     pub username: String,
     /// The hash of the password.
     pub password: PasswordHash,

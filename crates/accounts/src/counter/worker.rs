@@ -16,7 +16,7 @@ use crate::core::clock;
 use crate::core::record::AccountId;
 use crate::store::marks::Marks;
 
-/// What streams and requests send to the counter's thread.
+/// A command from a stream or a request to the counter's thread.
 pub(super) enum Command {
     Accept {
         node: Arc<str>,
@@ -62,7 +62,7 @@ impl Incoming {
         matches!(delta, Delta::Up)
     }
 
-    /// What is noted if a device is granted.
+    /// The ask, if this is a +1 with an account.
     fn ask(&self) -> Option<Ask> {
         match self.frame {
             NodeFrame::Report {

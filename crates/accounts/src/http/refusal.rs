@@ -116,13 +116,9 @@ impl Refusal {
             Self::BodyTooSlow => (
                 408,
                 "/problems/body-too-slow",
-                "The body did not come in time",
+                "The body did not arrive in time",
             ),
-            Self::MediaTypeWrong => (
-                415,
-                "/problems/media-type-wrong",
-                "The body is taken as JSON only",
-            ),
+            Self::MediaTypeWrong => (415, "/problems/media-type-wrong", "The body must be JSON"),
             Self::BodyMalformed(_) => (
                 400,
                 "/problems/body-malformed",
@@ -144,7 +140,7 @@ impl Refusal {
             Self::ShopKeyWrong => (
                 401,
                 "/problems/shop-key-wrong",
-                "This is for the operator's shop",
+                "This path is for the operator's shop",
             ),
             Self::SubscriptionEnded => (
                 402,
@@ -186,7 +182,7 @@ impl Refusal {
             Self::CertificateRevoked => (
                 403,
                 "/problems/certificate-revoked",
-                "The node's certificate is no longer taken",
+                "The node's certificate is no longer accepted",
             ),
             Self::NoWebSocket => (
                 400,
@@ -196,7 +192,7 @@ impl Refusal {
             Self::NotCounting => (
                 503,
                 "/problems/not-counting",
-                "No process that counts devices is in reach",
+                "The process that counts devices cannot be reached",
             ),
             Self::Busy => (503, "/problems/busy", "The service is busy"),
             Self::Internal => (500, "/problems/internal", "The service has failed"),

@@ -54,7 +54,7 @@ pub enum TicketError {
     Cipher,
 }
 
-/// What is in a ticket.
+/// The content of a ticket.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     /// The account.

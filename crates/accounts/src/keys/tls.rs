@@ -67,7 +67,7 @@ fn refused(error: impl std::fmt::Display) -> StartError {
     StartError::Tls(error.to_string())
 }
 
-/// What the certificate that a client shows says of it.
+/// The name and the registration in a certificate that a client shows.
 #[derive(Clone)]
 pub(crate) struct PeerCertificate {
     /// The name: a node's, or the one that all processes of this service share.

@@ -28,7 +28,7 @@ async fn begin_hour(service: &Service, now: u64) {
     for limit in [&service.tokens, &service.sign_ups, &service.failures] {
         limit.sweep(Instant::now());
     }
-    // What fails is tried again: keys in an hour, marks in a day. The service has no log to tell.
+    // A step that fails is repeated: keys in an hour, marks in a day. The service keeps no log.
     let _ = service.tickets.turn(now);
     let _ = service.signer.turn();
     let _ = service.store.forget_payments(Moment(now)).await;

@@ -1,5 +1,5 @@
-//! What the record learns from use: that an account authenticated or connected, and with which
-//! client. This is kept in RAM and written once a day at a fixed hour, so that the time of the
+//! The facts that the record learns from use: that an account authenticated or connected, and with
+//! which client. They are kept in RAM and written once a day at a fixed hour, so that the time of the
 //! write tells nothing.
 //!
 //! The service does not write when it stops, because that time would tell something. What it has

@@ -1,4 +1,4 @@
-//! A node as it is: its end of the protocol, over real streams, to whichever address answers.
+//! A node with the real end of the protocol, over real streams, to whichever address answers.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -72,7 +72,7 @@ impl LiveNode {
         self.events.send(Event::Down(id)).unwrap();
     }
 
-    /// Sessions that have neither left nor been ended.
+    /// The number of sessions that have neither left nor been ended.
     pub(crate) fn live(&self) -> usize {
         self.live.lock().unwrap().len()
     }
@@ -82,7 +82,7 @@ struct State {
     reporter: Reporter,
     tls: TlsConnector,
     addresses: Vec<SocketAddr>,
-    /// Which address is tried next.
+    /// The index of the address that is tried next.
     turn: usize,
     socket: Option<Socket>,
     live: Arc<Mutex<BTreeSet<u64>>>,

@@ -1,4 +1,4 @@
-//! A service in this process, on loopback; the program beside it; and a small client.
+//! A service in this process on loopback, the program beside it, and a small client.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -53,12 +53,12 @@ pub(crate) fn on_postgres() -> bool {
     env!("CARGO_CRATE_NAME") == "on_postgres"
 }
 
-/// Words for a fresh database, if that is where this suite has its accounts.
+/// The connection string of a fresh database, if this suite has its accounts in one.
 fn database() -> Option<String> {
     on_postgres().then(|| Cluster::shared().database())
 }
 
-/// Lines of configuration for it.
+/// Lines of configuration for a database.
 fn lines(database: Option<&String>) -> String {
     let lines = database.map(|words| format!("[store]\npostgres = \"{words}\"\n"));
     lines.unwrap_or_default()
@@ -74,13 +74,13 @@ pub(crate) struct Service {
     pub directory: TempDir,
     pub address: SocketAddr,
     pub ca: String,
-    /// Its database, where a server has that.
+    /// The connection string of its database, if that is on a server.
     database: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-/// What came back.
+/// The answer to a request.
 pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -132,7 +132,7 @@ impl Service {
         service
     }
 
-    /// Waits until it counts: at once, unless others could.
+    /// Waits until it counts. On SQLite it counts at once, as no other process could.
     pub(crate) async fn counts(&self) {
         if !on_postgres() {
             return;
@@ -146,7 +146,7 @@ impl Service {
         self.program(&["account", "erase", "waits"]);
     }
 
-    /// One that a program of its own serves at `address`, from the files in `directory`.
+    /// A service that a process of its own serves at `address`, from the files in `directory`.
     pub(crate) fn elsewhere(directory: TempDir, address: SocketAddr) -> Self {
         let ca = std::fs::read_to_string(directory.path().join("data/ca.pem")).unwrap();
         Self {
@@ -227,7 +227,7 @@ impl Service {
         self.send(method, path, &headers, body).await
     }
 
-    /// A payment, as the shop tells it.
+    /// Reports a payment as the shop does.
     pub(crate) async fn pay(&self, key: &str, payment: Value) -> Answer {
         let headers = [
             ("content-type", "application/json".to_owned()),
@@ -247,7 +247,7 @@ impl Service {
         self.try_send(method, path, headers, body).await.unwrap()
     }
 
-    /// `None`: the service went away before it had answered.
+    /// `None`: the service ended before it answered.
     pub(crate) async fn try_send(
         &self,
         method: &str,
@@ -266,7 +266,7 @@ impl Service {
         self.exchange(None, request.unwrap()).await
     }
 
-    /// Calls as one who shows a certificate.
+    /// Sends a request with a client certificate.
     pub(crate) async fn call_as(
         &self,
         identity: &Identity,
@@ -314,7 +314,7 @@ impl Service {
             .await
     }
 
-    /// How a client, or a node, trusts this service.
+    /// The TLS settings of a client or a node of this service.
     pub(crate) fn tls(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots
@@ -345,14 +345,14 @@ impl Service {
         claims(answer.json()["token"].as_str().unwrap()).ticket
     }
 
-    /// What the record says of ann's devices.
+    /// The number of ann's devices in the record.
     pub(crate) async fn devices(&self) -> u64 {
         self.get("/v1/account", ANN).await.json()["devices"]
             .as_u64()
             .unwrap()
     }
 
-    /// In which files of the service's, and of its database server's, some words stand.
+    /// The files of the service and of its database server that contain some words.
     pub(crate) fn found(&self, words: &str) -> Vec<PathBuf> {
         let mut found = found(&self.directory.path().join("data"), words.as_bytes());
         if on_postgres() && Cluster::shared().holds(words.as_bytes()) {
@@ -361,8 +361,8 @@ impl Service {
         found
     }
 
-    /// Its files, and the rows of a database that has its accounts, with which transactions
-    /// wrote them and where.
+    /// Its files. If its accounts are in PostgreSQL, also the rows, with the transaction that wrote
+    /// each and its place.
     pub(crate) fn content(&self) -> (BTreeMap<PathBuf, Vec<u8>>, Option<String>) {
         let rows = self.database.as_ref().map(|words| {
             let (_, name) = words.rsplit_once('=').unwrap();
@@ -373,7 +373,7 @@ impl Service {
         (files(&self.directory.path().join("data")), rows)
     }
 
-    /// Registers a node and has a key of its certified.
+    /// Registers a node and has a key of the node certified.
     pub(crate) async fn admit(&self, name: &str) -> Identity {
         let secret = self.program(&["ca", "node", name]);
         let (key, csr) = signing_request("whatever.example");
@@ -420,7 +420,7 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// In which files some bytes stand.
+/// The files that contain some bytes.
 fn found(directory: &Path, needle: &[u8]) -> Vec<PathBuf> {
     let holds = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
     let files = files(directory).into_iter();
@@ -428,7 +428,7 @@ fn found(directory: &Path, needle: &[u8]) -> Vec<PathBuf> {
     found.map(|(path, _)| path).collect()
 }
 
-/// The TCP port that a process listens at, once it does (proc(5), `/proc/net/tcp`).
+/// The TCP port on which a process listens, once it does (proc(5), `/proc/net/tcp`).
 pub(crate) fn listening_port(process: u32) -> Option<u16> {
     let links = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
     let files = links.filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
@@ -443,7 +443,7 @@ pub(crate) fn listening_port(process: u32) -> Option<u16> {
     })
 }
 
-/// The header that says who asks.
+/// The header that authenticates a user.
 pub(crate) fn authorization(user: Option<(&str, &str)>) -> Option<(&'static str, String)> {
     let (name, password) = user?;
     let pair = STANDARD.encode(format!("{name}:{password}"));
@@ -500,14 +500,14 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Connects, says hello, and is welcomed.
+    /// Connects, sends `hello`, and waits for `welcome`.
     pub(crate) async fn connect(service: &Service, identity: &Identity) -> Self {
         let mut node = Self::open(service, identity).await;
         assert!(matches!(node.hear().await, ServiceFrame::Welcome { .. }));
         node
     }
 
-    /// Connects, and says hello.
+    /// Connects and sends `hello`.
     pub(crate) async fn open(service: &Service, identity: &Identity) -> Self {
         let tls = service.connect(Some(identity)).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async("wss://localhost/v1/counter", tls)
@@ -529,7 +529,7 @@ impl Node {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
-    /// Reports, and says whether a +1 was granted.
+    /// Reports, and returns whether a +1 was granted.
     pub(crate) async fn report(&mut self, ticket: Ticket, delta: Delta) -> Option<bool> {
         let n = self.n;
         self.n += 1;
@@ -546,7 +546,7 @@ impl Node {
         }
     }
 
-    /// Waits until the service has read all that was said: it answers in order.
+    /// Waits until the service has read everything that was sent: it answers in order.
     pub(crate) async fn settle(&mut self) {
         self.send(NodeFrame::Ping {}).await;
         assert_eq!(self.hear().await, ServiceFrame::Pong {});

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of a test's own: as an unprivileged user, in a temporary directory, on
-//! a socket there. It ends with the test's process, however that ends.
+//! A PostgreSQL server for a test. It runs as an unprivileged user in a temporary directory, and
+//! listens on a socket there. It ends with the process of the test, however that ends.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aho_corasick::AhoCorasick;
 
-/// PostgreSQL does not run as root; `nobody` is there on every system.
+/// PostgreSQL does not run as root, and every system has `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// The settings that the service wants.
+/// The settings that the service requires.
 pub(crate) const QUIET: &str = include_str!("../../postgresql.conf");
 
-/// Starts the server, and stops it when standard input ends: with the process that holds its
-/// other end.
+/// Starts the server, and stops it when standard input ends, with the process that holds its other
+/// end.
 const SUPERVISE: &str = r#"
 "$1/postgres" -D "$2/data" -k "$2" -c fsync=off >"$2/log" 2>&1 &
 server=$!
@@ -34,18 +34,18 @@ pub(crate) struct Cluster {
     pub directory: PathBuf,
     programs: PathBuf,
     databases: AtomicU32,
-    /// Its standard input is what keeps the server up.
+    /// While its standard input is open, the server runs.
     _supervisor: Child,
 }
 
 impl Cluster {
-    /// The one of this process, with the settings that the service wants.
+    /// The server of this process, with the settings that the service requires.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(QUIET))
     }
 
-    /// Another one, with these settings.
+    /// Another server with these settings.
     pub(crate) fn start(settings: &str) -> Self {
         let programs = programs();
         let directory = tempfile::Builder::new()
@@ -103,7 +103,7 @@ impl Cluster {
         }
     }
 
-    /// Words for a new database of the role `mayfly`, as the configuration takes them.
+    /// The connection string of a new database that belongs to the role `mayfly`.
     pub(crate) fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("mayfly{number}");
@@ -113,7 +113,7 @@ impl Cluster {
         format!("host={host} user=mayfly dbname={name}")
     }
 
-    /// Carries out a statement as PostgreSQL's superuser; what it printed.
+    /// Executes a statement as PostgreSQL's superuser. Returns what it printed.
     pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
         let output = Command::new(self.programs.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
@@ -126,13 +126,13 @@ impl Cluster {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Whether any file of the server's holds these bytes.
+    /// Whether any file of the server contains these bytes.
     pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
         holds(&self.directory, &AhoCorasick::new([bytes]).unwrap())
     }
 }
 
-/// Gives a file to the user that servers run as. Whether that is another one.
+/// Gives a file to the user of the servers. Returns whether that is another user.
 pub(crate) fn give(path: &Path) -> bool {
     chown(path, Some(NOBODY), Some(NOBODY)).is_ok()
 }
@@ -143,13 +143,13 @@ fn holds(directory: &Path, finder: &AhoCorasick) -> bool {
         if path.is_dir() {
             return holds(&path, finder);
         }
-        // A file may go while it is looked for.
+        // A file may be removed during the search.
         let content = std::fs::read(&path).unwrap_or_default();
         finder.is_match(&content)
     })
 }
 
-/// Where Debian puts the newest version's programs, or the search path's.
+/// The directory in which Debian has the programs of the newest version.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql");
     let mut found: Vec<PathBuf> = versions

@@ -1,4 +1,4 @@
-//! The program `serve` as a process of its own, which a test can kill.
+//! The program `serve` in a process of its own, which a test can kill.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -10,19 +10,19 @@ use tempfile::TempDir;
 
 use super::{Service, program};
 
-/// A process, and the way to it.
+/// A process and its service.
 pub(crate) struct Process {
     pub service: Service,
     child: Child,
 }
 
 impl Process {
-    /// Starts one with fresh files; `store` is more lines of configuration.
+    /// Starts a process with fresh files. `store` holds more lines of configuration.
     pub(crate) async fn start(store: &str) -> Self {
         Self::start_with(store, None).await
     }
 
-    /// Starts one that has the keys of another, and shares its store.
+    /// Starts a process that has the keys of another and shares its store.
     pub(crate) async fn beside(other: &Self, store: &str) -> Self {
         let data = other.service.directory.path().join("data");
         Self::start_with(store, Some(&data)).await
@@ -69,7 +69,7 @@ impl Process {
         }
     }
 
-    /// SIGKILL, and its end.
+    /// Sends SIGKILL, and waits for the end.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -84,7 +84,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // One that was killed has gone.
+        // It may have been killed already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -99,7 +99,7 @@ fn serve(directory: &TempDir) -> Child {
         .unwrap()
 }
 
-/// An address that nobody listens at now.
+/// An address at which no process listens now.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()

@@ -7,7 +7,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use rustls::{NamedGroup, ProtocolVersion};
 use serde_json::{Value, json};
 
-/// As a node does it: offline, with the key that its settings pin.
+/// Verifies as a node does: offline, with the key that its settings pin.
 fn verifies(service: &Service, token: &str) -> bool {
     let key = STANDARD.decode(service.program(&["keys"])).unwrap();
     let (signed, signature) = token.rsplit_once('.').unwrap();

@@ -1,4 +1,4 @@
-//! The program killed in the middle of writes: no account that was said to be there is lost.
+//! The program killed in the middle of writes: no account that was acknowledged is lost.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-/// Kills, each in the middle of other writes.
+/// The number of kills, each in the middle of other writes.
 const TURNS: usize = 4;
-/// Clients that sign up and edit, each one account after another.
+/// The number of clients. Each signs up and edits one account after another.
 const CLIENTS: usize = 4;
 
 /// The program `serve`, in a process of its own.
@@ -20,7 +20,7 @@ struct Program {
 }
 
 impl Program {
-    /// Starts it on the directory's configuration, and waits until it listens.
+    /// Starts it with the configuration in `directory`, and waits until it listens.
     fn start(directory: &TempDir) -> (Self, u16) {
         let child = Command::new(env!("CARGO_BIN_EXE_mayfly-accounts"))
             .arg("--config")
@@ -43,15 +43,15 @@ impl Program {
 }
 
 impl Drop for Program {
-    /// SIGKILL.
+    /// Sends SIGKILL.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Signs up and edits until nobody answers. The names that were acknowledged, and of those the
-/// ones whose edit was, too.
+/// Signs up and edits until no answer comes. Returns the names that were acknowledged, and those of
+/// them whose edit was acknowledged, too.
 async fn write_until_killed(
     service: Arc<Service>,
     prefix: String,
@@ -78,7 +78,7 @@ async fn write_until_killed(
     (made, edited)
 }
 
-/// `None`: it was killed.
+/// `None`: the program was killed.
 async fn ask(
     service: &Service,
     method: &str,

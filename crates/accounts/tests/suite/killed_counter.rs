@@ -1,4 +1,4 @@
-//! SIGKILL at any moment: no account is lost, and the devices come out true.
+//! SIGKILL at any moment: no account is lost, and the numbers of devices become right again.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use serde_json::json;
 
 const USERS: [&str; 3] = ["ann", "bob", "cid"];
 
-/// A restart's 30 s, a denied ask's 11 s, and the time to connect; with a machine's slowness.
+/// 30 s of a restart, 11 s of a denied ask, and the time to connect, on a slow machine.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Two nodes and who is connected to them.
+/// Two nodes, and the sessions on them.
 struct Clients {
     nodes: [LiveNode; 2],
     tickets: Vec<Ticket>,
@@ -25,7 +25,7 @@ struct Clients {
 }
 
 impl Clients {
-    /// One connects, if it has fewer than four devices, or one leaves.
+    /// Connects a device of a user that has fewer than four, or disconnects one.
     fn move_one(&mut self) {
         let draw = self.random.next_u32() as usize;
         let (user, node) = (draw % USERS.len(), draw / 8 % 2);

@@ -1,4 +1,4 @@
-//! What holds on either store.
+//! The tests of both stores.
 
 mod api;
 mod kill;

@@ -125,7 +125,7 @@ async fn a_certificate_of_another_authority_does_not_connect() {
         certificate: own.der().clone(),
         key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
     };
-    // In TLS 1.3 the client hears of it when it reads.
+    // In TLS 1.3 the client learns of the refusal when it reads.
     let refused = async {
         let tls = service.connect(Some(&identity)).await.map_err(|_| ())?;
         tokio_tungstenite::client_async("wss://localhost/v1/counter", tls)
@@ -180,7 +180,7 @@ async fn after_an_erasure_the_nodes_that_count_it_report_anew_and_are_denied() {
     assert_eq!(node.report(ticket, Delta::Up).await, Some(false));
     node.send(NodeFrame::Synced {}).await;
     node.settle().await;
-    // A node that counts none of its devices hears nothing of it.
+    // The stream of a node that counts none of its devices stays open.
     other.settle().await;
 }
 
@@ -251,7 +251,7 @@ async fn a_certificate_of_a_former_registration_is_taken_no_more() {
     let present = service.admit("node-1").await;
     assert_eq!(refusal(&service, &former).await, 403);
     Node::connect(&service, &present).await;
-    // A new secret is a new registration, too: the old one may have become known.
+    // A new secret is a new registration, too: the old secret may have leaked.
     service.program(&["ca", "node", "node-1"]);
     assert_eq!(refusal(&service, &present).await, 403);
 }

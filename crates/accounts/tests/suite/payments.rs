@@ -1,4 +1,4 @@
-//! What a shop sees: payments, once each.
+//! What a shop sees: each payment counts once.
 
 use crate::common::{ANN, Service};
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ async fn only_the_shop_is_heard() {
         .is_problem(401, "shop-key-wrong");
     let former = service.program(&["keys", "shop"]);
     let key = service.program(&["keys", "shop"]);
-    // A user is no shop, and a shop is no user.
+    // A user is not the shop, and the shop is not a user.
     service
         .post("/v1/payments", ANN, payment("payment-1"))
         .await
@@ -118,7 +118,7 @@ async fn what_is_no_payment_is_refused_and_may_be_told_again() {
         service.pay(&key, payment).await.is_problem(400, name);
     }
     assert_eq!(ends(&service).await, before);
-    // The payment of an account that was not there yet.
+    // The payment for an account that did not exist then.
     assert_eq!(service.pay(&key, payment("payment-1")).await.status, 204);
     assert!(ends(&service).await != before);
 }

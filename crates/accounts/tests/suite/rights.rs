@@ -1,4 +1,4 @@
-//! What the owner of an account may do with it: copy, rectify, erase.
+//! The rights of an account's owner: copy, rectify, erase.
 
 use crate::common::{self, ANN, PASSWORD, Service};
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ async fn name_and_password_are_changed_and_the_former_are_gone() {
     }
     let present = Some(("anna", "another long one"));
     assert_eq!(service.get("/v1/account", present).await.status, 200);
-    // PostgreSQL keeps what was before until the hour, or the next erasure.
+    // PostgreSQL keeps the old row until the hour or the next erasure.
     let hash = kept["password"].as_str().unwrap();
     assert!(common::on_postgres() || service.found(hash).is_empty());
 }

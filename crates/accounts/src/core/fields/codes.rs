@@ -1,4 +1,4 @@
-//! The codes that ISO keeps lists of. A code that comes late is refused until it stands here.
+//! The codes of two ISO lists. A new code is refused until it is added here.
 
 /// ISO 3166-1 alpha-2, as of 2026.
 pub(super) const COUNTRIES: &str = "\
@@ -11,7 +11,7 @@ NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA
 SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO \
 TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
-/// ISO 4217, as of 2026: what people pay in, without funds, metals and test codes.
+/// ISO 4217, as of 2026: the currencies that people pay in, without funds, metals and test codes.
 pub(super) const CURRENCIES: &str = "\
 AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD \
 CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD \

@@ -1,4 +1,4 @@
-//! `POST /v1/replicas/..`: what other processes of this service ask of the leader.
+//! `POST /v1/replicas/..`: requests of other processes of this service to the leader.
 //!
 //! Bodies are bytes, not JSON, because both ends are this program.
 

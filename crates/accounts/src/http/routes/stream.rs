@@ -191,7 +191,7 @@ async fn feed(outgoing: &mut Vec<Outgoing>, socket: &mut WebSocket) -> Option<()
                 return None;
             }
             Outgoing::Stopped => {
-                close(socket, close_code::AWAY, "another process counts").await;
+                close(socket, close_code::AWAY, "another process counts now").await;
                 return None;
             }
         }
@@ -209,9 +209,9 @@ const fn words(reason: CloseReason) -> &'static str {
         CloseReason::Protocol => "this frame is not allowed here",
         CloseReason::EpochReplaced => "another machine or a later boot has this identity",
         CloseReason::Superseded => "a later stream has said hello",
-        CloseReason::Silent => "nothing was heard for 15 s",
+        CloseReason::Silent => "nothing arrived for 15 s",
         CloseReason::NotSynced => "not synced within 30 s",
-        CloseReason::Recount => "report your sessions anew",
+        CloseReason::Recount => "report your sessions again",
     }
 }
 
