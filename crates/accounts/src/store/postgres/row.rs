@@ -7,65 +7,70 @@ use tokio_postgres::types::ToSql;
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Flag, Moment, PasswordHash};
 
-/// A name that is taken is not an error for the server, because the server may log errors.
-const INSERT: &str = "
-INSERT INTO account VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21
-) ON CONFLICT DO NOTHING";
-
-const UPDATE: &str = "
-UPDATE account SET
-    username = $2, password = $3, email = $4, created_at = $5, updated_at = $6, newsletter = $7,
-    has_authenticated = $8, has_connected = $9, has_ipv6 = $10, compression = $11,
-    streaming = $12, language = $13, currency = $14, country = $15, campaign = $16,
-    subscription = $17, ipv4 = $18, multihop = $19, client_version = $20, extension_version = $21
-WHERE id = $1";
-
-/// `false`: the name is taken.
+/// `false`: the name is taken. That is not an error for the server, because the server may log
+/// errors.
 pub(super) async fn insert(
     client: &impl GenericClient,
     account: &Account,
 ) -> Result<bool, StoreError> {
-    Ok(write(client, INSERT, account).await? == 1)
+    let inserted = write(client, account, |columns| {
+        let places: Vec<_> = (1..=columns.len())
+            .map(|place| format!("${place}"))
+            .collect();
+        let (names, places) = (columns.join(", "), places.join(", "));
+        format!("INSERT INTO account ({names}) VALUES ({places}) ON CONFLICT DO NOTHING")
+    });
+    Ok(inserted.await? == 1)
 }
 
 pub(super) async fn update(
     client: &impl GenericClient,
     account: &Account,
 ) -> Result<(), StoreError> {
-    write(client, UPDATE, account).await?;
+    let updated = write(client, account, |columns| {
+        let places = columns.iter().zip(1..).skip(1);
+        let changes: Vec<_> = places
+            .map(|(name, place)| format!("{name} = ${place}"))
+            .collect();
+        format!("UPDATE account SET {} WHERE id = $1", changes.join(", "))
+    });
+    updated.await?;
     Ok(())
 }
 
+/// Executes the statement that `statement` makes of all columns. Parameters are numbered from 1
+/// in the order of the columns, of which the first is `id`.
 async fn write(
     client: &impl GenericClient,
-    statement: &str,
     account: &Account,
+    statement: impl FnOnce(&[&str]) -> String,
 ) -> Result<u64, StoreError> {
-    let statement = client.prepare_cached(statement).await?;
-    let values: [&(dyn ToSql + Sync); 21] = [
-        &&account.id.0[..],
-        &account.username,
-        &account.password.0,
-        &account.email,
-        &seconds(account.created_at),
-        &seconds(account.updated_at),
-        &account.newsletter.0,
-        &account.has_authenticated.0,
-        &account.has_connected.0,
-        &account.has_ipv6.0,
-        &account.compression.0,
-        &account.streaming.0,
-        &account.language,
-        &account.currency,
-        &account.country,
-        &account.campaign,
-        &account.subscription.map(seconds),
-        &account.ipv4.map(seconds),
-        &account.multihop.map(seconds),
-        &account.client_version,
-        &account.extension_version,
+    let columns: [(&str, &(dyn ToSql + Sync)); 21] = [
+        ("id", &&account.id.0[..]),
+        ("username", &account.username),
+        ("password", &account.password.0),
+        ("email", &account.email),
+        ("created_at", &seconds(account.created_at)),
+        ("updated_at", &seconds(account.updated_at)),
+        ("newsletter", &account.newsletter.0),
+        ("has_authenticated", &account.has_authenticated.0),
+        ("has_connected", &account.has_connected.0),
+        ("has_ipv6", &account.has_ipv6.0),
+        ("compression", &account.compression.0),
+        ("streaming", &account.streaming.0),
+        ("language", &account.language),
+        ("currency", &account.currency),
+        ("country", &account.country),
+        ("campaign", &account.campaign),
+        ("subscription", &account.subscription.map(seconds)),
+        ("ipv4", &account.ipv4.map(seconds)),
+        ("multihop", &account.multihop.map(seconds)),
+        ("client_version", &account.client_version),
+        ("extension_version", &account.extension_version),
     ];
+    let statement = statement(&columns.map(|(name, _)| name));
+    let statement = client.prepare_cached(&statement).await?;
+    let values = columns.map(|(_, value)| value);
     Ok(client.execute(&statement, &values).await?)
 }
 

@@ -1,61 +1,61 @@
 //! An account as a row, and back.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, named_params, params};
 
 use crate::core::record::{Account, AccountId, Flag, Moment, PasswordHash};
 
-const INSERT: &str = "
-INSERT INTO account VALUES (
-    :id, :username, :password, :email, :created_at, :updated_at, :newsletter,
-    :has_authenticated, :has_connected, :has_ipv6, :compression, :streaming, :language,
-    :currency, :country, :campaign, :subscription, :ipv4, :multihop, :client_version,
-    :extension_version
-)";
-
-const UPDATE: &str = "
-UPDATE account SET
-    username = :username, password = :password, email = :email, created_at = :created_at,
-    updated_at = :updated_at, newsletter = :newsletter, has_authenticated = :has_authenticated,
-    has_connected = :has_connected, has_ipv6 = :has_ipv6, compression = :compression,
-    streaming = :streaming, language = :language, currency = :currency, country = :country,
-    campaign = :campaign, subscription = :subscription, ipv4 = :ipv4, multihop = :multihop,
-    client_version = :client_version, extension_version = :extension_version
-WHERE id = :id";
-
 pub(super) fn insert(connection: &Connection, account: &Account) -> rusqlite::Result<()> {
-    write(connection, INSERT, account)
+    write(connection, account, |columns| {
+        let (names, values) = (columns.join(", "), columns.join(", :"));
+        format!("INSERT INTO account (id, {names}) VALUES (:id, :{values})")
+    })
 }
 
 pub(super) fn update(connection: &Connection, account: &Account) -> rusqlite::Result<()> {
-    write(connection, UPDATE, account)
+    write(connection, account, |columns| {
+        let changes: Vec<_> = columns
+            .iter()
+            .map(|name| format!("{name} = :{name}"))
+            .collect();
+        format!("UPDATE account SET {} WHERE id = :id", changes.join(", "))
+    })
 }
 
-fn write(connection: &Connection, statement: &str, account: &Account) -> rusqlite::Result<()> {
+/// Executes the statement that `statement` makes of all columns but `id`. Each column has a
+/// parameter of its name.
+fn write(
+    connection: &Connection,
+    account: &Account,
+    statement: impl FnOnce(&[&str]) -> String,
+) -> rusqlite::Result<()> {
+    let values: &[(&str, &dyn ToSql)] = named_params! {
+        ":id": account.id.0,
+        ":username": account.username,
+        ":password": account.password.0,
+        ":email": account.email,
+        ":created_at": seconds(account.created_at),
+        ":updated_at": seconds(account.updated_at),
+        ":newsletter": account.newsletter.0,
+        ":has_authenticated": account.has_authenticated.0,
+        ":has_connected": account.has_connected.0,
+        ":has_ipv6": account.has_ipv6.0,
+        ":compression": account.compression.0,
+        ":streaming": account.streaming.0,
+        ":language": account.language,
+        ":currency": account.currency,
+        ":country": account.country,
+        ":campaign": account.campaign,
+        ":subscription": account.subscription.map(seconds),
+        ":ipv4": account.ipv4.map(seconds),
+        ":multihop": account.multihop.map(seconds),
+        ":client_version": account.client_version,
+        ":extension_version": account.extension_version,
+    };
+    let names = values.iter().filter_map(|(name, _)| name.strip_prefix(':'));
+    let columns: Vec<&str> = names.filter(|&name| name != "id").collect();
     connection
-        .prepare_cached(statement)?
-        .execute(named_params! {
-            ":id": account.id.0,
-            ":username": account.username,
-            ":password": account.password.0,
-            ":email": account.email,
-            ":created_at": seconds(account.created_at),
-            ":updated_at": seconds(account.updated_at),
-            ":newsletter": account.newsletter.0,
-            ":has_authenticated": account.has_authenticated.0,
-            ":has_connected": account.has_connected.0,
-            ":has_ipv6": account.has_ipv6.0,
-            ":compression": account.compression.0,
-            ":streaming": account.streaming.0,
-            ":language": account.language,
-            ":currency": account.currency,
-            ":country": account.country,
-            ":campaign": account.campaign,
-            ":subscription": account.subscription.map(seconds),
-            ":ipv4": account.ipv4.map(seconds),
-            ":multihop": account.multihop.map(seconds),
-            ":client_version": account.client_version,
-            ":extension_version": account.extension_version,
-        })?;
+        .prepare_cached(&statement(&columns))?
+        .execute(values)?;
     Ok(())
 }
 
