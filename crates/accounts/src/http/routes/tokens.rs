@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::{Extension, Json};
-use mayfly_counter::constants::MOST_DEVICES;
+use mayfly_counter::constants::MAX_DEVICES;
 use mayfly_wire::token::{Claims, TokenRequest, TokenResponse};
 
 use super::{Shared, body};
@@ -33,7 +33,7 @@ pub(super) async fn issue(
     let account = service.authenticate(peer.network, credentials).await?;
     let now = clock::unix_now();
     let expires = expiry(&account, now)?;
-    if !wish.anyway && service.devices(account.id).await? >= MOST_DEVICES {
+    if !wish.anyway && service.devices(account.id).await? >= MAX_DEVICES {
         return Err(Refusal::DevicesFull);
     }
     let taken = service
