@@ -30,7 +30,7 @@ use lookup::{Known, Lookup};
 use worker::{Command, Incoming, Worker};
 
 /// The most commands that wait. When they do, streams are not read.
-const WAITING: usize = 1024;
+const MAX_COMMANDS: usize = 1024;
 
 /// The handle of the counter's thread.
 pub(crate) struct Counter {
@@ -82,7 +82,7 @@ impl Counter {
     /// # Errors
     /// The thread cannot be started.
     pub(crate) fn start(&self) -> io::Result<()> {
-        let (commands, received) = mpsc::channel(WAITING);
+        let (commands, received) = mpsc::channel(MAX_COMMANDS);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()?;
@@ -221,8 +221,8 @@ impl Stream {
     }
 
     /// Waits until the counter has something for the stream, and moves it into `outgoing`.
-    pub(crate) async fn recv(&mut self, outgoing: &mut Vec<Outgoing>, most: usize) {
-        if self.outgoing.recv_many(outgoing, most).await == 0 {
+    pub(crate) async fn recv(&mut self, outgoing: &mut Vec<Outgoing>, max: usize) {
+        if self.outgoing.recv_many(outgoing, max).await == 0 {
             outgoing.push(Outgoing::Stopped);
         }
     }

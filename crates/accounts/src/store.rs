@@ -166,14 +166,14 @@ impl Store {
         }
     }
 
-    /// At most `most` accounts in the order of their names, beginning after `last`.
+    /// At most `max` accounts in the order of their names, beginning after `last`.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn page(&self, last: Option<String>, most: u32) -> Result<Vec<Account>, StoreError> {
+    pub async fn page(&self, last: Option<String>, max: u32) -> Result<Vec<Account>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.page(last.unwrap_or_default(), most).await,
-            Self::Postgres(store) => store.page(last.unwrap_or_default(), most).await,
+            Self::Sqlite(store) => store.page(last.unwrap_or_default(), max).await,
+            Self::Postgres(store) => store.page(last.unwrap_or_default(), max).await,
         }
     }
 

@@ -168,8 +168,8 @@ fn make_password() -> Result<Zeroizing<String>, StartError> {
 
 fn read_password() -> Result<Zeroizing<String>, StartError> {
     let mut text = Zeroizing::new(String::new());
-    let most = io::stdin().lock().take(4096).read_to_string(&mut text);
-    most.map_err(StartError::Stdio)?;
+    let read = io::stdin().lock().take(4096).read_to_string(&mut text);
+    read.map_err(StartError::Stdio)?;
     Ok(Zeroizing::new(
         text.lines().next().unwrap_or_default().to_owned(),
     ))

@@ -32,7 +32,7 @@ impl Salt {
 }
 
 /// The most subjects that one limit remembers: about 64 MiB.
-const MOST: usize = 1 << 20;
+const MAX_SUBJECTS: usize = 1 << 20;
 
 /// A token bucket that holds an hour's worth and refills evenly.
 pub(crate) struct Limit {
@@ -59,10 +59,10 @@ impl Limit {
     /// The bucket is empty. Holds the time until there is one again.
     pub(crate) fn take(&self, subject: Subject, now: Instant) -> Result<(), Duration> {
         let mut restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner);
-        if restored.len() >= MOST {
+        if restored.len() >= MAX_SUBJECTS {
             restored.retain(|_, &mut at| at > now);
         }
-        let full = restored.len() >= MOST && !restored.contains_key(&subject);
+        let full = restored.len() >= MAX_SUBJECTS && !restored.contains_key(&subject);
         let at = restored.get(&subject).map_or(now, |&at| at.max(now)) + self.interval;
         let wait = at.saturating_duration_since(now + self.burst);
         // Rounding makes a burst differ from a whole number of intervals.

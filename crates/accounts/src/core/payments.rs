@@ -15,7 +15,7 @@ use crate::core::record::{Account, Moment, Proof};
 use crate::core::subscription::extended;
 
 /// The most days that one payment may give: ten years.
-const MOST_DAYS: u32 = 3660;
+const MAX_DAYS: u32 = 3660;
 
 /// Makes the proofs of payments.
 pub(crate) struct Payments {
@@ -45,7 +45,7 @@ impl Payments {
 /// [`Invalid::Days`]: the payment gives no days, or too many.
 pub(crate) fn check_days(payment: &Payment) -> Result<(), Invalid> {
     let parts = parts(payment);
-    let fits = parts.iter().all(|&days| days <= MOST_DAYS) && parts.iter().any(|&days| days > 0);
+    let fits = parts.iter().all(|&days| days <= MAX_DAYS) && parts.iter().any(|&days| days > 0);
     fits.then_some(()).ok_or(Invalid::Days)
 }
 

@@ -12,7 +12,7 @@ use crate::core::record::AccountId;
 use crate::store::Store;
 
 /// The most questions that wait, and the most that become one query.
-const MOST: usize = 1024;
+const MAX_QUESTIONS: usize = 1024;
 
 /// The accounts that have not been erased, and whether each has ever connected. `None`: the store
 /// did not answer.
@@ -29,7 +29,7 @@ struct Question {
 impl Lookup {
     /// Starts the task. It ends with its handle.
     pub(super) fn start(store: Arc<Store>) -> Self {
-        let (sender, questions) = mpsc::channel(MOST);
+        let (sender, questions) = mpsc::channel(MAX_QUESTIONS);
         tokio::spawn(answer(store, questions));
         Self(sender)
     }
@@ -44,7 +44,7 @@ impl Lookup {
 
 async fn answer(store: Arc<Store>, mut questions: mpsc::Receiver<Question>) {
     let mut batch = Vec::new();
-    while questions.recv_many(&mut batch, MOST).await > 0 {
+    while questions.recv_many(&mut batch, MAX_QUESTIONS).await > 0 {
         let ids = batch.iter().flat_map(|question| &question.ids).copied();
         let known = store.known(ids.collect()).await.ok().map(Arc::new);
         for question in batch.drain(..) {

@@ -64,10 +64,10 @@ pub(crate) async fn run(
     acceptor: TlsAcceptor,
     router: Router,
     salt: &Salt,
-    most: u32,
+    max: u32,
     stop: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(most as usize));
+    let places = Arc::new(Semaphore::new(max as usize));
     let (stopping, stopped) = watch::channel(false);
     let mut stop = pin!(stop);
     loop {
@@ -89,7 +89,7 @@ pub(crate) async fn run(
     drop(listener);
     stopping.send_replace(true);
     // Connections that are still open end with the process.
-    let _ = timeout(DRAIN, places.acquire_many(most)).await;
+    let _ = timeout(DRAIN, places.acquire_many(max)).await;
 }
 
 async fn accept(

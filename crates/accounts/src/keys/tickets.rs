@@ -32,7 +32,7 @@ const FILE: usize = 8 + 32;
 
 /// The most keys that are kept: those of a few days and, right after the leader stopped, one a day
 /// from each other process.
-const MOST: usize = 256;
+const MAX_KEYS: usize = 256;
 
 /// The keys that have not been destroyed.
 pub struct TicketKeys {
@@ -159,7 +159,7 @@ impl TicketKeys {
             else {
                 continue;
             };
-            if keys.iter().all(|known| known.number != number) && keys.len() < MOST {
+            if keys.iter().all(|known| known.number != number) && keys.len() < MAX_KEYS {
                 files::create_private(&file_of(&self.directory, number), content)?;
                 keys.push(key);
             }

@@ -177,8 +177,8 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn page(&self, last: String, most: u32) -> Result<Vec<Account>, StoreError> {
-        row::page(&self.client().await?, &last, most).await
+    pub(super) async fn page(&self, last: String, max: u32) -> Result<Vec<Account>, StoreError> {
+        row::page(&self.client().await?, &last, max).await
     }
 
     /// Removes what the edits of this process left.

@@ -140,8 +140,8 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn page(&self, last: String, most: u32) -> Result<Vec<Account>, StoreError> {
-        self.ask(move |connection| Ok(row::page(connection, &last, most)?))
+    pub(super) async fn page(&self, last: String, max: u32) -> Result<Vec<Account>, StoreError> {
+        self.ask(move |connection| Ok(row::page(connection, &last, max)?))
             .await
     }
 

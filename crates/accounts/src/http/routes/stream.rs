@@ -25,7 +25,7 @@ use crate::service::Service;
 use crate::store::Node;
 
 /// The most messages in one batch, in either direction.
-const MOST: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// How long a node may leave a message unread.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -82,13 +82,13 @@ async fn carry(
         told: false,
     };
     let mut check = interval_at(Instant::now() + CHECK, CHECK);
-    let mut outgoing = Vec::with_capacity(MOST);
+    let mut outgoing = Vec::with_capacity(MAX_BATCH);
     // This comes before the counter's `welcome`, which answers the node's `hello`.
     let mut alive = standing.tell(drains, &mut socket).await;
     while alive {
         alive = tokio::select! {
             message = socket.recv() => receive(message, &stream, &mut socket).await,
-            () = stream.recv(&mut outgoing, MOST) => send(&mut outgoing, &mut socket).await,
+            () = stream.recv(&mut outgoing, MAX_BATCH) => send(&mut outgoing, &mut socket).await,
             _ = check.tick() => standing.check(&mut socket).await,
             () = peer.stopping() => {
                 close(&mut socket, close_code::AWAY, "the service stops").await;
@@ -139,7 +139,7 @@ async fn receive(
 ) -> bool {
     let mut frames = Vec::new();
     let mut end = read(first, &mut frames);
-    while end.is_none() && frames.len() < MOST {
+    while end.is_none() && frames.len() < MAX_BATCH {
         let Some(message) = socket.recv().now_or_never() else {
             break;
         };

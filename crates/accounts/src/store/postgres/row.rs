@@ -112,7 +112,7 @@ pub(super) async fn lock_by_name(
 pub(super) async fn page(
     client: &impl GenericClient,
     last: &str,
-    most: u32,
+    max: u32,
 ) -> Result<Vec<Account>, StoreError> {
     let statement = client
         .prepare_cached(
@@ -120,7 +120,7 @@ pub(super) async fn page(
              ORDER BY lower(username) LIMIT $2",
         )
         .await?;
-    let rows = client.query(&statement, &[&last, &i64::from(most)]).await?;
+    let rows = client.query(&statement, &[&last, &i64::from(max)]).await?;
     rows.iter().map(read).collect()
 }
 

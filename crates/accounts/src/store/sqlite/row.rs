@@ -76,11 +76,11 @@ pub(super) fn by_id(connection: &Connection, id: AccountId) -> rusqlite::Result<
 pub(super) fn page(
     connection: &Connection,
     last: &str,
-    most: u32,
+    max: u32,
 ) -> rusqlite::Result<Vec<Account>> {
     let mut query = connection
         .prepare_cached("SELECT * FROM account WHERE username > ?1 ORDER BY username LIMIT ?2")?;
-    query.query_map(params![last, most], read)?.collect()
+    query.query_map(params![last, max], read)?.collect()
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Account> {
