@@ -36,6 +36,7 @@ impl InnerNetwork {
     }
 
     /// Whether an inner address is a peer's or could be.
+    #[inline]
     pub(crate) fn is_peers(&self, address: IpAddr) -> bool {
         !self.owns(address) && self.pools.iter().any(|pool| pool.contains(address))
     }

@@ -71,6 +71,7 @@ impl<T: Copy + PartialEq> SecretIndex<T> {
     }
 }
 
+#[inline]
 fn salted_hash(mut hasher: SipHasher13, secret: &(impl Hash + ?Sized)) -> u64 {
     secret.hash(&mut hasher);
     hasher.finish()

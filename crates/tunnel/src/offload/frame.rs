@@ -48,6 +48,7 @@ impl Frame {
     }
 
     /// The header, the packet with room behind it for its padding, and the packet's length.
+    #[inline]
     pub(crate) fn split(&mut self) -> Option<(Header, &mut [u8], usize)> {
         let (header, packet) = self.bytes.split_first_chunk_mut()?;
         let len = self.len.checked_sub(FRAME_HEADER)?;

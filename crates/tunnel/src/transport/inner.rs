@@ -14,6 +14,7 @@ pub(crate) struct Inner {
 /// Reads the header of a packet. `None` unless the bytes are one whole IPv4 or IPv6 packet and
 /// nothing more: boringtun removes the padding by the packet's own length field, and accepts
 /// lengths that are shorter than the header.
+#[inline]
 pub(crate) fn parse(packet: &[u8]) -> Option<Inner> {
     match packet.first()? >> 4 {
         4 => parse_ipv4(packet),

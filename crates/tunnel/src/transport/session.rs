@@ -84,6 +84,7 @@ impl Session {
 
     /// Opens a transport message with the keypair of its index, into a room of its own length.
     /// Returns the keypair's role and the content; `None` unless it authenticates.
+    #[inline]
     pub(crate) fn receive(
         &mut self,
         index: u32,
