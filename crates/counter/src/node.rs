@@ -4,6 +4,7 @@ mod link;
 mod session;
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::time::Instant;
 
 use mayfly_wire::Ticket;
@@ -16,13 +17,9 @@ use crate::constants::FINAL_AFTER;
 use link::{Link, Pacer};
 use session::{Session, Standing};
 
-/// The node's name for a session, never used for another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(pub u64);
-
 /// What the caller has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum Action<Id> {
     /// Open a connection; then [`Reporter::handle_connected`] or `handle_disconnected`.
     Connect,
     /// Send a frame on the connection.
@@ -31,7 +28,7 @@ pub enum Action {
     Disconnect,
     /// End this session and its enrolment, and refuse its key for
     /// [`KEY_REFUSED_FOR`](crate::constants::KEY_REFUSED_FOR): it was denied for the last time.
-    End(SessionId),
+    End(Id),
     /// The service's clock, in seconds since 1970.
     Clock(u64),
     /// Whether to admit nobody and renew nothing from now on; sessions go on.
@@ -42,6 +39,9 @@ pub enum Action {
 
 /// A node's end of the counter protocol.
 ///
+/// `Id` is the caller's name for a session. It must never name another one, not even after the
+/// session has ended: the verdict for it may still be pending then.
+///
 /// - Getters: [`is_in_reach`](Self::is_in_reach), [`is_settled`](Self::is_settled).
 /// - Commands: [`session_up`](Self::session_up), [`session_down`](Self::session_down),
 ///   [`renew`](Self::renew).
@@ -51,23 +51,23 @@ pub enum Action {
 /// - After any of them: drain [`poll_action`](Self::poll_action), in order.
 ///
 /// `now` never goes back.
-pub struct Reporter {
+pub struct Reporter<Id> {
     epoch: Epoch,
     random: ChaCha8Rng,
     link: Link,
     pacer: Pacer,
     /// Boxed: memory that is freed is zeroed by the node's allocator, a place in a table is not.
-    sessions: HashMap<SessionId, Box<Session>>,
+    sessions: HashMap<Id, Box<Session>>,
     started: u64,
     /// Asks without a verdict on this stream, oldest first.
-    asked: VecDeque<(u64, SessionId)>,
+    asked: VecDeque<(u64, Id)>,
     next_report: u64,
     /// What this stream's service last said of it.
     drain: bool,
-    actions: VecDeque<Action>,
+    actions: VecDeque<Action<Id>>,
 }
 
-impl Reporter {
+impl<Id: Copy + Eq + Hash> Reporter<Id> {
     /// A node that has just booted. Its epoch, and all jitter, come from `seed`.
     pub fn new(seed: [u8; 32], now: Instant) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed);
@@ -98,7 +98,7 @@ impl Reporter {
     }
 
     /// A session began: it will be counted. Naming one that is there changes nothing.
-    pub fn session_up(&mut self, id: SessionId, ticket: Ticket, now: Instant) {
+    pub fn session_up(&mut self, id: Id, ticket: Ticket, now: Instant) {
         if self.sessions.contains_key(&id) {
             return;
         }
@@ -112,7 +112,7 @@ impl Reporter {
 
     /// A session ended. One that was not granted on this stream sends nothing (rule 2); one
     /// whose verdict is pending sends its -1 after the grant.
-    pub fn session_down(&mut self, id: SessionId, _now: Instant) {
+    pub fn session_down(&mut self, id: Id, _now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -130,7 +130,7 @@ impl Reporter {
 
     /// The session's enrolment was extended: later asks carry the fresh ticket. Its -1 still
     /// carries that of its last granted +1.
-    pub fn renew(&mut self, id: SessionId, ticket: Ticket) {
+    pub fn renew(&mut self, id: Id, ticket: Ticket) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.ticket = ticket;
         }
@@ -215,7 +215,7 @@ impl Reporter {
     }
 
     /// What to do next, until there is nothing.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<Action<Id>> {
         let action = self.actions.pop_front();
         if self.actions.is_empty() {
             // With its memory, where tickets were.
@@ -231,7 +231,7 @@ impl Reporter {
         self.pacer.reset();
         self.actions.push_back(Action::Drain(self.drain));
         self.actions.push_back(Action::Clock(time));
-        let mut order: Vec<(bool, u64, SessionId)> = self
+        let mut order: Vec<(bool, u64, Id)> = self
             .sessions
             .iter()
             .map(|(&id, session)| (!session.known_granted, session.started, id))
@@ -291,7 +291,7 @@ impl Reporter {
         }
     }
 
-    fn ask(&mut self, id: SessionId, now: Instant) {
+    fn ask(&mut self, id: Id, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -302,7 +302,7 @@ impl Reporter {
 
     fn ask_again(&mut self, now: Instant) {
         let due = |session: &Session| session.retry_at().is_some_and(|at| now >= at);
-        let mut again: Vec<(u64, SessionId)> = self
+        let mut again: Vec<(u64, Id)> = self
             .sessions
             .iter()
             .filter(|(_, session)| due(session))

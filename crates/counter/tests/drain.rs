@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use mayfly_counter::node::{Action, Reporter};
+use mayfly_counter::node::{Action, Reporter as AnyReporter};
 use mayfly_wire::counter::ServiceFrame;
+
+/// No session begins here, so that any type serves as its id.
+type Reporter = AnyReporter<u64>;
 
 const WELCOME: ServiceFrame = ServiceFrame::Welcome { time: 1 };
 const DRAIN: ServiceFrame = ServiceFrame::Drain { on: true };

@@ -2,8 +2,7 @@
 
 mod common;
 
-use common::{Account, World, seconds};
-use mayfly_counter::node::SessionId;
+use common::{Account, SessionId, World, seconds};
 use rand_core::RngCore as _;
 
 const ACCOUNTS: Account = 3;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{World, seconds, ticket};
+use common::{SessionId, World, seconds, ticket};
 use mayfly_wire::counter::{Delta, NodeFrame};
 
 /// A world some time after the service's start, when rule 5 is over.
@@ -259,7 +259,7 @@ fn a_cut_stream_is_given_up_by_both_ends_and_replaced() {
     world.run(seconds(60));
     assert_eq!(world.devices(1), 1);
     let session = world.machines[0].sessions.keys().next().copied().unwrap();
-    world.session_down(0, mayfly_counter::node::SessionId(session));
+    world.session_down(0, SessionId(session));
     world.run(seconds(1));
     assert_eq!(world.devices(1), 0);
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use mayfly_counter::CloseReason;
-use mayfly_counter::node::{Action, Reporter, SessionId};
+use mayfly_counter::node::{Action, Reporter};
 use mayfly_counter::service::{Ledgers, Output, StreamId};
 use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
 use mayfly_wire::{TICKET_LEN, Ticket};
@@ -20,6 +20,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 
 type Account = u8;
+
+/// A session, by a number that no other one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct SessionId(u64);
 
 const SHARDS: usize = 3;
 const NODES: usize = 3;
@@ -40,7 +44,7 @@ struct World {
     shards: Vec<Ledgers<Account>>,
     fronts: BTreeMap<usize, Front>,
     next_front: usize,
-    nodes: Vec<Reporter>,
+    nodes: Vec<Reporter<SessionId>>,
     /// The front that each node is connected to.
     connected: [Option<usize>; NODES],
     sessions: Vec<(usize, SessionId, Account)>,
@@ -242,7 +246,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, node: usize, action: Action) {
+    fn carry_out(&mut self, node: usize, action: Action<SessionId>) {
         match (action, self.connected[node]) {
             (Action::Connect, _) => self.connect(node),
             (Action::Send(frame), Some(front)) => self.hear(front, frame),

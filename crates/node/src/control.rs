@@ -12,7 +12,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use mayfly_counter::constants::RENEWAL_GRACE;
-use mayfly_counter::node::{Reporter, SessionId};
+use mayfly_counter::node::Reporter;
 use mayfly_wire::enrol::{EnrolRequest, EnrolResponse};
 use mayfly_wire::{PresharedKey, PublicKey};
 
@@ -43,13 +43,17 @@ pub enum Reach {
     Clock,
 }
 
+/// One session of an enrolment. No session has the id of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(u64);
+
 /// See the module.
 pub struct Control {
     registry: Registry,
     verifier: Verifier,
     offer: Offer,
     /// The counter protocol, whose shell is the counter stream.
-    pub reporter: Reporter,
+    pub reporter: Reporter<SessionId>,
     sessions: HashMap<EnrolmentId, SessionId>,
     enrolments: HashMap<SessionId, EnrolmentId>,
     next_session: u64,
@@ -75,7 +79,7 @@ pub struct Parts {
     /// What clients are told.
     pub offer: Offer,
     /// The counter protocol.
-    pub reporter: Reporter,
+    pub reporter: Reporter<SessionId>,
     /// To the packet thread.
     pub commands: Commands,
     /// The node's clock.

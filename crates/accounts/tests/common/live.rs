@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use mayfly_counter::node::{Action, Reporter, SessionId};
+use mayfly_counter::node::{Action, Reporter};
 use mayfly_wire::Ticket;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -23,6 +23,10 @@ type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A session, by a number that no other one of its node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(u64);
 
 /// A node that runs until it is dropped.
 pub(crate) struct LiveNode {
@@ -79,7 +83,7 @@ impl LiveNode {
 }
 
 struct State {
-    reporter: Reporter,
+    reporter: Reporter<SessionId>,
     tls: TlsConnector,
     addresses: Vec<SocketAddr>,
     /// The index of the address that is tried next.

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::live::LiveNode;
+use crate::common::live::{LiveNode, SessionId};
 use crate::common::process::Process;
 use crate::common::{self, PASSWORD};
-use mayfly_counter::node::SessionId;
 use mayfly_wire::Ticket;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore as _, SeedableRng as _};

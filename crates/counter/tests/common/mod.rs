@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use mayfly_counter::node::{Action, Reporter, SessionId};
+use mayfly_counter::node::{Action, Reporter};
 use mayfly_counter::service::{Ledgers, Output, StreamId};
 use mayfly_wire::counter::{NodeFrame, ServiceFrame};
 use mayfly_wire::{TICKET_LEN, Ticket};
@@ -17,6 +17,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 
 pub type Account = u8;
+
+/// A session, by a number that no other one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub u64);
 
 /// Microseconds that a frame is under way, at most.
 const MOST_LATENCY: u32 = 20_000;
@@ -32,7 +36,7 @@ pub fn ticket(account: Account) -> Ticket {
 
 pub struct Machine {
     pub name: &'static str,
-    pub reporter: Reporter,
+    pub reporter: Reporter<SessionId>,
     pub sessions: BTreeMap<u64, Account>,
     /// Sessions that were ended by a final denial, with the time.
     pub denied: Vec<(Instant, Account)>,
