@@ -1,34 +1,35 @@
-//! Ping and pong: both ends keep one of these for each stream.
+//! Ping and pong: each end keeps one [`Alive`] for each stream.
 
 use std::time::Instant;
 
 use crate::constants::{DEAD_AFTER, PING_INTERVAL};
 
-/// Whether the other end is there.
+/// Tells whether the other end still answers.
 #[derive(Clone, Copy)]
 pub(crate) struct Alive {
-    heard: Instant,
+    last_heard: Instant,
     ping_at: Instant,
 }
 
 impl Alive {
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
-            heard: now,
+            last_heard: now,
             ping_at: now + PING_INTERVAL,
         }
     }
 
-    pub fn hear(&mut self, now: Instant) {
-        self.heard = now;
+    /// Something was received.
+    pub(crate) fn handle_received(&mut self, now: Instant) {
+        self.last_heard = now;
     }
 
-    pub fn is_dead(&self, now: Instant) -> bool {
-        now >= self.heard + DEAD_AFTER
+    pub(crate) fn is_dead(&self, now: Instant) -> bool {
+        now >= self.last_heard + DEAD_AFTER
     }
 
-    /// Whether a ping is due; says so once each time.
-    pub fn wants_ping(&mut self, now: Instant) -> bool {
+    /// Whether a ping is due. It says so once for each ping.
+    pub(crate) fn take_ping(&mut self, now: Instant) -> bool {
         let due = now >= self.ping_at;
         if due {
             self.ping_at = now + PING_INTERVAL;
@@ -36,7 +37,7 @@ impl Alive {
         due
     }
 
-    pub fn timeout(&self) -> Instant {
-        self.ping_at.min(self.heard + DEAD_AFTER)
+    pub(crate) fn timeout(&self) -> Instant {
+        self.ping_at.min(self.last_heard + DEAD_AFTER)
     }
 }

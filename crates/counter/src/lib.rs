@@ -1,21 +1,20 @@
 //! The counter protocol between a node and the account service: both ends, without I/O.
 //!
-//! [`node::Reporter`] is a node's end: sessions come and go, frames go out. It is asked what
-//! to do next (dial, send, hang up, end a session). [`service::Ledgers`] is the service's
-//! end: streams come and go, frames come in, and `devices` of an account is the sum of what
-//! the ledgers hold.
+//! [`node::Reporter`] is a node's end: it takes the beginning and end of sessions, and gives
+//! frames. Its caller asks it what to do next (dial, send, hang up, end a session).
+//! [`service::Ledgers`] is the service's end: it takes streams and their frames. `devices` of an
+//! account is the sum of what the ledgers hold. `examples/counter.rs` lets the two ends talk.
 //!
 //! ```text
 //!   tunnel: session up, down -> Reporter -> frames ~~~ WebSocket ~~~> Ledgers -> devices
 //!                 end session <-          <- verdicts ~~~~~~~~~~~~~~<-
 //! ```
 //!
-//! What it does not do: open connections, read a clock, ask the system for randomness, open
-//! a ticket, or keep anything about a user but how many of an account's devices count, and
-//! for which node. A session is a number that the node made up; no key or address comes here.
+//! The crate opens no connection, reads no clock, asks the system for no randomness, and opens no
+//! ticket. About a user it keeps only how many of an account's devices count, and for which node.
+//! A session is an id that the node made up. No key and no address comes here.
 //!
-//! The rules are those of the design's section "The counter"; their numbers stand beside the
-//! code that keeps them.
+//! `crates/counter/PROTOCOL.md` has the rules. Their numbers stand beside the code that keeps them.
 
 mod alive;
 pub mod constants;

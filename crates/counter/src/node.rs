@@ -1,4 +1,4 @@
-//! A node's end.
+//! A node's end. "Rule N" is rule N of `crates/counter/PROTOCOL.md`.
 
 mod link;
 mod session;
@@ -20,20 +20,20 @@ use session::{Session, Standing};
 /// What the caller has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action<Id> {
-    /// Open a connection; then [`Reporter::handle_connected`] or `handle_disconnected`.
+    /// Open a connection, then call [`Reporter::handle_connected`] or `handle_disconnected`.
     Connect,
     /// Send a frame on the connection.
     Send(NodeFrame),
-    /// Close the connection; it counts as closed already.
+    /// Close the connection. The reporter treats it as closed already.
     Disconnect,
     /// End this session and its enrolment, and refuse its key for
-    /// [`KEY_REFUSED_FOR`](crate::constants::KEY_REFUSED_FOR): it was denied for the last time.
+    /// [`KEY_REFUSED_FOR`](crate::constants::KEY_REFUSED_FOR): this was its last denial (rule 6).
     End(Id),
     /// The service's clock, in seconds since 1970.
     Clock(u64),
-    /// Whether to admit nobody and renew nothing from now on; sessions go on.
+    /// Whether to admit no one and renew nothing from now on. Sessions go on.
     Drain(bool),
-    /// Another machine has this node's identity: drain and stay down. No `Connect` follows.
+    /// Another machine has this node's identity: drain and stay down. No `Connect` follows this.
     Replaced,
 }
 
@@ -56,19 +56,21 @@ pub struct Reporter<Id> {
     random: ChaCha8Rng,
     link: Link,
     pacer: Pacer,
-    /// Boxed: memory that is freed is zeroed by the node's allocator, a place in a table is not.
+    /// Boxed, because the node's allocator zeroes freed memory, but nothing zeroes a place in a
+    /// table that has become free.
     sessions: HashMap<Id, Box<Session>>,
+    /// How many sessions have begun.
     started: u64,
     /// Asks without a verdict on this stream, oldest first.
     asked: VecDeque<(u64, Id)>,
     next_report: u64,
-    /// What this stream's service last said of it.
+    /// What the service last said on this stream about draining.
     drain: bool,
     actions: VecDeque<Action<Id>>,
 }
 
 impl<Id: Copy + Eq + Hash> Reporter<Id> {
-    /// A node that has just booted. Its epoch, and all jitter, come from `seed`.
+    /// A node that has just booted. Its epoch and all jitter come from `seed`.
     pub fn new(seed: [u8; 32], now: Instant) -> Self {
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut epoch = Epoch([0; 16]);
@@ -92,12 +94,12 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         matches!(self.link, Link::Open { .. })
     }
 
-    /// Whether there is nothing left to say and no verdict to wait for.
+    /// Whether there is nothing left to send and no verdict to wait for.
     pub fn is_settled(&self) -> bool {
         self.asked.is_empty() && self.actions.is_empty()
     }
 
-    /// A session began: it will be counted. Naming one that is there changes nothing.
+    /// A session began: it will be counted. A session that is known already is left as it is.
     pub fn session_up(&mut self, id: Id, ticket: Ticket, now: Instant) {
         if self.sessions.contains_key(&id) {
             return;
@@ -110,8 +112,8 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         }
     }
 
-    /// A session ended. One that was not granted on this stream sends nothing (rule 2); one
-    /// whose verdict is pending sends its -1 after the grant.
+    /// A session ended. If it was not granted on this stream, nothing is sent for it (rule 2). If
+    /// its verdict is pending, its -1 follows the grant.
     pub fn session_down(&mut self, id: Id, _now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -129,14 +131,14 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
     }
 
     /// The session's enrolment was extended: later asks carry the fresh ticket. Its -1 still
-    /// carries that of its last granted +1.
+    /// carries the ticket of its last granted +1 (rule 2).
     pub fn renew(&mut self, id: Id, ticket: Ticket) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.ticket = ticket;
         }
     }
 
-    /// The connection that was asked for is there.
+    /// The connection that [`Action::Connect`] asked for is open.
     pub fn handle_connected(&mut self, now: Instant) {
         if matches!(self.link, Link::Dialing) {
             self.link = Link::greeted(now);
@@ -145,7 +147,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         }
     }
 
-    /// The connection is gone, or did not come about; with the close code, if one was read.
+    /// The connection is gone, or could not be opened. `code` is the close code, if one was read.
     pub fn handle_disconnected(&mut self, code: Option<u16>, now: Instant) {
         if matches!(self.link, Link::Down { .. } | Link::Replaced) {
             return;
@@ -160,31 +162,33 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         };
     }
 
-    /// Takes a frame of the service. One that the protocol does not allow closes the stream.
+    /// Takes a frame from the service. A frame that the protocol does not allow closes the stream.
     pub fn handle_frame(&mut self, frame: ServiceFrame, now: Instant) {
         let Some(alive) = self.link.alive_mut() else {
             return;
         };
-        alive.hear(now);
+        alive.handle_received(now);
         match (frame, &self.link) {
             (ServiceFrame::Ping {}, _) => self.send(NodeFrame::Pong {}),
             (ServiceFrame::Pong {}, _) => {}
             (ServiceFrame::Drain { on }, link) => {
                 self.drain = on;
-                // Until `welcome`, what the last stream said holds.
+                // Until `welcome`, what the last stream said stays in force.
                 if matches!(link, Link::Open { .. }) {
                     self.actions.push_back(Action::Drain(on));
                 }
             }
-            (ServiceFrame::Welcome { time }, Link::Greeted { .. }) => self.welcomed(time, now),
+            (ServiceFrame::Welcome { time }, Link::Greeted { .. }) => {
+                self.handle_welcome(time, now)
+            }
             (ServiceFrame::Verdict { n, granted }, Link::Open { .. }) => {
-                self.judged(n, granted, now);
+                self.handle_verdict(n, granted, now);
             }
             _ => self.hang_up(now),
         }
     }
 
-    /// Does what is due: dials, pings, asks again, gives a silent stream up.
+    /// Does what is due: dials, pings, asks again, gives up a silent stream.
     pub fn handle_timeout(&mut self, now: Instant) {
         match &mut self.link {
             Link::Down { dial_at } if now >= *dial_at => {
@@ -194,7 +198,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             Link::Greeted { alive } | Link::Open { alive } => {
                 if alive.is_dead(now) {
                     self.hang_up(now);
-                } else if alive.wants_ping(now) {
+                } else if alive.take_ping(now) {
                     self.send(NodeFrame::Ping {});
                 }
             }
@@ -205,7 +209,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let retries = self
             .sessions
@@ -214,19 +218,19 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         retries.chain(self.link.timeout()).min()
     }
 
-    /// What to do next, until there is nothing.
+    /// What to do next. `None` if there is nothing to do.
     pub fn poll_action(&mut self) -> Option<Action<Id>> {
         let action = self.actions.pop_front();
         if self.actions.is_empty() {
-            // With its memory, where tickets were.
+            // Frees its memory, too, which held tickets.
             self.actions = VecDeque::new();
         }
         action
     }
 
-    /// Rule 4: first the sessions last known as granted, in order of start; then `synced`;
-    /// then the others.
-    fn welcomed(&mut self, time: u64, now: Instant) {
+    /// Rule 4: asks first for the sessions last known as granted, in order of start. `synced`
+    /// follows, then the others.
+    fn handle_welcome(&mut self, time: u64, now: Instant) {
         self.link.open();
         self.pacer.reset();
         self.actions.push_back(Action::Drain(self.drain));
@@ -249,8 +253,8 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         }
     }
 
-    /// A verdict, which must be for the oldest ask.
-    fn judged(&mut self, n: u64, granted: bool, now: Instant) {
+    /// Takes a verdict, which must be for the oldest ask.
+    fn handle_verdict(&mut self, n: u64, granted: bool, now: Instant) {
         let due = self.asked.front().copied();
         let Some((_, id)) = due.filter(|&(asked, _)| asked == n) else {
             return self.hang_up(now);
@@ -277,7 +281,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             (false, true) => {
                 self.sessions.remove(&id);
             }
-            // Rule 6: the last ask was sent long enough after the first denial.
+            // Rule 6: this ask was sent long enough after the first denial.
             (false, false) if first_denial.is_some_and(|first| sent >= first + FINAL_AFTER) => {
                 self.sessions.remove(&id);
                 self.actions.push_back(Action::End(id));
@@ -285,7 +289,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             (false, false) => {
                 session.standing = Standing::Denied {
                     first: first_denial.unwrap_or(now),
-                    retry_at: now + session::pause(&mut self.random),
+                    retry_at: now + session::retry_pause(&mut self.random),
                 };
             }
         }
@@ -329,7 +333,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         self.actions.push_back(Action::Disconnect);
     }
 
-    /// What was said on a stream means nothing on the next.
+    /// What was sent on a stream means nothing on the next one.
     fn forget_stream(&mut self) {
         self.actions
             .retain(|action| !matches!(action, Action::Send(_)));

@@ -1,20 +1,20 @@
-//! Why a stream is closed, as a WebSocket close code (RFC 6455 section 7.4.2: 4000 to 4999
-//! are an application's own).
+//! Why a stream is closed, as a WebSocket close code. 4000 to 4999 are for applications (RFC 6455
+//! section 7.4.2). "Rule N" is rule N of `crates/counter/PROTOCOL.md`.
 
 /// Why the service closes a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseReason {
-    /// A frame that the protocol does not allow there.
+    /// A frame came that the protocol does not allow there.
     Protocol,
-    /// The node's epoch has been replaced by another machine's or a later boot's (rule 4).
+    /// Another machine's epoch, or that of a later boot, has replaced this one (rule 4).
     EpochReplaced,
     /// A later stream of the same node has said hello (rule 4).
     Superseded,
-    /// Nothing was heard for 15 s.
+    /// Nothing was received for [`DEAD_AFTER`](crate::constants::DEAD_AFTER).
     Silent,
-    /// It was not synced within 30 s (rule 4).
+    /// The stream was not synced within [`SYNC_WITHIN`](crate::constants::SYNC_WITHIN) (rule 4).
     NotSynced,
-    /// The node shall report its sessions anew: an account that it counts is no more.
+    /// The node must report its sessions again: an account that it counts was erased.
     Recount,
 }
 
@@ -40,7 +40,7 @@ impl CloseReason {
         }
     }
 
-    /// The reason of a close code, if it is one of ours.
+    /// The reason for a close code, if it is one of ours.
     pub fn from_code(code: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.code() == code)
     }

@@ -1,4 +1,4 @@
-//! The account service's end.
+//! The account service's end. "Rule N" is rule N of `crates/counter/PROTOCOL.md`.
 
 mod ledger;
 mod node;
@@ -27,14 +27,14 @@ pub struct StreamId(u64);
 pub enum Output {
     /// Send a frame on a stream.
     Send(StreamId, ServiceFrame),
-    /// Close a stream; it counts as closed already.
+    /// Close a stream. The ledgers treat it as closed already.
     Close(StreamId, CloseReason),
 }
 
-/// Which node counts how many devices of which account, and so how many each has.
+/// How many devices of which account each node counts, and so how many devices an account has.
 ///
-/// `A` names an account. The caller opens tickets and says with each report whose it is,
-/// or that it cannot tell.
+/// `A` names an account. The caller opens tickets, and says with each report which account it is
+/// for, or that it cannot tell.
 ///
 /// - Getters: [`devices`](Self::devices), [`accounts`](Self::accounts).
 /// - Inputs: [`accept`](Self::accept), [`handle_frame`](Self::handle_frame),
@@ -43,8 +43,8 @@ pub enum Output {
 ///   [`poll_timeout`](Self::poll_timeout).
 /// - After any of them: drain [`poll_output`](Self::poll_output), in order.
 ///
-/// `now` never goes back. Nothing in here is written down: after a restart it starts empty,
-/// and the nodes fill it again.
+/// `now` never goes back. Nothing in here is stored: after a restart the ledgers are empty, and the
+/// nodes fill them again.
 pub struct Ledgers<A> {
     restarted: Instant,
     accepted: u64,
@@ -54,12 +54,12 @@ pub struct Ledgers<A> {
     totals: Ledger<A>,
     outputs: VecDeque<Output>,
     stream_timers: Timers<StreamId>,
-    /// Ends of grace; one that was stopped meanwhile is passed over.
+    /// When grace ends. An entry whose grace was stopped in the meantime is skipped.
     grace_timers: Timers<Box<str>>,
 }
 
 impl<A: Copy + Eq + Hash> Ledgers<A> {
-    /// A service that has just started: rule 5 holds from now.
+    /// A service that has just started. The window of rule 5 begins now.
     pub fn new(now: Instant) -> Self {
         Self {
             restarted: now,
@@ -73,7 +73,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         }
     }
 
-    /// How many devices of an account count: 0 to 4.
+    /// How many devices of an account count: 0 to [`MAX_DEVICES`].
     pub fn devices(&self, account: &A) -> u8 {
         self.totals.count(account)
     }
@@ -83,7 +83,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         self.totals.accounts()
     }
 
-    /// A node, known by its certificate's name, has opened a stream.
+    /// A node has opened a stream. `node` is the name in its certificate.
     pub fn accept(&mut self, node: &str, now: Instant) -> StreamId {
         let id = StreamId(self.accepted);
         self.accepted += 1;
@@ -93,10 +93,10 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         id
     }
 
-    /// Takes a frame. `account` is whose ticket a report carries: None for a +1 if the ticket
-    /// does not open, has expired or its account is gone; for a -1 if it does not open. `time`
-    /// is what a `welcome` says, in seconds since 1970. A frame that the protocol does not
-    /// allow closes the stream; frames of a closed stream are ignored.
+    /// Takes a frame. `account` is the account of a report's ticket. For a +1 it is `None` if the
+    /// ticket does not open, has expired, or its account is erased. For a -1 it is `None` if the
+    /// ticket does not open. `time` is for a `welcome`, in seconds since 1970. A frame that the
+    /// protocol does not allow closes the stream. Frames of a closed stream are ignored.
     pub fn handle_frame(
         &mut self,
         id: StreamId,
@@ -108,19 +108,21 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
-        stream.alive.hear(now);
+        stream.alive.handle_received(now);
         let done = match (frame, stream.stage) {
             (NodeFrame::Ping {}, _) => {
                 self.send(id, ServiceFrame::Pong {});
                 Ok(())
             }
             (NodeFrame::Pong {}, _) => Ok(()),
-            (NodeFrame::Hello { epoch }, Stage::Accepted) => self.hello(id, epoch, time, now),
+            (NodeFrame::Hello { epoch }, Stage::Accepted) => {
+                self.handle_hello(id, epoch, time, now)
+            }
             (NodeFrame::Report { n, delta, .. }, Stage::Replaying | Stage::Synced) => {
-                self.reported(id, n, account, delta, now)
+                self.handle_report(id, n, account, delta, now)
             }
             (NodeFrame::Synced {}, Stage::Replaying) => {
-                self.synced(id);
+                self.handle_synced(id);
                 Ok(())
             }
             _ => Err(CloseReason::Protocol),
@@ -130,7 +132,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         }
     }
 
-    /// A stream is gone. Its ledger becomes its node's credit.
+    /// A stream is gone. Its ledger becomes its node's credit (rule 4).
     pub fn handle_close(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.streams.remove(&id) else {
             return;
@@ -144,8 +146,8 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         }
     }
 
-    /// These accounts are no more. Each stream that counts one of their devices is closed, so
-    /// that its node reports anew, and is denied.
+    /// These accounts were erased. Each stream that counts one of their devices is closed, so that
+    /// its node reports again and is denied.
     pub fn handle_erased(&mut self, erased: &[A], now: Instant) {
         let counts = |stream: &Stream<A>| erased.iter().any(|one| stream.ledger.count(one) > 0);
         let streams = self.streams.iter().filter(|(_, stream)| counts(stream));
@@ -155,10 +157,10 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         }
     }
 
-    /// Does what is due: pings, closes what is silent or not synced, takes credit off.
+    /// Does what is due: pings, closes streams that are silent or not synced, takes credit off.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(id) = self.stream_timers.take_due(now) {
-            self.look_after(id, now);
+            self.check_stream(id, now);
         }
         while let Some(name) = self.grace_timers.take_due(now) {
             if let Some(node) = self.nodes.get_mut(&name)
@@ -169,35 +171,34 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; it may find that it
-    /// was too early.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next. It may find nothing due then.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timers = [self.stream_timers.next(), self.grace_timers.next()];
         timers.into_iter().flatten().min()
     }
 
-    /// What to do next, until there is nothing.
+    /// What to do next. `None` if there is nothing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    fn look_after(&mut self, id: StreamId, now: Instant) {
+    fn check_stream(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
         if let Some(reason) = stream.overdue(now) {
             return self.close(id, reason, now);
         }
-        if stream.alive.wants_ping(now) {
+        if stream.alive.take_ping(now) {
             let ping = Output::Send(id, ServiceFrame::Ping {});
             self.outputs.push_back(ping);
         }
         self.stream_timers.set(stream.timeout(), id);
     }
 
-    /// Rule 4. A replaced epoch is turned away before it can close anything; else every
-    /// stream of the node that was accepted earlier is closed, and its ledger is credit.
-    fn hello(
+    /// Rule 4: a replaced epoch is refused before it can close anything. Otherwise every stream of
+    /// the node that was accepted earlier is closed, and its ledger becomes credit.
+    fn handle_hello(
         &mut self,
         id: StreamId,
         epoch: Epoch,
@@ -228,7 +229,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         Ok(())
     }
 
-    fn reported(
+    fn handle_report(
         &mut self,
         id: StreamId,
         n: u64,
@@ -256,7 +257,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         Ok(())
     }
 
-    /// Rules 3, 4 and 5.
+    /// Whether a +1 is granted (rules 3, 4 and 5).
     fn grant(&mut self, id: StreamId, account: A, now: Instant) -> bool {
         let Some(stream) = self.streams.get_mut(&id) else {
             return false;
@@ -281,8 +282,8 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         granted
     }
 
-    /// Rule 4: whatever was not replayed is over.
-    fn synced(&mut self, id: StreamId) {
+    /// Rule 4: what was not replayed has ended.
+    fn handle_synced(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };

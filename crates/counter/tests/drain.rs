@@ -1,4 +1,4 @@
-//! What a node makes of the service's word that it shall drain.
+//! How a node handles the service's request to drain.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ const WELCOME: ServiceFrame = ServiceFrame::Welcome { time: 1 };
 const DRAIN: ServiceFrame = ServiceFrame::Drain { on: true };
 const ADMIT: ServiceFrame = ServiceFrame::Drain { on: false };
 
-/// What a node does about draining when it hears `frames` on a new stream.
+/// Returns what a node does about draining when it receives `frames` on a new stream.
 fn hears(reporter: &mut Reporter, now: Instant, frames: &[ServiceFrame]) -> Vec<bool> {
     reporter.handle_timeout(now);
     reporter.handle_connected(now);
@@ -44,7 +44,7 @@ fn a_new_stream_takes_it_back_with_its_welcome_if_nothing_was_said_before() {
     assert_eq!(hears(&mut reporter, now, &[DRAIN, WELCOME]), [true]);
     reporter.handle_disconnected(None, now);
     let later = reporter.poll_timeout().unwrap();
-    // Not for a moment does it admit while the service wants it to drain.
+    // It must not admit for a moment while the service wants it to drain.
     assert_eq!(hears(&mut reporter, later, &[DRAIN]), []);
     assert_eq!(hears(&mut reporter, later, &[WELCOME]), [true]);
     reporter.handle_disconnected(None, later);

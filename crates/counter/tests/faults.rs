@@ -1,4 +1,5 @@
-//! Both ends against each other while everything fails that may: the design's promise.
+//! Both ends against each other while everything fails that can: the promise of
+//! `crates/counter/PROTOCOL.md`.
 
 mod common;
 
@@ -8,7 +9,7 @@ use rand_core::RngCore as _;
 const ACCOUNTS: Account = 3;
 const SEEDS: u64 = 400;
 
-/// One thing happens, drawn at random.
+/// Lets one thing happen, drawn at random.
 fn disturb(world: &mut World, with_faults: bool) {
     let machine = world.random.next_u32() as usize % world.machines.len();
     let account = 1 + (world.random.next_u32() % u32::from(ACCOUNTS)) as Account;
@@ -37,8 +38,7 @@ fn never_above_four(world: &World) {
     }
 }
 
-/// All live sessions are counted if there are no more than four; with more, four are, and
-/// the others end.
+/// No more than four sessions of an account live on, and each of them is counted.
 fn true_when_quiet(world: &World, seed: u64) {
     for account in 1..=ACCOUNTS {
         let (live, devices) = (world.live(account), world.devices(account));
@@ -55,7 +55,7 @@ fn live_through(seed: u64, with_faults: bool) {
         world.run_checked(pause, never_above_four);
     }
     world.set_reachable(true);
-    // The last ask of the last fifth device, and all that goes before it.
+    // Enough for the last ask of the last fifth device, and for everything before it.
     world.run_checked(seconds(420), never_above_four);
     true_when_quiet(&world, seed);
 }

@@ -1,4 +1,4 @@
-//! Nodes that break the protocol, against the service's end alone.
+//! Nodes that break the protocol, against the service's end alone (`crates/counter/PROTOCOL.md`).
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ struct Service {
 }
 
 impl Service {
-    /// Long after its start.
+    /// A service that started long ago.
     fn new() -> Self {
         let start = Instant::now();
         Self {
@@ -28,7 +28,7 @@ impl Service {
         std::iter::from_fn(|| self.ledgers.poll_output()).collect()
     }
 
-    /// A stream that is synced, of a node and its boot.
+    /// Opens a stream of a node and one of its boots, and syncs it.
     fn synced(&mut self, node: &str, epoch: u8) -> StreamId {
         let stream = self.ledgers.accept(node, self.now);
         self.say(stream, hello(epoch), None);
@@ -124,7 +124,7 @@ fn a_later_hello_closes_earlier_streams_and_takes_over_what_they_counted() {
     assert_eq!(service.ledgers.devices(&1), 1, "the replay takes credit");
     service.say(new, NodeFrame::Synced {}, None);
     assert_eq!(service.ledgers.devices(&1), 1);
-    // What the old ones still say means nothing.
+    // What the old streams still say means nothing.
     assert_eq!(service.say(old, report(1, Delta::Up), Some(1)), []);
     assert_eq!(service.say(unread, hello(1), None), []);
 }

@@ -1,11 +1,12 @@
-//! The rules of the design, one by one, each by what goes wrong without it.
+//! The rules of `crates/counter/PROTOCOL.md`, one by one. Each test shows what goes wrong without
+//! the rule.
 
 mod common;
 
 use common::{SessionId, World, seconds, ticket};
 use mayfly_wire::counter::{Delta, NodeFrame};
 
-/// A world some time after the service's start, when rule 5 is over.
+/// A world some time after the service's start, when the window of rule 5 has ended.
 fn settled(names: &[&'static str]) -> World {
     let mut world = World::new(1, names);
     world.run(seconds(40));
@@ -111,7 +112,7 @@ fn a_device_that_moves_between_nodes_is_not_cut() {
     }
     world.run(seconds(1));
     world.session_up(1, 1);
-    // The node that it left hears nothing for 180 s.
+    // The node that the device left receives nothing for 180 s.
     world.run(seconds(180));
     world.session_down(0, moving);
     world.run(seconds(12));
@@ -151,7 +152,7 @@ fn nobody_takes_a_place_while_its_node_is_away_for_a_moment() {
     world.break_at_node(0);
     world.session_up(1, 1);
     world.run(seconds(100));
-    // All four were replayed from credit; the fifth is still asking.
+    // All four were replayed from credit. The fifth is still asking.
     assert_eq!(world.devices(1), 4);
     assert_eq!(world.machines[0].sessions.len(), 4);
     world.run(seconds(300));
@@ -203,7 +204,7 @@ fn after_the_services_restart_live_sessions_come_before_new_ones() {
         world.session_up(0, 1);
     }
     world.run(seconds(1));
-    // The new one's node finds the service first.
+    // The node of the new session reaches the service first.
     world.restart_service();
     world.session_up(1, 1);
     world.run(seconds(100));

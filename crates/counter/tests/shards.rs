@@ -1,10 +1,10 @@
-//! Past one counter: accounts in shards, each with ledgers of its own, and a front that has one
-//! stream with each node and one for it with each shard (crates/accounts/SCALE.md).
+//! More than one counter: accounts in shards, each with its own ledgers, and a front that has one
+//! stream to each node and, for each node, one to every shard (crates/accounts/SCALE.md).
 //!
-//! The front only splits and joins. Whatever one account's devices do passes through one shard,
-//! in the node's order, so that every rule holds there as it holds without shards. What it has
-//! to mend is what spans accounts: verdicts come back in the order of the asks, a node is
-//! welcomed when every shard has welcomed it, and it loses its stream with any of them.
+//! The front only splits and joins. Everything that one account's devices do passes through one
+//! shard, in the node's order, so that every rule holds there as it does without shards. The front
+//! has to take care of what spans accounts: verdicts come back in the order of the asks, a node is
+//! welcomed when every shard has welcomed it, and it loses its stream when it loses any of them.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
@@ -29,7 +29,7 @@ const SHARDS: usize = 3;
 const NODES: usize = 3;
 const ACCOUNTS: u8 = 9;
 
-/// A node's stream, in parts.
+/// A node's stream, split over the shards.
 struct Front {
     node: usize,
     parts: Vec<StreamId>,
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    /// The node's end breaks, and nobody is told.
+    /// The node's end breaks, and the other end is not told.
     fn cut(&mut self, node: usize) {
         if self.connected[node].take().is_some() {
             self.nodes[node].handle_disconnected(None, self.now);
@@ -138,12 +138,12 @@ impl World {
         self.nodes[node].handle_connected(now);
     }
 
-    fn hear(&mut self, id: usize, frame: NodeFrame) {
+    fn handle(&mut self, id: usize, frame: NodeFrame) {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
         let NodeFrame::Report { n, ticket, delta } = frame else {
-            // What is about the stream is for every shard.
+            // A frame about the stream itself is for every shard.
             for (shard, &part) in self.shards.iter_mut().zip(&front.parts) {
                 shard.handle_frame(part, frame, None, 1, self.now);
             }
@@ -160,7 +160,7 @@ impl World {
         self.shards[shard].handle_frame(front.parts[shard], frame, account, 1, self.now);
     }
 
-    fn speak(&mut self, shard: usize, output: Output) {
+    fn handle_output(&mut self, shard: usize, output: Output) {
         let (part, frame) = match output {
             Output::Send(part, frame) => (part, Ok(frame)),
             Output::Close(part, reason) => (part, Err(reason)),
@@ -183,7 +183,7 @@ impl World {
                 due.unwrap().2 = Some(granted);
                 self.tell_verdicts(id);
             }
-            // One of all that ask and answer at the same time is enough for the node.
+            // All shards send pings and pongs at the same time. One of each is enough for the node.
             Ok(frame) if shard == 0 => self.tell(id, frame),
             Ok(_) => {}
         }
@@ -205,7 +205,7 @@ impl World {
         }
     }
 
-    /// A node's stream goes with any of its parts; `gone` has closed its own.
+    /// A node's stream ends with any of its parts. `gone` is the shard that closed its own part.
     fn close(&mut self, id: usize, gone: Option<usize>, reason: Option<CloseReason>) {
         let Some(front) = self.fronts.remove(&id) else {
             return;
@@ -224,7 +224,7 @@ impl World {
 
     // Time.
 
-    /// Carries everything to where it goes, until nobody has anything to say.
+    /// Delivers everything, until no end has anything to send.
     fn settle(&mut self) {
         loop {
             let mut quiet = true;
@@ -237,7 +237,7 @@ impl World {
             for shard in 0..SHARDS {
                 while let Some(output) = self.shards[shard].poll_output() {
                     quiet = false;
-                    self.speak(shard, output);
+                    self.handle_output(shard, output);
                 }
             }
             if quiet {
@@ -249,7 +249,7 @@ impl World {
     fn carry_out(&mut self, node: usize, action: Action<SessionId>) {
         match (action, self.connected[node]) {
             (Action::Connect, _) => self.connect(node),
-            (Action::Send(frame), Some(front)) => self.hear(front, frame),
+            (Action::Send(frame), Some(front)) => self.handle(front, frame),
             (Action::Disconnect, Some(front)) => {
                 self.connected[node] = None;
                 self.close(front, None, None);
@@ -303,7 +303,7 @@ fn devices_are_true_whichever_shards_are_lost_and_whichever_streams_break() {
             let time = Duration::from_millis(world.draw(3000) as u64);
             world.run(time);
         }
-        // A node died 45 s, a restart 30 s, and the next ask.
+        // 45 s for a node that died, 30 s for a restart, and the next ask.
         world.run(Duration::from_secs(90));
         for account in 1..=ACCOUNTS {
             let devices = usize::from(world.devices(account));

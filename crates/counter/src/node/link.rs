@@ -1,4 +1,4 @@
-//! The connection's state and its clocks.
+//! The connection's state, and the clocks that drive it.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ pub(super) enum Link {
         dial_at: Instant,
     },
     Dialing,
-    /// `hello` is sent.
+    /// `hello` has been sent.
     Greeted {
         alive: Alive,
     },
@@ -21,31 +21,31 @@ pub(super) enum Link {
     Open {
         alive: Alive,
     },
-    /// Stays down.
+    /// Another machine has this node's identity. The link stays down (rule 4).
     Replaced,
 }
 
 impl Link {
-    pub fn greeted(now: Instant) -> Self {
+    pub(super) fn greeted(now: Instant) -> Self {
         Self::Greeted {
             alive: Alive::new(now),
         }
     }
 
-    pub fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         if let Self::Greeted { alive } = *self {
             *self = Self::Open { alive };
         }
     }
 
-    pub fn alive_mut(&mut self) -> Option<&mut Alive> {
+    pub(super) fn alive_mut(&mut self) -> Option<&mut Alive> {
         match self {
             Self::Greeted { alive } | Self::Open { alive } => Some(alive),
             Self::Down { .. } | Self::Dialing | Self::Replaced => None,
         }
     }
 
-    pub fn timeout(&self) -> Option<Instant> {
+    pub(super) fn timeout(&self) -> Option<Instant> {
         match self {
             Self::Down { dial_at } => Some(*dial_at),
             Self::Greeted { alive } | Self::Open { alive } => Some(alive.timeout()),
@@ -54,22 +54,23 @@ impl Link {
     }
 }
 
-/// Paces attempts to connect.
+/// Paces the attempts to connect (rule 4).
 #[derive(Default)]
 pub(super) struct Pacer {
     failures: u32,
 }
 
 impl Pacer {
-    /// The next pause: twice the one before up to the most, of which at least half.
-    pub fn pause(&mut self, random: &mut ChaCha8Rng) -> Duration {
+    /// The next pause. Its limit doubles with each failure, up to [`MAX_BACK_OFF`]. The pause is
+    /// drawn between half of the limit and the limit.
+    pub(super) fn pause(&mut self, random: &mut ChaCha8Rng) -> Duration {
         let doubled = FIRST_BACK_OFF.saturating_mul(1 << self.failures.min(8));
         self.failures = self.failures.saturating_add(1);
         let half = doubled.min(MAX_BACK_OFF) / 2;
         half + half * (random.next_u32() % 1_000) / 1_000
     }
 
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
 }

@@ -1,4 +1,4 @@
-//! One session, as the counter sees it.
+//! One session, as the counter sees it. "Rule N" is rule N of `crates/counter/PROTOCOL.md`.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use rand_core::RngCore as _;
 use crate::constants::RETRY;
 
 pub(super) struct Session {
-    /// Its place in the order of start.
-    pub started: u64,
-    /// For the next ask.
-    pub ticket: Ticket,
-    /// Whether the last verdict, on whatever stream, was a grant.
-    pub known_granted: bool,
-    /// It ended while its verdict was pending.
-    pub ended: bool,
-    pub standing: Standing,
+    /// The session's place in the order of start.
+    pub(super) started: u64,
+    /// The ticket for the next ask.
+    pub(super) ticket: Ticket,
+    /// Whether the last verdict, on any stream, was a grant.
+    pub(super) known_granted: bool,
+    /// Whether it ended while its verdict was pending.
+    pub(super) ended: bool,
+    pub(super) standing: Standing,
 }
 
-/// Where a session stands on the present stream.
+/// What the current stream knows of a session.
 #[derive(Clone, Copy)]
 pub(super) enum Standing {
     Unreported,
@@ -40,7 +40,7 @@ pub(super) enum Standing {
 }
 
 impl Session {
-    pub fn new(started: u64, ticket: Ticket) -> Self {
+    pub(super) fn new(started: u64, ticket: Ticket) -> Self {
         Self {
             started,
             ticket,
@@ -50,8 +50,8 @@ impl Session {
         }
     }
 
-    /// Marks it as asked for, with the ticket that is returned.
-    pub fn ask(&mut self, now: Instant) -> Ticket {
+    /// Marks the session as asked for, and returns the ticket for the ask.
+    pub(super) fn ask(&mut self, now: Instant) -> Ticket {
         let first_denial = match self.standing {
             Standing::Denied { first, .. } => Some(first),
             _ => None,
@@ -64,7 +64,7 @@ impl Session {
         self.ticket
     }
 
-    pub fn retry_at(&self) -> Option<Instant> {
+    pub(super) fn retry_at(&self) -> Option<Instant> {
         match self.standing {
             Standing::Denied { retry_at, .. } => Some(retry_at),
             _ => None,
@@ -72,8 +72,8 @@ impl Session {
     }
 }
 
-/// Rule 6's 10 s, up to a tenth more or less.
-pub(super) fn pause(random: &mut ChaCha8Rng) -> Duration {
+/// Rule 6: [`RETRY`], up to a tenth more or less.
+pub(super) fn retry_pause(random: &mut ChaCha8Rng) -> Duration {
     let tenth = RETRY / 10;
     let share = random.next_u32() % 2_000;
     RETRY - tenth + tenth * share / 1_000

@@ -1,10 +1,10 @@
-//! How many devices of which account.
+//! How many devices of each account count.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
-/// Counts above zero; an account without devices is not in it.
+/// Counts above zero. An account without devices is not in it.
 pub(super) struct Ledger<A>(HashMap<A, u8>);
 
 impl<A> Default for Ledger<A> {
@@ -14,21 +14,21 @@ impl<A> Default for Ledger<A> {
 }
 
 impl<A: Copy + Eq + Hash> Ledger<A> {
-    pub fn count(&self, account: &A) -> u8 {
+    pub(super) fn count(&self, account: &A) -> u8 {
         self.0.get(account).copied().unwrap_or(0)
     }
 
-    pub fn accounts(&self) -> impl Iterator<Item = A> {
+    pub(super) fn accounts(&self) -> impl Iterator<Item = A> {
         self.0.keys().copied()
     }
 
-    pub fn add(&mut self, account: A) {
+    pub(super) fn add(&mut self, account: A) {
         let count = self.0.entry(account).or_insert(0);
         *count = count.saturating_add(1);
     }
 
-    /// One fewer; false if there is none.
-    pub fn remove(&mut self, account: A) -> bool {
+    /// Takes one device off. Returns false if there is none.
+    pub(super) fn remove(&mut self, account: A) -> bool {
         let Entry::Occupied(mut entry) = self.0.entry(account) else {
             return false;
         };
@@ -42,13 +42,13 @@ impl<A: Copy + Eq + Hash> Ledger<A> {
         true
     }
 
-    pub fn add_all(&mut self, other: &Self) {
+    pub(super) fn add_all(&mut self, other: &Self) {
         for (&account, &count) in &other.0 {
             (0..count).for_each(|_| self.add(account));
         }
     }
 
-    pub fn subtract(&mut self, other: &Self) {
+    pub(super) fn subtract(&mut self, other: &Self) {
         for (&account, &count) in &other.0 {
             for _ in 0..count {
                 self.remove(account);

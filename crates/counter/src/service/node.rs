@@ -1,4 +1,4 @@
-//! A node, as known by its name: its epochs and its credit.
+//! A node, known by its name: its epochs and its credit.
 
 use std::collections::VecDeque;
 use std::hash::Hash;
@@ -13,17 +13,17 @@ use super::ledger::Ledger;
 
 pub(super) struct Node<A> {
     epoch: Option<Epoch>,
-    /// Oldest first.
+    /// Oldest first. At most [`REPLACED_EPOCHS`].
     replaced: VecDeque<Epoch>,
-    /// What the ledgers of dead streams held, until it is taken over or off.
+    /// What the ledgers of dead streams held, until a new stream takes it over or it is taken off.
     credit: Ledger<A>,
     grace: Grace,
 }
 
-/// The clock of the credit (rule 4).
+/// The clock of the credit (rule 4 of `crates/counter/PROTOCOL.md`).
 #[derive(Clone, Copy)]
 enum Grace {
-    /// There is no credit, or it has its whole time yet.
+    /// There is no credit, or all of its time is left.
     Whole,
     Running {
         ends: Instant,
@@ -46,8 +46,8 @@ impl<A> Default for Node<A> {
 }
 
 impl<A: Copy + Eq + Hash> Node<A> {
-    /// Makes `epoch` the present one, unless another has replaced it.
-    pub fn admit(&mut self, epoch: Epoch) -> Result<(), CloseReason> {
+    /// Makes `epoch` the current one, unless another one has replaced it.
+    pub(super) fn admit(&mut self, epoch: Epoch) -> Result<(), CloseReason> {
         if self.replaced.contains(&epoch) {
             return Err(CloseReason::EpochReplaced);
         }
@@ -63,9 +63,9 @@ impl<A: Copy + Eq + Hash> Node<A> {
         Ok(())
     }
 
-    /// The node's open stream died: what it counted is credit, and the clock runs, from where
-    /// it was stopped if the stream was not synced, to the moment that is returned.
-    pub fn stream_died(&mut self, ledger: Ledger<A>, now: Instant) -> Instant {
+    /// The node's open stream died: what it counted becomes credit, and the clock runs. If the
+    /// stream was not synced, the clock goes on from where it was stopped. Returns when it ends.
+    pub(super) fn stream_died(&mut self, ledger: Ledger<A>, now: Instant) -> Instant {
         self.credit.add_all(&ledger);
         let left = match self.grace {
             Grace::Stopped { left } => left,
@@ -76,8 +76,8 @@ impl<A: Copy + Eq + Hash> Node<A> {
         ends
     }
 
-    /// A stream that is not synced is open.
-    pub fn stop_grace(&mut self, now: Instant) {
+    /// A stream that is not synced is open, and the clock stands still.
+    pub(super) fn stop_grace(&mut self, now: Instant) {
         let left = match self.grace {
             Grace::Whole => GRACE,
             Grace::Running { ends } => ends.saturating_duration_since(now),
@@ -86,7 +86,7 @@ impl<A: Copy + Eq + Hash> Node<A> {
         self.grace = Grace::Stopped { left };
     }
 
-    pub fn grace_ends(&self) -> Option<Instant> {
+    pub(super) fn grace_ends(&self) -> Option<Instant> {
         match self.grace {
             Grace::Running { ends } => Some(ends),
             Grace::Whole | Grace::Stopped { .. } => None,
@@ -94,12 +94,12 @@ impl<A: Copy + Eq + Hash> Node<A> {
     }
 
     /// Takes one device of an account out of the credit, if there is one.
-    pub fn spend_credit(&mut self, account: A) -> bool {
+    pub(super) fn spend_credit(&mut self, account: A) -> bool {
         self.credit.remove(account)
     }
 
     /// Takes all that is left.
-    pub fn take_credit(&mut self) -> Ledger<A> {
+    pub(super) fn take_credit(&mut self) -> Ledger<A> {
         self.grace = Grace::Whole;
         std::mem::take(&mut self.credit)
     }

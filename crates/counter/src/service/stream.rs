@@ -1,4 +1,4 @@
-//! A stream of a node.
+//! One stream of a node.
 
 use std::time::Instant;
 
@@ -18,18 +18,18 @@ pub(super) enum Stage {
 }
 
 pub(super) struct Stream<A> {
-    pub node: Box<str>,
-    pub stage: Stage,
-    /// What was granted on it and not taken back.
-    pub ledger: Ledger<A>,
-    pub alive: Alive,
-    /// When it was accepted, or said hello.
+    pub(super) node: Box<str>,
+    pub(super) stage: Stage,
+    /// What was granted on this stream and not taken back.
+    pub(super) ledger: Ledger<A>,
+    pub(super) alive: Alive,
+    /// When it was accepted. After `hello`, when that came.
     since: Instant,
     next_report: u64,
 }
 
 impl<A> Stream<A> {
-    pub fn new(node: &str, now: Instant) -> Self {
+    pub(super) fn new(node: &str, now: Instant) -> Self {
         Self {
             node: node.into(),
             stage: Stage::Accepted,
@@ -40,13 +40,13 @@ impl<A> Stream<A> {
         }
     }
 
-    pub fn greeted(&mut self, now: Instant) {
+    pub(super) fn greeted(&mut self, now: Instant) {
         self.stage = Stage::Replaying;
         self.since = now;
     }
 
-    /// Reports are numbered from 0 by ones.
-    pub fn expect_report(&mut self, n: u64) -> Result<(), CloseReason> {
+    /// Checks the number of a report. Reports are numbered 0, 1, 2, ...
+    pub(super) fn expect_report(&mut self, n: u64) -> Result<(), CloseReason> {
         if n != self.next_report {
             return Err(CloseReason::Protocol);
         }
@@ -54,8 +54,8 @@ impl<A> Stream<A> {
         Ok(())
     }
 
-    /// Why it must be closed now, if it must.
-    pub fn overdue(&self, now: Instant) -> Option<CloseReason> {
+    /// The reason to close it now, if there is one.
+    pub(super) fn overdue(&self, now: Instant) -> Option<CloseReason> {
         if self.alive.is_dead(now) {
             return Some(CloseReason::Silent);
         }
@@ -63,7 +63,7 @@ impl<A> Stream<A> {
             .then_some(CloseReason::NotSynced)
     }
 
-    pub fn timeout(&self) -> Instant {
+    pub(super) fn timeout(&self) -> Instant {
         match self.stage {
             Stage::Synced => self.alive.timeout(),
             Stage::Accepted | Stage::Replaying => {

@@ -1,8 +1,8 @@
-//! What is due when, for many streams and nodes.
+//! When something is due, for many streams and nodes.
 //!
-//! An entry may be early, never late: what is due of a stream only moves on while it lives.
-//! So one that has come is looked at, and put back if there is time yet. Hearing a frame
-//! costs nothing here, however many streams there are.
+//! An entry may be early, but never late: while a stream lives, its deadline only moves forward. So
+//! when an entry comes up, its stream is checked, and entered again if it still has time. A
+//! received frame costs nothing here, however many streams there are.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,17 +17,17 @@ impl<K: Ord> Default for Timers<K> {
 }
 
 impl<K: Ord> Timers<K> {
-    pub fn set(&mut self, at: Instant, of: K) {
+    pub(super) fn set(&mut self, at: Instant, of: K) {
         self.0.push(Reverse((at, of)));
     }
 
-    /// When the first of them comes.
-    pub fn next(&self) -> Option<Instant> {
+    /// When the first entry is due.
+    pub(super) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// One that has come, each once.
-    pub fn take_due(&mut self, now: Instant) -> Option<K> {
+    /// Takes one entry that is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<K> {
         let due = self.next().is_some_and(|at| now >= at);
         due.then(|| self.0.pop())
             .flatten()

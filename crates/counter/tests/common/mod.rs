@@ -1,10 +1,10 @@
 //! A world in which nodes and a service speak over a network that can fail.
 //!
-//! A connection carries frames both ways, in order, each after a latency of its own. It can
-//! be cut, and then neither end is told; a machine can lose its power, the service can
-//! restart. Time jumps from event to event.
+//! A connection carries frames both ways, in order, each after a latency of its own. It can be cut,
+//! and then neither end is told. A machine can lose its power, and the service can restart. Time
+//! jumps from event to event.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -22,14 +22,14 @@ pub type Account = u8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub u64);
 
-/// Microseconds that a frame is under way, at most.
+/// The longest time that a frame is under way, in microseconds.
 const MOST_LATENCY: u32 = 20_000;
 
 pub fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// A ticket that only says whose it is. Account 0 stands for one that does not open.
+/// A ticket that only names its account. Account 0 stands for a ticket that does not open.
 pub fn ticket(account: Account) -> Ticket {
     Ticket([account; TICKET_LEN])
 }
@@ -38,7 +38,7 @@ pub struct Machine {
     pub name: &'static str,
     pub reporter: Reporter<SessionId>,
     pub sessions: BTreeMap<u64, Account>,
-    /// Sessions that were ended by a final denial, with the time.
+    /// Sessions that a final denial ended, with the time.
     pub denied: Vec<(Instant, Account)>,
     pub replaced: bool,
     pub powered: bool,
@@ -50,7 +50,7 @@ struct Connection {
     machine: usize,
     boot: u8,
     stream: StreamId,
-    /// The service still has it.
+    /// Whether the service still has it.
     service_open: bool,
     cut: bool,
     up: VecDeque<(Instant, NodeFrame)>,
@@ -67,7 +67,7 @@ pub struct World {
     pub service: Ledgers<Account>,
     pub machines: Vec<Machine>,
     pub random: ChaCha8Rng,
-    /// Frames of nodes that reached the service, in order.
+    /// The frames of nodes that reached the service, in order.
     pub heard: Vec<NodeFrame>,
     connections: Vec<Connection>,
     erased: BTreeSet<Account>,
@@ -131,14 +131,14 @@ impl World {
         self.carry_out(machine);
     }
 
-    /// The connection of a machine carries nothing any more, and nobody is told.
+    /// From now on the connection of a machine carries nothing, and neither end is told.
     pub fn cut(&mut self, machine: usize) {
         if let Some(connection) = self.machines[machine].connection {
             self.connections[connection].cut = true;
         }
     }
 
-    /// The node's end learns at once that its connection is gone, the service's does not.
+    /// The node's end learns at once that its connection is gone. The service's end does not.
     pub fn break_at_node(&mut self, machine: usize) {
         self.cut(machine);
         self.machines[machine].connection = None;
@@ -149,7 +149,7 @@ impl World {
         self.carry_out(machine);
     }
 
-    /// The machine reboots: sessions and epoch are gone; the service is not told.
+    /// The machine reboots: sessions and epoch are gone, and the service is not told.
     pub fn lose_power(&mut self, machine: usize) {
         self.cut(machine);
         let old = &self.machines[machine];
@@ -163,7 +163,7 @@ impl World {
         self.machines[machine].powered = false;
     }
 
-    /// The service forgets everything; every connection breaks at both ends.
+    /// The service forgets everything, and every connection breaks at both ends.
     pub fn restart_service(&mut self) {
         self.service = Ledgers::new(self.now);
         for index in 0..self.connections.len() {
@@ -176,13 +176,14 @@ impl World {
         }
     }
 
-    /// Whether attempts to connect succeed.
+    /// An account is erased.
     pub fn erase(&mut self, account: Account) {
         self.erased.insert(account);
         self.service.handle_erased(&[account], self.now);
         self.carry_out_service();
     }
 
+    /// Sets whether attempts to connect succeed.
     pub fn set_reachable(&mut self, reachable: bool) {
         self.reachable = reachable;
     }
@@ -193,7 +194,7 @@ impl World {
         self.run_checked(time, |_| {});
     }
 
-    /// Runs for `time`, and `check`s after every event.
+    /// Runs for `time`, and calls `check` after every event.
     pub fn run_checked(&mut self, time: Duration, mut check: impl FnMut(&Self)) {
         let end = self.now + time;
         while let Some(next) = self.next_event().filter(|&at| at <= end) {
