@@ -9,19 +9,19 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use mayfly_sys::udp::{SendBatch, Udp};
 use mayfly_tunnel::Outbox;
 
-use super::messages::{Answers, Orders};
-use super::residue::Residue;
+use super::messages::{HandshakeJobs, HandshakeReplies};
+use super::scrub_timer::ScrubTimer;
 use super::{Responder, send};
 use crate::stack;
 
-/// Everything that the handshake thread owns, and its ends of what it shares.
-pub struct Handshakes {
+/// Everything that the handshake thread owns, and its ends of the queues.
+pub(crate) struct Handshakes {
     responder: Responder,
-    orders: Orders,
-    /// To each packet thread.
-    answers: Vec<Answers>,
-    /// For cookies. Responses are the packet threads' to send: not before it can open what a
-    /// client sends next.
+    jobs: HandshakeJobs,
+    /// One for each packet thread.
+    replies: Vec<HandshakeReplies>,
+    /// For cookies. A response is sent by the packet thread, once that can open what the client
+    /// sends next.
     udp: Arc<Udp>,
     cookies: Outbox,
     batch: SendBatch,
@@ -29,25 +29,25 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// Waits for nothing yet.
+    /// Makes the loop, which does not run yet.
     ///
     /// # Errors
-    /// No descriptor left.
-    pub fn new(
+    /// There is no descriptor left for epoll.
+    pub(crate) fn new(
         responder: Responder,
-        orders: Orders,
-        answers: Vec<Answers>,
+        jobs: HandshakeJobs,
+        replies: Vec<HandshakeReplies>,
         udp: Arc<Udp>,
     ) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(
-            orders.signal().as_fd(),
+            jobs.signal().as_fd(),
             EpollEvent::new(EpollFlags::EPOLLIN, 0),
         )?;
         Ok(Self {
             responder,
-            orders,
-            answers,
+            jobs,
+            replies,
             udp,
             cookies: Outbox::new(),
             batch: SendBatch::default(),
@@ -55,32 +55,32 @@ impl Handshakes {
         })
     }
 
-    /// Answers initiations, in the order in which they came, for ever.
-    pub fn run(mut self) {
-        let mut residue = Residue::default();
+    /// Answers initiations in the order in which they came. Does not return.
+    pub(crate) fn run(mut self) {
+        let mut scrub_timer = ScrubTimer::default();
         loop {
             let mut events = [EpollEvent::empty()];
             let deadline = self.responder.poll_timeout();
-            // It cannot fail; if it does, there is nothing, and it is asked again.
-            let _ = residue.wait(&self.epoll, &mut events, deadline, stack::scrub);
-            residue.expect(Instant::now());
+            // It cannot fail. If it did, the loop would find nothing to do and wait again.
+            let _ = scrub_timer.wait(&self.epoll, &mut events, deadline, stack::scrub);
+            scrub_timer.expect(Instant::now());
             self.turn();
         }
     }
 
-    /// Does what there is to do. Never a part of `run`: what is in that frame is not scrubbed,
-    /// and whole peers are moved about here.
+    /// Does all work that is due. It is never inlined into `run`, whose stack frame is not
+    /// scrubbed, because whole peers are moved on the stack here.
     #[inline(never)]
     fn turn(&mut self) {
-        for order in self.orders.take() {
-            // One at a time: a client does not wait for those behind it.
+        for job in self.jobs.take() {
+            // One at a time, so that a client does not wait for the ones behind it.
             let now = Instant::now();
-            // Why an initiation goes no further is for tests: nobody is told.
-            let answer = self.responder.handle_job(order, &mut self.cookies, now);
-            if let Ok(Some(answer)) = answer
-                && let Some(answers) = self.answers.get(usize::from(answer.shard()))
+            // The reason for a refusal is for tests. It is reported nowhere.
+            let reply = self.responder.handle_job(job, &mut self.cookies, now);
+            if let Ok(Some(reply)) = reply
+                && let Some(replies) = self.replies.get(usize::from(reply.shard()))
             {
-                answers.send(answer);
+                replies.send(reply);
             }
         }
         self.send_cookies();

@@ -1,4 +1,4 @@
-//! The peers of a packet thread, as the rest of the node knows them.
+//! The peers of a packet thread, for the rest of the node.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,21 +15,25 @@ use super::messages::{Command, Notice};
 use crate::enrolment::{EnrolmentId, Peer};
 use crate::janitor::Janitor;
 
-/// How long what the janitor could not take waits.
+/// Retry delay after the janitor's socket was full.
 const JANITOR_BUSY: Duration = Duration::from_millis(50);
 
-/// They come and go by commands; what the tunnel says of them goes to the control thread, and what
-/// the kernel must forget of them to the janitor. The tunnel knows each by its enrolment.
-pub struct Members {
+/// Adds and removes peers by command. The tunnel's events go to the control thread, and addresses
+/// whose connections the kernel must forget go to the janitor. The tunnel knows each peer by its
+/// enrolment.
+pub(crate) struct Members {
     notices: UnboundedSender<Option<Notice>>,
     janitor: Arc<Mutex<Janitor>>,
-    /// Whether the janitor may not have been told all.
+    /// Whether there may be addresses that the janitor has not been told.
     is_behind: bool,
 }
 
 impl Members {
-    /// All threads share the janitor, and its lock, which no packet needs.
-    pub fn new(notices: UnboundedSender<Option<Notice>>, janitor: Arc<Mutex<Janitor>>) -> Self {
+    /// All threads share the janitor and its lock. No packet needs that lock.
+    pub(crate) fn new(
+        notices: UnboundedSender<Option<Notice>>,
+        janitor: Arc<Mutex<Janitor>>,
+    ) -> Self {
         Self {
             notices,
             janitor,
@@ -37,13 +41,13 @@ impl Members {
         }
     }
 
-    /// The janitor, as long as nobody else may have it.
-    pub fn janitor(&self) -> MutexGuard<'_, Janitor> {
+    /// The janitor, locked for this thread.
+    pub(crate) fn janitor(&self) -> MutexGuard<'_, Janitor> {
         self.janitor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what the control thread wants.
-    pub fn obey(&mut self, commands: Vec<Command>, tunnel: &mut Tunnel) {
+    /// Applies the commands of the control thread.
+    pub(crate) fn apply(&mut self, commands: Vec<Command>, tunnel: &mut Tunnel) {
         for command in commands {
             match command {
                 Command::Add(id, peer) => add(id, &peer, tunnel),
@@ -56,8 +60,8 @@ impl Members {
         }
     }
 
-    /// Tells the control thread whose sessions began and ended.
-    pub fn notify(&mut self, tunnel: &mut Tunnel) {
+    /// Tells the control thread which sessions began and ended.
+    pub(crate) fn notify(&mut self, tunnel: &mut Tunnel) {
         while let Some(event) = tunnel.poll_event() {
             let notice = match event {
                 Event::SessionUp(id) => Notice::SessionUp(id),
@@ -66,17 +70,17 @@ impl Members {
                     Notice::SessionDown(id)
                 }
             };
-            // Of a peer that was removed the control thread knows already. Nobody listens once the
+            // The control thread knows already which peers it removed. The send fails only when the
             // process is about to end.
             let _ = self.notices.send(Some(notice));
         }
     }
 
-    /// Tells the janitor what it was not told yet, as far as it takes it.
+    /// Tells the janitor the addresses that it has not been told, as far as it has room.
     ///
     /// # Errors
-    /// It is gone.
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// The janitor's process is gone.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.is_behind {
             let mut janitor = self.janitor();
             janitor.flush()?;
@@ -87,12 +91,12 @@ impl Members {
         Ok(())
     }
 
-    /// When [`flush`](Self::flush) wants to be called again.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    /// When to call [`flush`](Self::flush) again.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.is_behind.then(|| Instant::now() + JANITOR_BUSY)
     }
 
-    /// These are inner addresses of a peer of which nothing more goes into the TUN device.
+    /// Takes the inner addresses of a peer whose packets no longer go to the TUN device.
     fn forget_connections(&mut self, addresses: impl Iterator<Item = IpAddr>) {
         let mut janitor = self.janitor();
         addresses.for_each(|address| janitor.forget(address));
@@ -109,12 +113,12 @@ fn add(id: EnrolmentId, peer: &Peer, tunnel: &mut Tunnel) {
         ipv6: peer.ipv6,
     };
     let added = tunnel.add_peer(id, config);
-    // The registry lets nobody through whom tunnel or responder would refuse.
+    // The registry refuses every key that the tunnel or the responder would refuse.
     debug_assert!(added.is_ok());
 }
 
 impl Drop for Members {
-    /// The thread ends, however it does: no packet of its peers is carried any more.
+    /// The thread ends, for whatever reason. From now on no packet of its peers is carried.
     fn drop(&mut self) {
         let _ = self.notices.send(None);
     }

@@ -1,47 +1,47 @@
-//! What the threads tell each other.
+//! The messages between the threads.
 
 use mayfly_tunnel::{HandshakeJob, HandshakeReply};
 
 use super::queue::Queue;
 use crate::enrolment::{EnrolmentId, Peer};
 
-/// What the control thread asks of a packet thread.
-pub enum Command {
-    /// Take a peer.
+/// What the control thread tells a packet thread to do.
+pub(crate) enum Command {
+    /// Add a peer.
     Add(EnrolmentId, Peer),
-    /// Forget a peer; its session ends.
+    /// Remove a peer. Its session ends.
     Remove(EnrolmentId),
-    /// End a peer's session; the peer stays.
+    /// End a peer's session. The peer stays.
     End(EnrolmentId),
 }
 
-/// What the control thread hears from a packet thread: no key, address or volume.
+/// What a packet thread tells the control thread. No key, address or volume is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
+pub(crate) enum Notice {
     /// The enrolment's session counts from now.
     SessionUp(EnrolmentId),
-    /// The enrolment's session is over.
+    /// The enrolment's session has ended.
     SessionDown(EnrolmentId),
 }
 
-/// Control thread to packet threads. Each peer has one, the same for as long as it is enrolled.
-pub struct Commands(Vec<CommandQueue>);
-/// Control thread to one packet thread.
-pub type CommandQueue = Queue<Command>;
+/// From the control thread to the packet threads. A peer has the same one while it is enrolled.
+pub(crate) struct Commands(Vec<CommandQueue>);
+/// From the control thread to one packet thread.
+pub(crate) type CommandQueue = Queue<Command>;
 
-/// Packet threads to handshake thread.
-pub type Orders = Queue<HandshakeJob<EnrolmentId>>;
-/// Handshake thread to a packet thread.
-pub type Answers = Queue<HandshakeReply<EnrolmentId>>;
+/// From the packet threads to the handshake thread.
+pub(crate) type HandshakeJobs = Queue<HandshakeJob<EnrolmentId>>;
+/// From the handshake thread to a packet thread.
+pub(crate) type HandshakeReplies = Queue<HandshakeReply<EnrolmentId>>;
 
 impl Commands {
-    /// To the threads that take from these queues; there must be one.
-    pub fn to(queues: Vec<CommandQueue>) -> Self {
+    /// Commands to the threads that take from these queues. There must be at least one.
+    pub(crate) fn to(queues: Vec<CommandQueue>) -> Self {
         Self(queues)
     }
 
-    /// Sends a command to the thread that has, or shall have, the peer.
-    pub fn send(&self, command: Command) {
+    /// Sends a command to the thread that has the peer, or will have it.
+    pub(crate) fn send(&self, command: Command) {
         if let Some(queue) = self.0.get(command.enrolment().share(self.0.len())) {
             queue.send(command);
         }

@@ -10,91 +10,96 @@ use mayfly_sys::tun::Tun;
 use mayfly_sys::udp::{RecvBatch, SendBatch, Udp};
 use mayfly_tunnel::{Ecn, Endpoint, Frame, HandshakeJob, Outbox, Refusal};
 
+use super::handoff::{Handoff, HandoffBatch, HandoffQueue};
 use super::members::Members;
-use super::messages::{Answers, CommandQueue, Orders};
-use super::parcels::{Inbox, Parcel, Parcels};
-use super::residue::Residue;
+use super::messages::{CommandQueue, HandshakeJobs, HandshakeReplies};
+use super::scrub_timer::ScrubTimer;
 use super::{Tunnel, send};
 use crate::stack;
 
-/// Trains that are taken in at once. It bounds the outbox, and how long one descriptor keeps
+/// How many trains are received at once. It bounds the outbox, and how long one descriptor keeps
 /// the others waiting.
 const BATCH: usize = 32;
-/// Datagrams are sent once they have so many bytes together: about what a processor's second
-/// cache holds beside the frame that they come from.
-const ENOUGH: usize = 128 * 1024;
+/// Datagrams are sent once they have this many bytes together: about what a processor's
+/// second-level cache holds beside the frame that they come from.
+const SEND_THRESHOLD: usize = 128 * 1024;
 
-/// Initiations that wait for the handshake thread; what comes when there are so many is lost. It
-/// does a handshake in less than a millisecond, and a client begins anew after five seconds.
-const INITIATIONS: usize = 1_024;
+/// How many initiations may wait for the handshake thread. Further ones are lost. A handshake takes
+/// less than a millisecond, and a client begins again after five seconds.
+const MAX_INITIATIONS: usize = 1_024;
 
-/// What a packet thread waits for, and where it writes.
-pub struct Descriptors {
-    /// Its socket of the WireGuard port.
+/// What a packet thread waits for and writes to.
+pub(crate) struct Descriptors {
+    /// Its socket on the WireGuard port.
     pub udp: Arc<Udp>,
     /// Its queue of the TUN device.
     pub tun: Tun,
-    /// What the control thread wants.
+    /// From the control thread.
     pub commands: CommandQueue,
     /// To the handshake thread.
-    pub orders: Orders,
-    /// From it.
-    pub answers: Answers,
-    /// What each packet thread is handed by the others; its own is the one of its shard.
-    pub inboxes: Vec<Inbox>,
+    pub jobs: HandshakeJobs,
+    /// From the handshake thread.
+    pub replies: HandshakeReplies,
+    /// The queue of packets for each packet thread. Its own is the one of its shard.
+    pub handoff_queues: Vec<HandoffQueue>,
 }
 
 /// Everything that a packet thread owns.
-pub struct Packets {
+pub(crate) struct Packets {
     tunnel: Tunnel,
     descriptors: Descriptors,
     datagrams: RecvBatch,
     frame: Frame,
     batch: SendBatch,
     outbox: Outbox,
-    /// For each packet thread what is its own and came here.
-    strays: Vec<Parcels>,
-    handed: Parcels,
+    /// For each packet thread, the packets that are its own and came here.
+    outgoing_handoffs: Vec<HandoffBatch>,
+    incoming_handoffs: HandoffBatch,
     members: Members,
-    residue: Residue,
+    scrub_timer: ScrubTimer,
     epoll: Epoll,
 }
 
-/// What epoll says is ready.
+/// What is ready, as epoll's tokens.
 const UDP: u64 = 0;
 const TUN: u64 = 1;
 const COMMANDS: u64 = 2;
-const ANSWERS: u64 = 3;
-const INBOX: u64 = 4;
-/// It says nothing while it lives.
+const REPLIES: u64 = 3;
+const HANDOFFS: u64 = 4;
+/// Readable only once the janitor is gone.
 const JANITOR: u64 = 5;
 
 impl Packets {
-    /// Waits for nothing yet.
+    /// Makes the loop, which does not run yet.
     ///
     /// # Errors
-    /// No descriptor left.
-    pub fn new(tunnel: Tunnel, descriptors: Descriptors, members: Members) -> nix::Result<Self> {
+    /// There is no descriptor left for epoll.
+    pub(crate) fn new(
+        tunnel: Tunnel,
+        descriptors: Descriptors,
+        members: Members,
+    ) -> nix::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         epoll.add(&*descriptors.udp, readable(UDP))?;
         epoll.add(&descriptors.tun, readable(TUN))?;
         epoll.add(descriptors.commands.signal(), readable(COMMANDS))?;
-        epoll.add(descriptors.answers.signal(), readable(ANSWERS))?;
-        if let Some(inbox) = descriptors.inboxes.get(usize::from(tunnel.shard())) {
-            epoll.add(inbox.signal(), readable(INBOX))?;
+        epoll.add(descriptors.replies.signal(), readable(REPLIES))?;
+        if let Some(handoff_queue) = descriptors.handoff_queues.get(usize::from(tunnel.shard())) {
+            epoll.add(handoff_queue.signal(), readable(HANDOFFS))?;
         }
         epoll.add(&*members.janitor(), readable(JANITOR))?;
-        let strays = descriptors.inboxes.iter().map(|_| Parcels::default());
+        let queues = descriptors.handoff_queues.iter();
+        let outgoing_handoffs = queues.map(|_| HandoffBatch::default()).collect();
         Ok(Self {
             tunnel,
             datagrams: RecvBatch::new(BATCH),
             frame: Frame::new(),
             batch: SendBatch::default(),
             outbox: Outbox::new(),
-            strays: strays.collect(),
-            handed: Parcels::default(),
-            residue: Residue::default(),
+            outgoing_handoffs,
+            incoming_handoffs: HandoffBatch::default(),
+            scrub_timer: ScrubTimer::default(),
             descriptors,
             members,
             epoll,
@@ -104,8 +109,8 @@ impl Packets {
     /// Carries packets until the TUN device, the socket or the janitor is gone for good.
     ///
     /// # Errors
-    /// What epoll or a descriptor said last.
-    pub fn run(mut self) -> io::Result<()> {
+    /// The error of epoll or of the descriptor that is gone.
+    pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); 6];
         loop {
             let ready = self.wait(&mut events)?;
@@ -113,42 +118,43 @@ impl Packets {
         }
     }
 
-    /// Does what there is to do. Never a part of `run`: what is in that frame is not scrubbed.
+    /// Does all work that is due. It is never inlined into `run`, whose stack frame is not
+    /// scrubbed.
     #[inline(never)]
     fn turn(&mut self, ready: &[EpollEvent]) -> io::Result<()> {
         let now = Instant::now();
-        self.residue.expect(now);
+        self.scrub_timer.expect(now);
         let is_ready = |token| ready.iter().any(|event| event.data() == token);
         if is_ready(JANITOR) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        // First: a client whose enrolment was answered may have sent its initiation.
+        // Commands come first: a client whose enrolment was answered may have sent its initiation.
         if is_ready(COMMANDS) {
             let commands = self.descriptors.commands.take();
-            self.members.obey(commands, &mut self.tunnel);
+            self.members.apply(commands, &mut self.tunnel);
         }
-        if is_ready(ANSWERS) {
-            self.take_answers(now);
-            self.carry_out();
+        if is_ready(REPLIES) {
+            self.take_replies(now);
+            self.send_outbox();
         }
-        // Before its own: what others have may be older, and of the same flow.
-        if is_ready(INBOX) {
-            self.take_parcels(now);
-            self.carry_out();
+        // Before the thread's own packets: those of others may be older, and of the same flow.
+        if is_ready(HANDOFFS) {
+            self.take_handoffs(now);
+            self.send_outbox();
         }
         if is_ready(UDP) {
             self.receive(now)?;
-            self.carry_out();
+            self.send_outbox();
         }
         if is_ready(TUN) {
             self.read(now)?;
-            self.carry_out();
+            self.send_outbox();
         }
         self.tunnel.handle_timeout(now, &mut self.outbox);
-        self.carry_out();
+        self.send_outbox();
         self.hand_over();
         self.members.notify(&mut self.tunnel);
-        self.order();
+        self.send_jobs();
         self.members.flush()
     }
 
@@ -163,7 +169,7 @@ impl Packets {
             batch,
             ..
         } = self;
-        self.residue.wait(&self.epoll, events, deadline, || {
+        self.scrub_timer.wait(&self.epoll, events, deadline, || {
             datagrams.scrub();
             frame.scrub();
             outbox.scrub();
@@ -172,31 +178,31 @@ impl Packets {
         })
     }
 
-    fn take_answers(&mut self, now: Instant) {
-        for answer in self.descriptors.answers.take() {
-            // An answer that nobody waits for any more is dropped, with its keys.
-            let _ = self.tunnel.handle_reply(answer, &mut self.outbox, now);
+    fn take_replies(&mut self, now: Instant) {
+        for reply in self.descriptors.replies.take() {
+            // A reply whose peer is gone is dropped with its keys.
+            let _ = self.tunnel.handle_reply(reply, &mut self.outbox, now);
         }
     }
 
-    fn take_parcels(&mut self, now: Instant) {
+    fn take_handoffs(&mut self, now: Instant) {
         let Self {
             tunnel,
             descriptors,
-            handed,
+            incoming_handoffs,
             frame,
             outbox,
             ..
         } = self;
-        if let Some(inbox) = descriptors.inboxes.get(usize::from(tunnel.shard())) {
-            inbox.take(handed);
+        if let Some(handoff_queue) = descriptors.handoff_queues.get(usize::from(tunnel.shard())) {
+            handoff_queue.take(incoming_handoffs);
         }
-        // What is nobody's here either is handed on no more.
-        handed.drain(|parcel| match parcel {
-            Parcel::Datagram(endpoint, ecn, datagram) => {
+        // A packet that no peer here owns is dropped, not forwarded again.
+        incoming_handoffs.drain(|handoff| match handoff {
+            Handoff::Datagram(endpoint, ecn, datagram) => {
                 let _ = tunnel.handle_datagram(endpoint, ecn, datagram, outbox, now);
             }
-            Parcel::Frame(bytes) => {
+            Handoff::Frame(bytes) => {
                 if let Some(room) = frame.room().get_mut(..bytes.len()) {
                     room.copy_from_slice(bytes);
                     frame.fill(bytes.len());
@@ -218,11 +224,11 @@ impl Packets {
                 let taken =
                     self.tunnel
                         .handle_datagram(endpoint, ecn, datagram, &mut self.outbox, now);
-                // Why else a datagram went no further is for tests: nobody is told.
+                // Any other refusal is for tests. It is reported nowhere.
                 if let Err(Refusal::OfShard(owner)) = taken
-                    && let Some(stray) = self.strays.get_mut(usize::from(owner))
+                    && let Some(batch) = self.outgoing_handoffs.get_mut(usize::from(owner))
                 {
-                    stray.add_datagram(endpoint, ecn, datagram);
+                    batch.add_datagram(endpoint, ecn, datagram);
                 }
             }
         }
@@ -239,18 +245,18 @@ impl Packets {
                 .tunnel
                 .handle_frame(&mut self.frame, &mut self.outbox, now);
             if let Err(Refusal::OfShard(owner)) = taken
-                && let Some(stray) = self.strays.get_mut(usize::from(owner))
+                && let Some(batch) = self.outgoing_handoffs.get_mut(usize::from(owner))
             {
-                stray.add_frame(self.frame.room().get(..len).unwrap_or_default());
+                batch.add_frame(self.frame.room().get(..len).unwrap_or_default());
             }
-            if self.outbox.datagram_bytes() >= ENOUGH {
-                self.carry_out();
+            if self.outbox.datagram_bytes() >= SEND_THRESHOLD {
+                self.send_outbox();
             }
         }
         Ok(())
     }
 
-    fn carry_out(&mut self) {
+    fn send_outbox(&mut self) {
         if self.outbox.is_empty() {
             return;
         }
@@ -262,17 +268,18 @@ impl Packets {
     }
 
     fn hand_over(&mut self) {
-        for (stray, inbox) in self.strays.iter_mut().zip(&self.descriptors.inboxes) {
-            inbox.put(stray);
+        let queues = &self.descriptors.handoff_queues;
+        for (batch, queue) in self.outgoing_handoffs.iter_mut().zip(queues) {
+            queue.put(batch);
         }
     }
 
-    fn order(&mut self) {
-        let orders = &self.descriptors.orders;
-        while let Some(order) = self.tunnel.poll_job() {
-            match order {
-                HandshakeJob::Answer(_) => orders.send_within(order, INITIATIONS),
-                _ => orders.send(order),
+    fn send_jobs(&mut self) {
+        let jobs = &self.descriptors.jobs;
+        while let Some(job) = self.tunnel.poll_job() {
+            match job {
+                HandshakeJob::Answer(_) => jobs.send_within(job, MAX_INITIATIONS),
+                _ => jobs.send(job),
             }
         }
     }

@@ -28,8 +28,8 @@ use crate::admission::Applicant;
 use crate::clock::Clock;
 use crate::control::{Control, Parts};
 use crate::datapath::{
-    Answers, CommandQueue, Commands, Descriptors, Handshakes, Inbox, Members, Notice, Orders,
-    Packets, Responder, Tunnel,
+    CommandQueue, Commands, Descriptors, HandoffQueue, HandshakeJobs, HandshakeReplies, Handshakes,
+    Members, Notice, Packets, Responder, Tunnel,
 };
 use crate::enrolment::{Registry, own_address};
 use crate::offer::Offer;
@@ -56,16 +56,16 @@ pub struct Spawned {
 /// What others reach a packet thread by.
 struct Ends {
     commands: CommandQueue,
-    answers: Answers,
-    inbox: Inbox,
+    replies: HandshakeReplies,
+    handoff_queue: HandoffQueue,
 }
 
 impl Ends {
     fn new() -> io::Result<Self> {
         Ok(Self {
             commands: CommandQueue::new()?,
-            answers: Answers::new()?,
-            inbox: Inbox::new()?,
+            replies: HandshakeReplies::new()?,
+            handoff_queue: HandoffQueue::new()?,
         })
     }
 }
@@ -97,7 +97,7 @@ impl Spawned {
             ends.into_iter().collect::<io::Result<Vec<_>>>(),
         )?;
         let udp: Vec<_> = udp.into_iter().map(Arc::new).collect();
-        let orders = wanted("an eventfd", Orders::new().map_err(io::Error::from))?;
+        let jobs = wanted("an eventfd", HandshakeJobs::new().map_err(io::Error::from))?;
         let mut gates = Vec::new();
         let parts = tunnels.into_iter().zip(tun).zip(&udp);
         for (((tunnel, tun), udp), (own, &processor)) in parts.zip(ends.iter().zip(&processors)) {
@@ -105,9 +105,9 @@ impl Spawned {
                 udp: Arc::clone(udp),
                 tun,
                 commands: own.commands.clone(),
-                orders: orders.clone(),
-                answers: own.answers.clone(),
-                inboxes: ends.iter().map(|ends| ends.inbox.clone()).collect(),
+                jobs: jobs.clone(),
+                replies: own.replies.clone(),
+                handoff_queues: ends.iter().map(|ends| ends.handoff_queue.clone()).collect(),
             };
             let members = Members::new(notices.clone(), Arc::clone(&janitor));
             let packets = Packets::new(tunnel, descriptors, members);
@@ -118,8 +118,8 @@ impl Spawned {
             });
             gates.push(wanted("a packet thread", spawned)?);
         }
-        let answers = ends.iter().map(|ends| ends.answers.clone()).collect();
-        let handshakes = Handshakes::new(responder, orders, answers, Arc::clone(&udp[0]));
+        let replies = ends.iter().map(|ends| ends.replies.clone()).collect();
+        let handshakes = Handshakes::new(responder, jobs, replies, Arc::clone(&udp[0]));
         let handshakes = wanted("an epoll descriptor", handshakes.map_err(io::Error::from))?;
         let spawned = spawn_thread("handshakes", None, move || handshakes.run());
         gates.push(wanted("the handshake thread", spawned)?);

@@ -1,8 +1,9 @@
 //! When a thread zeroes what its work has left in its buffers and on its stack.
 //!
-//! Not before each sleep: between two packets of a stream a thread sleeps, too, and zeroing would
-//! cost more than they do. Once it was quiet for a moment; and however busy it is, by the clock,
-//! for a small packet does not overwrite all that a long one has left.
+//! It does not do so before each sleep, because it also sleeps between two packets of a stream, and
+//! zeroing would cost more than the packets do. It zeroes once it has been quiet for a moment. A
+//! busy thread zeroes by the clock, because a small packet does not overwrite all that a long one
+//! has left.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,32 +11,32 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
-/// Nothing came for so long: nothing is left then.
+/// A thread that has had nothing to do for this long zeroes what is left.
 const QUIET: Duration = Duration::from_millis(10);
-/// Nothing that came is left for longer, however much comes behind it.
+/// No remains are older than this, however busy the thread is.
 const OLDEST: Duration = Duration::from_secs(1);
 
-/// What there is to zero.
+/// Knows how long there has been something to zero.
 #[derive(Default)]
-pub struct Residue {
-    /// Since when.
+pub(super) struct ScrubTimer {
+    /// When the oldest remains may have been left.
     since: Option<Instant>,
     is_old: bool,
 }
 
-impl Residue {
-    /// Something is about to be done.
-    pub fn expect(&mut self, now: Instant) {
+impl ScrubTimer {
+    /// The thread is about to do something that leaves remains.
+    pub(super) fn expect(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         self.is_old = now.saturating_duration_since(since) >= OLDEST;
     }
 
-    /// Waits for events until a deadline, and zeroes, when it is time, by `scrub`. Gives the number
-    /// of events; of a signal it makes none.
+    /// Waits for events until a deadline, and calls `scrub` when it is time. Returns the number of
+    /// events. A signal counts as no event.
     ///
     /// # Errors
-    /// epoll's.
-    pub fn wait(
+    /// epoll fails with anything but an interruption.
+    pub(super) fn wait(
         &mut self,
         epoll: &Epoll,
         events: &mut [EpollEvent],
@@ -53,7 +54,7 @@ impl Residue {
         wait(epoll, events, until(deadline))
     }
 
-    /// No longer than until it is quiet.
+    /// How long to wait at first: until the thread counts as quiet, at most.
     fn patience(&self, deadline: Option<Instant>) -> EpollTimeout {
         match self.since {
             None => until(deadline),
@@ -62,8 +63,7 @@ impl Residue {
         }
     }
 
-    /// Whether all is to be zeroed, after a wait that gave so many events; if so, it is taken as
-    /// done.
+    /// Whether to zero after a wait that returned `ready` events. If so, it counts as done.
     fn is_due(&mut self, ready: usize) -> bool {
         let due = self.since.is_some() && (ready == 0 || self.is_old);
         if due {
@@ -80,7 +80,7 @@ fn wait(epoll: &Epoll, events: &mut [EpollEvent], timeout: EpollTimeout) -> io::
     }
 }
 
-/// Rounded up: waking early is a busy loop.
+/// Rounded up: to wake early would be a busy loop.
 fn until(deadline: Option<Instant>) -> EpollTimeout {
     let Some(deadline) = deadline else {
         return EpollTimeout::NONE;
@@ -95,25 +95,25 @@ mod tests {
 
     #[test]
     fn while_packets_come_it_waits_for_a_second_at_most() {
-        let (mut residue, start) = (Residue::default(), Instant::now());
+        let (mut timer, start) = (ScrubTimer::default(), Instant::now());
         for millis in 0..1_000 {
-            residue.expect(start + Duration::from_millis(millis));
-            assert!(!residue.is_due(1));
+            timer.expect(start + Duration::from_millis(millis));
+            assert!(!timer.is_due(1));
         }
-        residue.expect(start + OLDEST);
-        assert!(residue.is_due(1));
-        assert!(!residue.is_due(0), "it was done");
+        timer.expect(start + OLDEST);
+        assert!(timer.is_due(1));
+        assert!(!timer.is_due(0), "it was done");
     }
 
     #[test]
     fn a_quiet_moment_is_enough() {
-        let (mut residue, now) = (Residue::default(), Instant::now());
-        assert!(!residue.is_due(0), "nothing was done");
-        residue.expect(now);
+        let (mut timer, now) = (ScrubTimer::default(), Instant::now());
+        assert!(!timer.is_due(0), "nothing was done");
+        timer.expect(now);
         let far = Some(now + Duration::from_secs(60));
         let quiet = EpollTimeout::try_from(QUIET).unwrap();
-        assert_eq!(residue.patience(far), quiet);
-        assert!(residue.is_due(0));
-        assert!(residue.patience(far) > quiet);
+        assert_eq!(timer.patience(far), quiet);
+        assert!(timer.is_due(0));
+        assert!(timer.patience(far) > quiet);
     }
 }
