@@ -1,7 +1,7 @@
-//! What the node lets through: one static ruleset, made of the settings.
+//! The firewall: one static ruleset, made from the settings.
 //!
-//! Nothing in it is about one peer. Each class of peer has a pool, and the rules speak of
-//! pools. What is not named is dropped; what a peer may not do is answered "prohibited".
+//! No rule is about a single peer. Each class of peer has a pool, and the rules are about pools. A
+//! packet that no rule names is dropped. A peer that sends what it may not is told "prohibited".
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -9,11 +9,11 @@ use std::ops::RangeInclusive;
 use mayfly_sys::nft::{Action, Chain, Hook, Kind, Match, Policy, Rule, Table};
 use mayfly_wire::enrol::Cidr;
 
-use crate::settings::{Settings, Streaming};
+use crate::settings::{InnerPrefix, Settings, Streaming};
 
-/// Where no peer's packet may go: this network, private, shared, loopback, link-local and
-/// metadata, protocol assignments, benchmarking, multicast and reserved addresses (RFC 6890),
-/// and the ways to write an IPv4 address as IPv6.
+/// Destinations that no peer may reach: this network, private, shared, loopback, link-local and
+/// metadata, protocol assignments, benchmarking, multicast and reserved addresses (RFC 6890), and
+/// the ways to write an IPv4 address as IPv6.
 const CLOSED_V4: [&str; 12] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -44,7 +44,8 @@ const ICMP_ECHO: u8 = 8;
 /// RFC 4443: the four errors, echo request.
 const ICMPV6_ERRORS: [u8; 4] = [1, 2, 3, 4];
 const ICMPV6_ECHO: u8 = 128;
-/// It is about no connection that would be known: what it is about is not tracked.
+/// Packet too big. It has a rule of its own, because the packets that it is about are not tracked,
+/// so that it belongs to no known connection.
 const ICMPV6_TOO_BIG: u8 = 2;
 /// RFC 4861: router and neighbour, solicitation and advertisement.
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
@@ -54,7 +55,7 @@ const DNS: u16 = 53;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 
-/// linux/netfilter_ipv4.h: before connection tracking, and the usual places.
+/// linux/netfilter_ipv4.h: before connection tracking, and the usual priorities.
 const RAW: i32 = -300;
 const DESTINATION_NAT: i32 = -100;
 const FILTER: i32 = 0;
@@ -109,9 +110,9 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// WireGuard's datagrams are nobody's connection, nor is an enrolment one that is kept in
-    /// mind: its customer's address would stay for two minutes after its end. And nobody from
-    /// outside has an inner address.
+    /// Packets that arrive. WireGuard's datagrams are not tracked as connections, nor are enrolment
+    /// connections tracked: the customer's address would stay for two minutes after the end. No
+    /// packet from outside may have an inner source.
     fn arrive(&self) -> Vec<Rule> {
         let datagrams = [Match::Udp, Match::DestinationPort(self.wireguard())];
         let enrolment = [
@@ -129,6 +130,7 @@ impl Parts<'_> {
         rules
     }
 
+    /// Packets that the node makes: WireGuard's datagrams and enrolment's answers are not tracked.
     fn depart(&self) -> Vec<Rule> {
         let datagrams = [Match::Udp, Match::SourcePort(self.wireguard())];
         let enrolment = [Match::Tcp, Match::SourcePort(self.enrolment())];
@@ -138,7 +140,7 @@ impl Parts<'_> {
         ]
     }
 
-    /// To the node itself.
+    /// Packets to the node itself.
     fn input(&self) -> Vec<Rule> {
         let mut rules = vec![
             accept([Match::Established]),
@@ -172,7 +174,7 @@ impl Parts<'_> {
         rules
     }
 
-    /// Between peers and the internet; never between peers.
+    /// Packets between peers and the internet, and never between peers.
     fn forward(&self) -> Vec<Rule> {
         let mut rules = vec![
             accept([Match::Established]),
@@ -210,13 +212,13 @@ impl Parts<'_> {
         rules
     }
 
-    /// From the node itself: what it is for, and nothing that could carry a log away.
+    /// Packets from the node itself: what its work needs, and nothing that could carry a log away.
     fn output(&self) -> Vec<Rule> {
         let mut rules = vec![
             accept([Match::Established]),
             accept([Match::To("lo".to_owned())]),
             accept([Match::Udp, Match::SourcePort(self.wireguard())]),
-            // Only the socket that listens there has the port.
+            // Only the socket that listens on this port can send from it.
             accept([Match::Tcp, Match::SourcePort(self.enrolment())]),
         ];
         for accounts in self.settings.accounts.addresses() {
@@ -245,7 +247,7 @@ impl Parts<'_> {
         rules
     }
 
-    /// Public addresses to the inner ones that stand for them.
+    /// Translates public addresses to the inner ones that they stand for.
     fn inwards(&self) -> Vec<Rule> {
         let Some(public) = &self.settings.pools.public else {
             return Vec::new();
@@ -258,8 +260,9 @@ impl Parts<'_> {
         vec![rule([self.by_uplink()], to_outer, to_inner)]
     }
 
-    /// Inner addresses to those that the internet sees. No translation may take WireGuard's
-    /// port, whose packets are not tracked and would not find back.
+    /// Translates inner addresses to those that the internet sees. No translation may use
+    /// WireGuard's port: packets to it are not tracked, so that answers would not find their way
+    /// back.
     fn outwards(&self) -> Vec<Rule> {
         let mut rules = Vec::new();
         if let Some(public) = &self.settings.pools.public
@@ -283,7 +286,7 @@ impl Parts<'_> {
         rules
     }
 
-    /// The streaming pool's own egress address.
+    /// Translates the streaming pool to its own egress address, if it has one.
     fn streaming(&self, streaming: &Streaming) -> Vec<Rule> {
         let Some(egress) = &streaming.egress else {
             return Vec::new();
@@ -305,7 +308,7 @@ impl Parts<'_> {
         self.settings.enrolment.port.get()
     }
 
-    /// The longer run of unprivileged ports beside WireGuard's.
+    /// The longer range of unprivileged ports on one side of WireGuard's.
     fn ports(&self) -> RangeInclusive<u16> {
         let port = self.wireguard();
         if port > 33_000 {
@@ -317,10 +320,7 @@ impl Parts<'_> {
 
     fn pools(&self) -> Vec<Cidr> {
         let prefixes = self.settings.inner_prefixes();
-        prefixes
-            .into_iter()
-            .map(|(_, prefix)| *prefix.get_ref())
-            .collect()
+        prefixes.iter().map(InnerPrefix::cidr).collect()
     }
 
     fn by_uplink(&self) -> Match {

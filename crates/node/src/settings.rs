@@ -1,7 +1,7 @@
 //! The node's settings: one TOML text, checked as a whole before anything is started.
 //!
-//! A text that does not fit is refused with its file, its line and what was expected.
-//! Addresses are numeric everywhere: a node looks up no name.
+//! The error of a text that is refused names its file, its line and what was expected. Addresses
+//! are numeric everywhere: a node looks up no name.
 
 mod check;
 mod error;
@@ -25,17 +25,17 @@ pub use value::{Authority, InterfaceName, NodeName, Secret, TlsName, TokenKey};
 pub struct Settings {
     /// The node's lasting identity: the DNS name in its certificate.
     pub name: NodeName,
-    /// Number of this text, higher than that of the one before. In the image, init has
-    /// compared it with the least that the image takes.
+    /// Number of this text, higher than the number of the text before. In the image, init has
+    /// checked that it is not below the lowest number that the image accepts.
     pub serial: u64,
-    /// Ethernet addresses of the machines that may be this node; any, if none is named. In
-    /// the image, init has looked for its own among them.
+    /// Ethernet addresses of the machines that may be this node. If there are none, any machine
+    /// may. In the image, init has looked for its own address among them.
     #[serde(default)]
     pub machines: Vec<Mac>,
-    /// Resolvers told to clients, which reach them through the tunnel.
+    /// Resolvers that clients are told to use. They reach them through the tunnel.
     #[serde(default)]
     pub dns: Vec<IpAddr>,
-    /// The way to the internet.
+    /// The link to the internet.
     pub uplink: Uplink,
     /// The tunnel's outer side.
     pub wireguard: Wireguard,
@@ -43,30 +43,30 @@ pub struct Settings {
     pub enrolment: Enrolment,
     /// What the operator watches.
     pub operator: Operator,
-    /// Inner addresses, a pool for each class of peer.
+    /// Inner addresses: a pool for each class of peer.
     pub pools: Pools,
-    /// Whose tokens are taken.
+    /// The tokens that are accepted.
     pub tokens: Tokens,
     /// The account service.
     pub accounts: Accounts,
-    /// Whom the daemon becomes.
+    /// The user and group that the daemon becomes.
     pub privilege: Privilege,
-    /// How much confinement is enough.
+    /// How much confinement is required.
     #[serde(default)]
     pub lockdown: Lockdown,
 }
 
-/// The way to the internet.
+/// The link to the internet.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Uplink {
     /// Name of the network interface, at most 15 bytes.
     pub interface: InterfaceName,
-    /// Addresses to add to the interface at start, with their prefix lengths; those that
-    /// the boot network gave are there already.
+    /// Addresses to add to the interface at start, with their prefix lengths. Those that the boot
+    /// network assigned are there already.
     #[serde(default)]
     pub addresses: Vec<Spanned<Cidr>>,
-    /// Default routers to add, at most one of a family.
+    /// Default routers to add, at most one for each family.
     #[serde(default)]
     pub gateways: Vec<Spanned<IpAddr>>,
 }
@@ -77,8 +77,8 @@ pub struct Uplink {
 pub struct Wireguard {
     /// UDP port.
     pub port: NonZeroU16,
-    /// The node's addresses as clients reach them, the preferred first. A client is told
-    /// the first one of the family that it enrolled over.
+    /// The addresses at which clients reach the node, the preferred one first. A client is told the
+    /// first one of the family over which it enrolled.
     pub addresses: Spanned<Vec<IpAddr>>,
     /// Largest inner packet, in bytes: 1280 (RFC 8200 section 5) to 9000.
     pub mtu: Spanned<u16>,
@@ -102,16 +102,16 @@ pub struct Operator {
     pub healthz: Spanned<SocketAddr>,
 }
 
-/// Inner addresses, a pool for each class of peer. No two may overlap. The first host of
+/// Inner addresses: a pool for each class of peer. No two may overlap. The first host address of
 /// each prefix is the node's own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pools {
-    /// Peers without an add-on; their traffic leaves by the uplink's own address.
+    /// Peers without an add-on. Their traffic leaves with the uplink's own address.
     pub default: Pool,
-    /// Peers whose token says `streaming`.
+    /// Peers whose token has `streaming`.
     pub streaming: Option<Streaming>,
-    /// Peers whose token says `public_ipv4`.
+    /// Peers whose token has `public_ipv4`.
     pub public: Option<Public>,
 }
 
@@ -121,11 +121,11 @@ pub struct Pools {
 pub struct Pool {
     /// IPv4 prefix, /16 to /30.
     pub ipv4: Spanned<Cidr>,
-    /// IPv6 prefix, /64 to /112, for accounts that want it; without it nobody has IPv6.
+    /// IPv6 prefix, /64 to /112, for accounts that want IPv6. Without it, no peer has IPv6.
     pub ipv6: Option<Spanned<Cidr>>,
 }
 
-/// A pool whose traffic leaves by an address of its own.
+/// A pool whose traffic can leave with another address than the uplink's own.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Streaming {
@@ -133,11 +133,12 @@ pub struct Streaming {
     pub ipv4: Spanned<Cidr>,
     /// IPv6 prefix, /64 to /112.
     pub ipv6: Option<Spanned<Cidr>>,
-    /// The address that the internet sees; it must be on the uplink.
+    /// The address that the internet sees. It must be on the uplink.
     pub egress: Option<Spanned<Ipv4Addr>>,
 }
 
-/// Inner addresses that are mapped one to one to public ones. Their IPv6 is of the default pool.
+/// Inner addresses that are mapped one to one to public ones. Their peers get IPv6 addresses from
+/// the default pool.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Public {
@@ -147,11 +148,11 @@ pub struct Public {
     pub outer: Spanned<Cidr>,
 }
 
-/// Whose tokens are taken.
+/// The tokens that are accepted.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
-    /// Ed25519 public keys, 32 bytes in base64: the one in use and those about to be.
+    /// Ed25519 public keys, 32 bytes in base64: the one in use, and those that come into use next.
     pub keys: Spanned<Vec<TokenKey>>,
 }
 
@@ -161,15 +162,15 @@ pub struct Tokens {
 pub struct Accounts {
     /// Its numeric address and port.
     pub address: Spanned<SocketAddr>,
-    /// Its other processes, if it has several: whichever does not answer, or does not count,
-    /// is passed over for the next.
+    /// Its other processes, if it has several. If one does not answer, or does not count, the node
+    /// tries the next.
     #[serde(default)]
     pub stand_bys: Vec<Spanned<SocketAddr>>,
     /// The name in its certificate.
     pub tls_name: TlsName,
-    /// The authority that vouches for it, in PEM.
+    /// The authority that certifies it, in PEM.
     pub ca: Authority,
-    /// What this node shows to be admitted.
+    /// The secret that this node shows to be admitted.
     pub secret: Secret,
     /// Whether new sessions are admitted while the service is out of reach.
     #[serde(default)]
@@ -177,7 +178,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Where its processes are, in the order in which they are tried.
+    /// The addresses of its processes, in the order in which they are tried.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let all = [&self.address].into_iter().chain(&self.stand_bys);
         all.map(|address| *address.get_ref()).collect()
@@ -188,14 +189,14 @@ impl Accounts {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenUnreachable {
-    /// They are, and are counted once the service is back.
+    /// They are admitted, and counted once the service is back.
     #[default]
     Admit,
-    /// They are not. Live ones stay.
+    /// They are refused. Live sessions stay.
     Refuse,
 }
 
-/// Whom the daemon becomes.
+/// The user and group that the daemon becomes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Privilege {
@@ -205,18 +206,18 @@ pub struct Privilege {
     pub gid: NonZeroU32,
 }
 
-/// How much confinement is enough.
+/// How much confinement is required.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lockdown {
-    /// Least version of the kernel's Landlock ABI: 4 confines TCP, 6 (the image's kernel)
-    /// signals too. The node does not start on less.
+    /// The lowest Landlock ABI that the kernel may have: 3 confines files, 4 also TCP, 6 (the
+    /// image's kernel) also signals. The node does not start on a kernel that has less.
     #[serde(default = "Lockdown::host_abi")]
     pub landlock_abi: Spanned<u8>,
 }
 
 impl Lockdown {
-    /// What is asked of a host: files and truncation are confined.
+    /// What a host must have: files and truncation are confined.
     fn host_abi() -> Spanned<u8> {
         Spanned::new(0..0, 3)
     }
@@ -231,10 +232,10 @@ impl Default for Lockdown {
 }
 
 impl Settings {
-    /// Reads and checks a settings text; `file` is its name in the error.
+    /// Reads and checks a settings text. `file` is its name in the error.
     ///
     /// # Errors
-    /// The first thing that does not fit, with its line.
+    /// The first value that is not as expected, with its line.
     pub fn parse(file: &str, text: &str) -> Result<Self, SettingsError> {
         let settings: Self =
             toml::from_str(text).map_err(|error| SettingsError::syntax(file, text, &error))?;
@@ -244,33 +245,60 @@ impl Settings {
         Ok(settings)
     }
 
-    /// All inner prefixes, each with the name of its field.
-    pub fn inner_prefixes(&self) -> Vec<(&'static str, &Spanned<Cidr>)> {
+    /// All inner prefixes.
+    pub fn inner_prefixes(&self) -> Vec<InnerPrefix<'_>> {
+        let v4 = |field, prefix| InnerPrefix::new(field, Family::V4, prefix);
+        let v6 = |field, prefix| InnerPrefix::new(field, Family::V6, prefix);
         let pools = &self.pools;
-        let default = [
-            Some(("pools.default.ipv4", &pools.default.ipv4)),
+        let mut prefixes = vec![v4("pools.default.ipv4", &pools.default.ipv4)];
+        prefixes.extend(
             pools
                 .default
                 .ipv6
-                .as_ref()
-                .map(|p| ("pools.default.ipv6", p)),
-        ];
-        let streaming = pools.streaming.iter().flat_map(|streaming| {
-            [
-                Some(("pools.streaming.ipv4", &streaming.ipv4)),
-                streaming.ipv6.as_ref().map(|p| ("pools.streaming.ipv6", p)),
-            ]
-        });
-        let public = pools
-            .public
-            .iter()
-            .map(|p| Some(("pools.public.inner", &p.inner)));
-        default
-            .into_iter()
-            .chain(streaming)
-            .chain(public)
-            .flatten()
-            .collect()
+                .iter()
+                .map(|p| v6("pools.default.ipv6", p)),
+        );
+        if let Some(streaming) = &pools.streaming {
+            prefixes.push(v4("pools.streaming.ipv4", &streaming.ipv4));
+            prefixes.extend(streaming.ipv6.iter().map(|p| v6("pools.streaming.ipv6", p)));
+        }
+        let public = pools.public.iter();
+        prefixes.extend(public.map(|public| v4("pools.public.inner", &public.inner)));
+        prefixes
+    }
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// A prefix of inner addresses.
+pub struct InnerPrefix<'a> {
+    /// The name of its field in the settings.
+    pub field: &'static str,
+    /// The family that the field is for. A prefix that passed the checks is of this family.
+    pub family: Family,
+    /// The prefix, with its place in the text.
+    pub prefix: &'a Spanned<Cidr>,
+}
+
+impl<'a> InnerPrefix<'a> {
+    fn new(field: &'static str, family: Family, prefix: &'a Spanned<Cidr>) -> Self {
+        Self {
+            field,
+            family,
+            prefix,
+        }
+    }
+
+    /// The prefix.
+    pub fn cidr(&self) -> Cidr {
+        *self.prefix.get_ref()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values that each have the right shape and do not fit together.
+//! Cross-field validation: values that each have the right shape, but do not fit together.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -7,16 +7,16 @@ use toml::Spanned;
 
 use mayfly_wire::enrol::Cidr;
 
-use super::Settings;
 use super::error::Wrong;
+use super::{Family, InnerPrefix, Settings};
 
-/// Prefix lengths of a pool of private IPv4 addresses: at most 65,534 peers, at least one.
+/// Prefix lengths of a pool of IPv4 addresses: for one peer at least and 65,533 at most.
 const POOL_IPV4: RangeInclusive<u8> = 16..=30;
-/// Prefix lengths of a pool of IPv6 addresses: at least as many as an IPv4 pool holds.
+/// Prefix lengths of a pool of IPv6 addresses: at least as many addresses as an IPv4 pool has.
 const POOL_IPV6: RangeInclusive<u8> = 64..=112;
-/// Least MTU of IPv6 (RFC 8200 section 5) to the largest that networks carry.
+/// From the lowest MTU of IPv6 (RFC 8200 section 5) to the largest that networks carry.
 const MTU: RangeInclusive<u16> = 1280..=9000;
-/// Landlock ABIs that confine truncation, which is the least that is worth having.
+/// Landlock ABIs. 3 is the first that confines truncation, and less is not worth having.
 const LANDLOCK_ABI: RangeInclusive<u8> = 3..=8;
 
 impl Settings {
@@ -28,11 +28,15 @@ impl Settings {
     }
 
     fn check_prefixes(&self) -> Result<(), Wrong> {
-        for (field, prefix) in self.inner_prefixes() {
-            let lengths = match (field, prefix.get_ref().address) {
-                ("pools.public.inner", IpAddr::V4(_)) => POOL_IPV4,
-                (name, IpAddr::V4(_)) if name.ends_with("ipv4") => POOL_IPV4,
-                (name, IpAddr::V6(_)) if name.ends_with("ipv6") => POOL_IPV6,
+        for InnerPrefix {
+            field,
+            family,
+            prefix,
+        } in self.inner_prefixes()
+        {
+            let lengths = match (family, prefix.get_ref().address) {
+                (Family::V4, IpAddr::V4(_)) => POOL_IPV4,
+                (Family::V6, IpAddr::V6(_)) => POOL_IPV6,
                 _ => {
                     return wrong(
                         prefix,
@@ -55,25 +59,19 @@ impl Settings {
         check_prefix("pools.public.outer", &public.outer, POOL_IPV4)
     }
 
-    /// Inner prefixes overlap neither each other nor any address that is outside.
+    /// Inner prefixes must overlap neither each other nor any outer address.
     fn check_overlaps(&self) -> Result<(), Wrong> {
         let inner = self.inner_prefixes();
-        for (index, (field, prefix)) in inner.iter().enumerate() {
-            for (other, earlier) in inner.iter().take(index) {
-                if overlap(*prefix.get_ref(), *earlier.get_ref()) {
-                    return wrong(
-                        prefix,
-                        format!("{field}: expected a prefix that does not overlap {other}"),
-                    );
-                }
-            }
-            for (other, outside) in self.outer_prefixes() {
-                if overlap(*prefix.get_ref(), outside) {
-                    return wrong(
-                        prefix,
-                        format!("{field}: expected a prefix that does not overlap {other}"),
-                    );
-                }
+        for (index, own) in inner.iter().enumerate() {
+            let earlier = inner.iter().take(index);
+            let earlier = earlier.map(|other| (other.field, other.cidr()));
+            let mut others = earlier.chain(self.outer_prefixes());
+            if let Some((other, _)) = others.find(|&(_, other)| overlap(own.cidr(), other)) {
+                let field = own.field;
+                return wrong(
+                    own.prefix,
+                    format!("{field}: expected a prefix that does not overlap {other}"),
+                );
             }
         }
         Ok(())
@@ -122,29 +120,30 @@ impl Settings {
 
     fn check_lists(&self) -> Result<(), Wrong> {
         let keys = &self.tokens.keys;
-        if keys.get_ref().is_empty() || has_twins(keys.get_ref()) {
+        if keys.get_ref().is_empty() || has_duplicate(keys.get_ref()) {
             return wrong(
                 keys,
                 "tokens.keys: expected at least one key, and none twice".to_owned(),
             );
         }
         let addresses = &self.wireguard.addresses;
-        if addresses.get_ref().is_empty() || has_twins(addresses.get_ref()) {
+        if addresses.get_ref().is_empty() || has_duplicate(addresses.get_ref()) {
             return wrong(
                 addresses,
                 "wireguard.addresses: expected at least one address, and none twice".to_owned(),
             );
         }
-        if let Some(twin) = twin(&self.uplink.addresses, |a, b| a == b) {
+        if let Some(duplicate) = duplicate(&self.uplink.addresses, |a, b| a == b) {
             return wrong(
-                twin,
+                duplicate,
                 "uplink.addresses: expected each address once".to_owned(),
             );
         }
-        if let Some(twin) = twin(&self.uplink.gateways, |a, b| a.is_ipv4() == b.is_ipv4()) {
+        if let Some(duplicate) = duplicate(&self.uplink.gateways, |a, b| a.is_ipv4() == b.is_ipv4())
+        {
             return wrong(
-                twin,
-                "uplink.gateways: expected at most one router of a family".to_owned(),
+                duplicate,
+                "uplink.gateways: expected at most one router for each family".to_owned(),
             );
         }
         Ok(())
@@ -164,10 +163,10 @@ impl Settings {
         }
         let abi = &self.lockdown.landlock_abi;
         if !LANDLOCK_ABI.contains(abi.get_ref()) {
-            let (least, most) = (LANDLOCK_ABI.start(), LANDLOCK_ABI.end());
+            let (lowest, highest) = (LANDLOCK_ABI.start(), LANDLOCK_ABI.end());
             return wrong(
                 abi,
-                format!("lockdown.landlock_abi: expected {least} to {most}"),
+                format!("lockdown.landlock_abi: expected {lowest} to {highest}"),
             );
         }
         let healthz = &self.operator.healthz;
@@ -188,7 +187,7 @@ fn wrong<T>(at: &Spanned<T>, expected: String) -> Result<(), Wrong> {
     })
 }
 
-/// A pool is written by its network address, so that nobody wonders which host is meant.
+/// A pool is given by its network address, so that it cannot be mistaken for a host.
 fn check_prefix(
     field: &str,
     prefix: &Spanned<Cidr>,
@@ -218,7 +217,7 @@ fn overlap(a: Cidr, b: Cidr) -> bool {
     a_width == b_width && a_bits & mask == b_bits & mask
 }
 
-/// An address as a number, and how many bits it has.
+/// An address as a number, and the width of its family in bits.
 fn as_bits(address: IpAddr) -> (u128, u8) {
     match address {
         IpAddr::V4(address) => (u32::from(address).into(), 32),
@@ -226,20 +225,20 @@ fn as_bits(address: IpAddr) -> (u128, u8) {
     }
 }
 
-/// The first `prefix` of `width` bits.
+/// A mask of `width` bits. Its first `prefix` bits are set.
 fn mask(prefix: u8, width: u8) -> u128 {
     let host = u32::from(width.saturating_sub(prefix));
     u128::MAX.checked_shl(host).unwrap_or(0)
 }
 
-fn has_twins<T: PartialEq>(list: &[T]) -> bool {
+fn has_duplicate<T: PartialEq>(list: &[T]) -> bool {
     list.iter()
         .enumerate()
         .any(|(index, item)| list.iter().take(index).any(|other| other == item))
 }
 
 /// The first item that is like one before it.
-fn twin<T>(list: &[Spanned<T>], like: fn(&T, &T) -> bool) -> Option<&Spanned<T>> {
+fn duplicate<T>(list: &[Spanned<T>], like: fn(&T, &T) -> bool) -> Option<&Spanned<T>> {
     list.iter().enumerate().find_map(|(index, item)| {
         let mut before = list.iter().take(index);
         before

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A settings text that was refused; prints as `file:line: what was expected`.
+/// A settings text that was refused. It prints as `file:line: what was expected`.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}:{line}: {expected}")]
 pub struct SettingsError {
@@ -11,13 +11,13 @@ pub struct SettingsError {
     expected: String,
 }
 
-/// A value that has the right shape and does not fit.
+/// A value that has the right shape, but does not fit.
 pub(super) struct Wrong {
-    pub span: Range<usize>,
-    pub expected: String,
+    pub(super) span: Range<usize>,
+    pub(super) expected: String,
 }
 
-/// The standard library says what an address is not; an operator wants to know what it is.
+/// The standard library says that an address is wrong. An operator wants to know what is right.
 const ADDRESS_SHAPES: [(&str, &str); 3] = [
     (
         "invalid socket address syntax",
@@ -38,7 +38,7 @@ impl SettingsError {
         let message = error.message();
         let expected = ADDRESS_SHAPES
             .iter()
-            .find(|(said, _)| message == *said)
+            .find(|(theirs, _)| message == *theirs)
             .map_or(message, |(_, shape)| shape);
         Self {
             file: file.to_owned(),
@@ -56,7 +56,7 @@ impl SettingsError {
     }
 }
 
-/// Number, from 1, of the line in which a byte stands.
+/// The number of the line that holds a byte. Lines are counted from 1.
 fn line_of(text: &str, offset: usize) -> usize {
     1 + text
         .bytes()

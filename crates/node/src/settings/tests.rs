@@ -2,7 +2,7 @@ use super::*;
 
 const EXAMPLE: &str = include_str!("../../example.toml");
 
-/// What is said of the example with one text in it replaced.
+/// The error for the example with one part of it replaced.
 fn refusal(from: &str, to: &str) -> String {
     assert!(EXAMPLE.contains(from), "the example has no {from}");
     let text = EXAMPLE.replacen(from, to, 1);

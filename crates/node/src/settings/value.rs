@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 pub struct NodeName(String);
 
 impl NodeName {
-    /// The name as a text.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -43,7 +43,7 @@ impl TryFrom<String> for NodeName {
 pub struct InterfaceName(String);
 
 impl InterfaceName {
-    /// The name as a text.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for TokenKey {
     }
 }
 
-/// The name that a TLS certificate must have.
+/// The name that a TLS certificate must carry.
 #[derive(Clone)]
 pub struct TlsName(pub ServerName<'static>);
 
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for TlsName {
     }
 }
 
-/// Certificates that are trusted to vouch for others.
+/// Certificates that are trusted to certify others.
 #[derive(Clone)]
 pub struct Authority(pub Vec<CertificateDer<'static>>);
 
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Authority {
     }
 }
 
-/// A secret text, zeroed when dropped.
+/// A secret text. It is zeroed when dropped.
 pub struct Secret(pub Zeroizing<String>);
 
 impl<'de> Deserialize<'de> for Secret {

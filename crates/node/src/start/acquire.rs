@@ -1,4 +1,4 @@
-//! Everything that needs a right, opened once.
+//! Opens everything that needs a right.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 
@@ -16,22 +16,22 @@ use crate::settings::Settings;
 /// Name of the TUN device.
 const TUN: &str = "mayfly0";
 
-/// Datagrams of a session come to the thread that has its peer.
+/// Brings the datagrams of a session to the thread that has its peer.
 const STEERING: Steering = Steering {
     kind: SHARDED_KIND,
     at: SHARD_BYTE as u32,
 };
 
-/// What makes the kernel a router.
+/// The kernel settings that make the machine a router.
 const FORWARDING: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),
 ];
 
 /// Open descriptors, and a kernel that is set up.
-pub struct Acquired {
+pub(super) struct Acquired {
     pub settings: Settings,
-    /// The processors that packet threads have for themselves.
+    /// The processors, each for one packet thread.
     pub processors: Vec<usize>,
     /// A queue for each of them.
     pub tun: Vec<Tun>,
@@ -43,8 +43,8 @@ pub struct Acquired {
 }
 
 impl Acquired {
-    /// Opens everything. The firewall stands before the first packet can be forwarded.
-    pub fn acquire(settings: Settings) -> Result<Self, StartError> {
+    /// Opens everything. The firewall is in force before the first packet can be forwarded.
+    pub(super) fn acquire(settings: Settings) -> Result<Self, StartError> {
         let processors = wanted("the list of processors", processors::own(MAX_SHARDS.into()))?;
         let tun = Tun::create_queues(TUN, processors.len());
         let tun = wanted("the TUN device", tun)?;
@@ -75,8 +75,8 @@ impl Acquired {
 fn addresses(settings: &Settings) -> Result<(), StartError> {
     let mtu = *settings.wireguard.mtu.get_ref();
     wanted("the TUN device", link::set_up(TUN, Some(mtu)))?;
-    for (_, prefix) in settings.inner_prefixes() {
-        let prefix = *prefix.get_ref();
+    for prefix in settings.inner_prefixes() {
+        let prefix = prefix.cidr();
         let added = link::add_address(TUN, own_address(prefix), prefix.prefix);
         wanted("an inner address", added)?;
     }

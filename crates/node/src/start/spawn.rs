@@ -151,8 +151,8 @@ fn tunnels(settings: &Settings, shards: u8) -> (Vec<Tunnel>, Responder) {
     let own =
         |prefix: Option<&toml::Spanned<_>>| prefix.map(|prefix| own_address(*prefix.get_ref()));
     let prefixes = settings.inner_prefixes().into_iter();
-    let prefixes =
-        prefixes.filter_map(|(_, p)| Prefix::new(p.get_ref().address, p.get_ref().prefix));
+    let prefixes = prefixes.map(|inner| inner.cidr());
+    let prefixes = prefixes.filter_map(|cidr| Prefix::new(cidr.address, cidr.prefix));
     let mut private_key = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *private_key);
     let config = Config {
