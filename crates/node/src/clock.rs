@@ -1,7 +1,7 @@
-//! The node's wall clock: an offset over the monotonic one.
+//! The node's wall clock: an offset from the monotonic clock.
 //!
-//! The system's clock is read once, at start. From then on the account service's word
-//! counts, so that nobody on the boot network can make an expired token fresh again.
+//! The system's clock is read once, at start. After that only the account service sets the time, so
+//! that no one on the boot network can make an expired token valid again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 
-/// 2026-11-01, in seconds since 1970: this program is not older, so no clock is right that
-/// says less. (In the image, init raises the system's clock to the image's date before.)
-pub const EARLIEST: u64 = 1_793_491_200;
+/// 2026-11-01, in seconds since 1970. This program is not older, so a clock that shows an earlier
+/// time is wrong. (In the image, init has already raised the system's clock to the image's date.)
+pub(crate) const EARLIEST: u64 = 1_793_491_200;
 
 /// Seconds since 1970. Clones show the same time.
 #[derive(Debug, Clone)]
-pub struct Clock {
+pub(crate) struct Clock {
     origin: Instant,
     /// What the clock showed at `origin`.
     at_origin: Arc<AtomicU64>,
-    /// Whether that is the account service's word.
-    told: Arc<AtomicBool>,
+    /// Whether the account service has set it.
+    was_set: Arc<AtomicBool>,
 }
 
 impl Clock {
-    /// A clock that begins with the system's time.
-    pub fn from_system() -> Self {
+    /// A clock that starts with the system's time.
+    pub(crate) fn from_system() -> Self {
         let system = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self::starting_at(system.map_or(0, |since| since.as_secs()))
     }
@@ -35,24 +35,24 @@ impl Clock {
         Self {
             origin: Instant::now(),
             at_origin: Arc::new(AtomicU64::new(seconds.max(EARLIEST))),
-            told: Arc::default(),
+            was_set: Arc::default(),
         }
     }
 
-    /// Sets the clock to what the account service says; a time before the program was written is taken for the day it was.
-    pub fn set(&self, seconds: u64) {
+    /// Sets the clock to the account service's time. A time before [`EARLIEST`] becomes `EARLIEST`.
+    pub(crate) fn set(&self, seconds: u64) {
         let at_origin = seconds.max(EARLIEST).saturating_sub(self.elapsed());
         self.at_origin.store(at_origin, Ordering::Relaxed);
-        self.told.store(true, Ordering::Relaxed);
+        self.was_set.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the account service has said what time it is.
-    pub fn was_told(&self) -> bool {
-        self.told.load(Ordering::Relaxed)
+    /// Whether the account service has set the clock.
+    pub(crate) fn was_set(&self) -> bool {
+        self.was_set.load(Ordering::Relaxed)
     }
 
     /// The time, in seconds since 1970.
-    pub fn unix_seconds(&self) -> u64 {
+    pub(crate) fn unix_seconds(&self) -> u64 {
         self.at_origin
             .load(Ordering::Relaxed)
             .saturating_add(self.elapsed())

@@ -24,7 +24,7 @@ use crate::refusal::Refusal;
 use crate::settings;
 use barred::Barred;
 use index::Index;
-pub use pool::own_address;
+pub(crate) use pool::own_address;
 use pools::{Class, Lease, Pools};
 
 /// One enrolment, for as long as the node runs; no number is used twice.

@@ -1,14 +1,14 @@
-//! The janitor: has the kernel forget the connections of inner addresses that are gone.
+//! The janitor: makes the kernel forget the connections of inner addresses that are gone.
 //!
 //! ```text
 //!   daemon (no right)    --- 16 bytes an address --->    janitor (CAP_NET_ADMIN)
 //!                        <-- one byte: confined ----        | netlink: list, delete
 //! ```
 //!
-//! A process of its own, this program in a second mode: to list connections takes a right
-//! that nobody may have whom a network peer can reach. It holds two descriptors, takes
-//! addresses and answers nothing. If it ends, so does the daemon; if the daemon ends, it
-//! deletes what it was told of last and ends.
+//! It is a separate process, this program in a second mode. Listing connections takes a right that
+//! no process may have that a network peer can reach. The janitor holds two descriptors, takes
+//! addresses and answers nothing. If it ends, so does the daemon. If the daemon ends, the janitor
+//! deletes what it was told last, and ends.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -29,15 +29,15 @@ const PROGRAM: &str = "/proc/self/exe";
 /// The option that makes it the janitor.
 const MODE: &str = "--janitor";
 
-/// An address as an IPv6 address, which every IPv4 address can be (RFC 4291, 2.5.5.2).
+/// Bytes of an address. An IPv4 address is sent as an IPv6 address (RFC 4291 section 2.5.5.2).
 const RECORD: usize = 16;
-/// Addresses that are taken at once, for one pass over the table.
+/// How many addresses are taken at once, for one pass over the table.
 const AT_ONCE: usize = 4096;
 
-/// The daemon's end.
-pub struct Janitor {
+/// The daemon's end of the socket.
+pub(crate) struct Janitor {
     socket: UnixStream,
-    /// What the socket did not take yet.
+    /// What the socket has not taken yet. The inner addresses of the node bound it.
     waiting: Vec<u8>,
 }
 
@@ -45,10 +45,11 @@ impl Janitor {
     /// Starts the process, and returns once it is confined.
     ///
     /// # Errors
-    /// It cannot be started, or ended.
-    pub fn start(landlock_abi: u8) -> io::Result<Self> {
+    /// The process cannot be started, or it ended before it was confined.
+    pub(crate) fn start(landlock_abi: u8) -> io::Result<Self> {
         let (mut socket, theirs) = UnixStream::pair()?;
-        // Its parent by the time that it ends is whoever has started the daemon.
+        // It is not waited for. By the time that it ends, its parent is the process that started
+        // the daemon.
         Command::new(PROGRAM)
             .args([MODE, &landlock_abi.to_string()])
             .env_clear()
@@ -62,8 +63,8 @@ impl Janitor {
         })
     }
 
-    /// The connections of `address` shall go. Waits for nothing.
-    pub fn forget(&mut self, address: IpAddr) {
+    /// Queues an address whose connections must go. Waits for nothing.
+    pub(crate) fn forget(&mut self, address: IpAddr) {
         let address = match address {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => address,
@@ -71,11 +72,11 @@ impl Janitor {
         self.waiting.extend(address.octets());
     }
 
-    /// Sends what was asked for, as far as there is room; the rest goes the next time.
+    /// Sends what is queued, as far as the socket has room. The rest goes the next time.
     ///
     /// # Errors
     /// The janitor is gone.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         while !self.waiting.is_empty() {
             match self.socket.write(&self.waiting) {
                 Ok(sent) => drop(self.waiting.drain(..sent)),
@@ -84,13 +85,13 @@ impl Janitor {
                 Err(error) => return Err(error),
             }
         }
-        // What was drained lies behind the end.
+        // Frees the memory, too: what was drained still lies behind the end of the vector.
         self.waiting = Vec::new();
         Ok(())
     }
 
-    /// Whether there is something that [`Self::flush`] did not get rid of.
-    pub fn is_behind(&self) -> bool {
+    /// Whether [`Self::flush`] could not send everything.
+    pub(crate) fn is_behind(&self) -> bool {
         !self.waiting.is_empty()
     }
 }
@@ -104,20 +105,20 @@ impl AsFd for Janitor {
 
 /// Why the janitor ended before the daemon did.
 #[derive(Debug, thiserror::Error)]
-pub enum JanitorError {
-    /// Its socket, or netlink's.
+pub(crate) enum JanitorError {
+    /// The socket to the daemon, or netlink's, failed.
     #[error("the janitor: {0}")]
     System(#[from] io::Error),
-    /// Its rights could not be given up.
+    /// It could not give up its rights.
     #[error("the janitor: {0}")]
     Confine(#[from] confine::Failure),
 }
 
-/// The janitor's life, with the daemon on standard input.
+/// Runs the janitor, with the daemon at standard input.
 ///
 /// # Errors
-/// It cannot do its work; the daemon is told by the end of the socket.
-pub fn run(landlock_abi: u8) -> Result<(), JanitorError> {
+/// It cannot do its work. The daemon learns it from the end of the socket.
+pub(crate) fn run(landlock_abi: u8) -> Result<(), JanitorError> {
     let mut daemon = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut connections = Connections::open()?;
     let mut room = vec![0; AT_ONCE * RECORD];
@@ -131,7 +132,7 @@ pub fn run(landlock_abi: u8) -> Result<(), JanitorError> {
             0 => return Ok(()),
             length => filled += length,
         }
-        // A record may come in two parts.
+        // A record may arrive in two parts.
         let whole = filled - filled % RECORD;
         forget(&mut connections, room.get(..whole).unwrap_or_default())?;
         room.copy_within(whole..filled, 0);
@@ -141,7 +142,7 @@ pub fn run(landlock_abi: u8) -> Result<(), JanitorError> {
     }
 }
 
-/// Never a part of `run`: what is in that frame is not scrubbed.
+/// Never inlined into `run`, whose stack frame is not scrubbed.
 #[inline(never)]
 fn forget(connections: &mut Connections, records: &[u8]) -> io::Result<()> {
     connections.forget(&addresses(records))

@@ -1,16 +1,16 @@
-//! Every way in which the enrolment port says no.
+//! The reasons for which the enrolment port refuses a request.
 
 use mayfly_wire::Problem;
 
-/// Why a request was refused. What the client reads of it speaks of the rule that was
-/// broken, never of a peer.
+/// Why a request was refused. The client is told the rule that was broken, and nothing about a
+/// peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No such path.
     NoSuchRoute,
-    /// The path is there; the method is not.
+    /// The path exists, but not with this method.
     NoSuchMethod,
-    /// The body is over [`mayfly_wire::MAX_BODY`], or took too long.
+    /// The body is longer than [`mayfly_wire::MAX_BODY`], or took too long.
     BodyTooLarge,
     /// The body is not the JSON that was expected, or a key in it is not 32 bytes.
     BodyMalformed,
@@ -18,9 +18,9 @@ pub enum Refusal {
     KeyLowOrder,
     /// The token is not a JWT with our claims.
     TokenMalformed,
-    /// The token is signed by another algorithm than EdDSA.
+    /// The token is signed with another algorithm than EdDSA.
     TokenAlgorithm,
-    /// The token's signature is by none of the pinned keys.
+    /// The token's signature is not by one of the pinned keys.
     TokenSignature,
     /// The token's end has passed.
     TokenExpired,
@@ -28,7 +28,7 @@ pub enum Refusal {
     NotThePeer,
     /// The key is enrolled under another token, and the bearer is not its pre-shared key.
     KeyTaken,
-    /// The key's session was finally denied not long ago.
+    /// The key's session was finally denied a short time ago.
     KeyBarred,
     /// No inner address is free.
     PoolFull,
@@ -36,13 +36,13 @@ pub enum Refusal {
     Draining,
     /// Another machine has this node's identity.
     IdentityClash,
-    /// The account service is out of reach, and the operator wants nobody admitted then.
+    /// The account service is out of reach, and the operator wants no one admitted then.
     AccountsAway,
 }
 
 impl Refusal {
-    /// The refusal as the client reads it.
-    pub fn problem(self) -> Problem {
+    /// The refusal as a problem document for the client.
+    pub(crate) fn problem(self) -> Problem {
         match self {
             Self::NoSuchRoute => Problem::new(
                 404,
@@ -73,17 +73,17 @@ impl Refusal {
             Self::TokenMalformed => Problem::new(
                 401,
                 "/problems/token-malformed",
-                "The token is not one of Mayfly",
+                "The token is not a Mayfly token",
             ),
             Self::TokenAlgorithm => Problem::new(
                 401,
                 "/problems/token-algorithm",
-                "The token is not signed by EdDSA",
+                "The token is not signed with EdDSA",
             ),
             Self::TokenSignature => Problem::new(
                 401,
                 "/problems/token-signature",
-                "The token is not of this node's account service",
+                "The token is not from this node's account service",
             ),
             Self::TokenExpired => {
                 Problem::new(401, "/problems/token-expired", "The token has expired")
@@ -108,7 +108,7 @@ impl Refusal {
             .detail("disconnect a device and enrol a new key, or wait ten minutes"),
             Self::PoolFull => Problem::new(503, "/problems/pool-full", "The node is full")
                 .detail("try another node"),
-            Self::Draining => Problem::new(503, "/problems/draining", "The node is about to stop")
+            Self::Draining => Problem::new(503, "/problems/draining", "The node admits no one")
                 .detail("enrol at another node"),
             Self::IdentityClash => Problem::new(
                 503,
@@ -123,8 +123,8 @@ impl Refusal {
         }
     }
 
-    /// Seconds after which it is worth asking again, where time helps.
-    pub fn retry_after(self) -> Option<u32> {
+    /// Seconds after which a new attempt is worthwhile, if time helps.
+    pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::PoolFull => Some(300),
             Self::Draining | Self::IdentityClash => Some(60),

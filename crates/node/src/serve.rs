@@ -1,7 +1,7 @@
 //! The two HTTP servers: enrolment over TLS for clients, health in the clear for the operator.
 //!
-//! One request a connection, a time limit on every connection, and a limit on how many
-//! there are, of one source and of all. Nothing of a connection outlives it.
+//! A connection carries one request and has a time limit. The number of connections is limited, for
+//! each source and for all together. Nothing of a connection outlives it.
 
 mod api;
 mod slots;
@@ -37,17 +37,17 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a connection may last, from its first byte to its last.
 const CONNECTION_TIME: Duration = Duration::from_secs(30);
-/// Pause after the system had no descriptor or memory for a connection.
+/// The pause after the system had no descriptor or memory for a connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-/// Connections of clients at a time; about 50 KiB each.
+/// How many connections clients may have at a time. Each takes about 50 KiB.
 const CLIENTS: usize = 512;
-/// Of one source: enough for many clients behind one address.
+/// How many of them one source may have: enough for many clients behind one address.
 const CLIENTS_OF_A_SOURCE: usize = 32;
-/// Connections of the operator's monitors at a time.
+/// How many connections the operator's monitors may have at a time.
 const MONITORS: usize = 16;
 
 /// Serves `POST` and `DELETE /v1/peers`.
-pub async fn enrolment(
+pub(crate) async fn enrolment(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     control: Rc<RefCell<Control>>,
@@ -60,7 +60,7 @@ pub async fn enrolment(
         let control = control.clone();
         spawn_local(async move {
             let _slot = slot;
-            // The answer does not wait until the client acknowledges what TLS sent before.
+            // So that the answer does not wait until the client acknowledges what TLS sent before.
             let _ = stream.set_nodelay(true);
             let local = stream.local_addr().map(|local| local.ip()).ok();
             let handshake = timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
@@ -72,7 +72,7 @@ pub async fn enrolment(
 }
 
 /// Serves `GET /healthz`.
-pub async fn health(listener: TcpListener, control: Rc<RefCell<Control>>) {
+pub(crate) async fn health(listener: TcpListener, control: Rc<RefCell<Control>>) {
     let slots = Slots::new(MONITORS, MONITORS);
     loop {
         let (stream, slot) = accept(&listener, &slots).await;
@@ -87,21 +87,21 @@ pub async fn health(listener: TcpListener, control: Rc<RefCell<Control>>) {
     }
 }
 
-/// The next connection that there is a place for.
+/// Accepts the next connection for which there is a slot.
 async fn accept(listener: &TcpListener, slots: &Slots) -> (TcpStream, Slot) {
     loop {
         match poll_fn(|context| take(listener, slots, context)).await {
             Ok((stream, Some(slot))) => return (stream, slot),
             Ok((_, None)) => {}
-            // A connection that died in the queue, or no descriptor left: neither is for ever.
+            // A connection died in the queue, or no descriptor is left. Neither lasts.
             Err(_) => sleep(EXHAUSTED_PAUSE).await,
         }
     }
 }
 
-/// A connection, and its place if it gets one. The client's address is never in a future,
-/// where it would lie until the next client's; what is on the stack goes before the thread
-/// sleeps.
+/// Accepts a connection, and gives it a slot if there is one. The client's address is never stored
+/// in a future, where it would stay until the next client's. What is on the stack is zeroed before
+/// the thread sleeps.
 fn take(
     listener: &TcpListener,
     slots: &Slots,
@@ -111,7 +111,7 @@ fn take(
     taken.map_ok(|(stream, remote)| (stream, slots.take(remote.ip())))
 }
 
-/// Answers one request. However it ends, there is nobody to tell.
+/// Answers one request. How it ends is reported nowhere.
 async fn serve<S, A>(stream: S, answer: impl Fn(Request<Incoming>) -> A)
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,4 @@
-//! From settings to a running daemon: each step takes what the one before it returned.
+//! From settings to a running daemon. Each step takes what the one before it returned.
 
 mod acquire;
 mod confine;
@@ -19,37 +19,37 @@ use spawn::Spawned;
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The system refused something that the daemon needs.
     #[error("{what}: {error}")]
     System {
-        /// What was wanted.
+        /// What the daemon asked for.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// The rights could not be given up.
+    /// The daemon could not give up its rights.
     #[error(transparent)]
     Confine(#[from] Failure),
-    /// The node's TLS key or the authority's certificate.
+    /// The node's TLS key, or the authority's certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// It ran, and a packet thread ended.
+    /// The daemon ran, and a packet thread ended.
     #[error("a packet thread ended")]
     PacketThread,
 }
 
 /// Starts the daemon and returns when it has drained.
 ///
-/// The order is firm. A kernel that cannot confine is refused before anything is changed on
-/// the machine, and while there is somebody to tell. What needs a right is opened first.
-/// Rights are given up on the only thread there is, for they are per thread and inherited.
-/// Then all other threads are made, and wait. Then no thread can be made any more, and the
-/// system calls are few. Only then is the first byte from a network read.
+/// The order must not change. A kernel that cannot confine is refused before anything is changed on
+/// the machine, and while the error can still be printed. What needs a right is opened first. The
+/// rights are given up while there is only one thread, because they are per thread and inherited.
+/// Then all other threads are made, and wait. After the seal no thread can be made, and few system
+/// calls are left. Only then is the first byte from a network read.
 ///
 /// # Errors
-/// The first step that failed. Nothing has been served then.
-pub fn start(settings: Settings) -> Result<(), StartError> {
+/// The error of the first step that failed, before anything was served, or `PacketThread`.
+pub(crate) fn start(settings: Settings) -> Result<(), StartError> {
     confine::require(&settings)?;
     let acquired = Acquired::acquire(settings)?;
     let confined = Confined::confine(acquired)?;
@@ -62,8 +62,8 @@ pub fn start(settings: Settings) -> Result<(), StartError> {
 }
 
 impl StartError {
-    /// sysexits(3)
-    pub fn exit_code(&self) -> u8 {
+    /// An exit code of sysexits(3).
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::System { error, .. } => match error.kind() {
                 io::ErrorKind::PermissionDenied => 77,
@@ -79,7 +79,7 @@ impl StartError {
     }
 }
 
-/// Says what was wanted when the system refuses.
+/// Names what was wanted if the system refuses it.
 fn wanted<T>(what: &'static str, done: io::Result<T>) -> Result<T, StartError> {
     done.map_err(|error| StartError::System { what, error })
 }

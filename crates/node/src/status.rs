@@ -1,13 +1,13 @@
-//! How the node is, in one word.
+//! The node's state, in one word.
 
-/// What `GET /healthz` says, the gravest first; nothing about users.
+/// What `GET /healthz` answers, the gravest first. It says nothing about users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Another machine has this node's identity; this one stays down.
+pub(crate) enum Status {
+    /// Another machine has this node's identity. This one stays down.
     IdentityClash,
-    /// Nobody is admitted any more: the operator wants the node empty, or it is stopping.
+    /// No one is admitted: the operator wants the node empty, or it is stopping.
     Draining,
-    /// By the node's clock, the account service's certificate is not valid.
+    /// The account service's certificate is not valid by the node's clock.
     Clock,
     /// The counter stream is down.
     CounterAway,
@@ -18,8 +18,8 @@ pub enum Status {
 }
 
 impl Status {
-    /// The word, which is the whole of the body.
-    pub fn word(self) -> &'static str {
+    /// The word, which is the whole body of the answer.
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::IdentityClash => "identity-clash",
             Self::Draining => "draining",

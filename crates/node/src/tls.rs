@@ -1,5 +1,5 @@
-//! TLS 1.3, hybrid post-quantum where the other end offers it, and nothing that outlives a
-//! connection: no tickets, no session storage, no early data.
+//! TLS 1.3, with hybrid post-quantum key exchange where the other end offers it. Nothing outlives a
+//! connection: there are no tickets, no session storage and no early data.
 
 mod verifier;
 
@@ -19,26 +19,26 @@ use crate::clock::Clock;
 use crate::settings::{Authority, NodeName};
 use verifier::Verifier;
 
-/// What can go wrong with keys and certificates.
+/// Failures with keys and certificates.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// The TLS library refused.
     #[error("TLS: {0}")]
     Rustls(#[from] rustls::Error),
-    /// The authority cannot vouch for anybody.
+    /// The authority's certificates cannot certify anything.
     #[error("TLS: {0}")]
     Authority(#[from] VerifierBuilderError),
     /// The TLS key or its signing request could not be made.
     #[error("TLS key: {0}")]
     Key(#[from] rcgen::Error),
-    /// The account service's answer holds no certificate.
+    /// The account service's answer holds no certificate that can be used.
     #[error("no certificate in the account service's answer")]
     NoCertificate,
 }
 
-/// The node's TLS key, made in RAM, and the certificate for it once there is one.
+/// The node's TLS key, which is made in RAM, and its certificate once there is one.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     provider: Arc<CryptoProvider>,
     key: KeyPair,
     certified: RwLock<Option<Arc<CertifiedKey>>>,
@@ -48,8 +48,8 @@ impl Identity {
     /// Makes the key.
     ///
     /// # Errors
-    /// No randomness.
-    pub fn generate() -> Result<Arc<Self>, TlsError> {
+    /// `Key` if the system has no randomness.
+    pub(crate) fn generate() -> Result<Arc<Self>, TlsError> {
         Ok(Arc::new(Self {
             provider: Arc::new(aws_lc_rs::default_provider()),
             key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
@@ -60,18 +60,18 @@ impl Identity {
     /// A certificate signing request for the key, in PEM (RFC 2986).
     ///
     /// # Errors
-    /// The request could not be signed.
-    pub fn signing_request(&self, name: &NodeName) -> Result<String, TlsError> {
+    /// `Key` if the request could not be made or signed.
+    pub(crate) fn signing_request(&self, name: &NodeName) -> Result<String, TlsError> {
         let params = CertificateParams::new([name.as_str().to_owned()])?;
         Ok(params.serialize_request(&self.key)?.pem()?)
     }
 
-    /// Takes the certificate, in PEM, with what stands between it and the authority.
-    /// Connections that are up keep the one before.
+    /// Takes the certificate with its chain to the authority, in PEM. Open connections keep the
+    /// certificate that they began with.
     ///
     /// # Errors
-    /// There is none in it, or it is not for our key.
-    pub fn certify(&self, pem: &str) -> Result<(), TlsError> {
+    /// `NoCertificate` if `pem` holds none, `Rustls` if it is not for our key.
+    pub(crate) fn certify(&self, pem: &str) -> Result<(), TlsError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let chain = chain.map_err(|_| TlsError::NoCertificate)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
@@ -89,7 +89,7 @@ impl Identity {
     }
 
     /// Whether there is a certificate.
-    pub fn is_certified(&self) -> bool {
+    pub(crate) fn is_certified(&self) -> bool {
         self.current().is_some()
     }
 
@@ -117,11 +117,14 @@ impl ResolvesClientCert for Identity {
     }
 }
 
-/// How clients are served.
+/// The configuration for the clients' connections.
 ///
 /// # Errors
-/// The provider lacks TLS 1.3.
-pub fn server(identity: Arc<Identity>, clock: &Clock) -> Result<Arc<ServerConfig>, TlsError> {
+/// `Rustls` if the provider lacks TLS 1.3.
+pub(crate) fn server(
+    identity: Arc<Identity>,
+    clock: &Clock,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = identity.provider.clone();
     let mut config = ServerConfig::builder_with_details(provider, Arc::new(clock.clone()))
         .with_protocol_versions(&[&TLS13])?
@@ -132,11 +135,12 @@ pub fn server(identity: Arc<Identity>, clock: &Clock) -> Result<Arc<ServerConfig
     Ok(Arc::new(config))
 }
 
-/// How the account service is spoken to: with the certificate, once there is one.
+/// The configuration for connections to the account service. The node shows its certificate, once
+/// there is one.
 ///
 /// # Errors
-/// A certificate of the authority cannot be read.
-pub fn client(
+/// `Rustls` or `Authority` if a certificate of the authority cannot be used.
+pub(crate) fn client(
     identity: Arc<Identity>,
     authority: &Authority,
     clock: &Clock,
@@ -147,7 +151,7 @@ pub fn client(
     }
     let provider = identity.provider.clone();
     let verifier = Arc::new(Verifier {
-        by_the_web: WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
+        webpki: WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
             .build()?,
         clock: clock.clone(),
     });

@@ -1,4 +1,4 @@
-//! Tokens: verified offline, with keys that the settings pin.
+//! Tokens, which are verified offline, with keys that the settings pin.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::settings::TokenKey;
 
 /// The keys of the account service's tokens.
-pub struct Verifier {
+pub(crate) struct Verifier {
     keys: Vec<DecodingKey>,
     validation: Validation,
 }
@@ -24,10 +24,10 @@ struct Header {
 }
 
 impl Verifier {
-    /// A verifier that takes tokens under any of `keys`.
-    pub fn new(keys: &[TokenKey]) -> Self {
+    /// A verifier that accepts tokens under any of `keys`.
+    pub(crate) fn new(keys: &[TokenKey]) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
-        // By the node's own clock, below.
+        // `verify` checks it by the node's own clock.
         validation.validate_exp = false;
         let keys = keys.iter().map(|key| DecodingKey::from_ed_der(&key.0));
         Self {
@@ -36,13 +36,14 @@ impl Verifier {
         }
     }
 
-    /// What a token in JWS compact form says, if it is one of ours and has not ended at
-    /// `now`, in seconds since 1970.
+    /// The claims of a token in JWS compact form, if it is signed under one of the keys and has not
+    /// expired at `now`, in seconds since 1970.
     ///
     /// # Errors
-    /// `TokenMalformed`, `TokenAlgorithm`, `TokenSignature` or `TokenExpired`.
-    pub fn verify(&self, token: &str, now: u64) -> Result<Claims, Refusal> {
-        // Told apart first: a token of another algorithm is refused as such, whatever it is signed by.
+    /// `TokenMalformed`, `TokenAlgorithm`, `TokenSignature` or `TokenExpired`, checked in this
+    /// order.
+    pub(crate) fn verify(&self, token: &str, now: u64) -> Result<Claims, Refusal> {
+        // Checked first: a token of another algorithm is refused for that, whatever signed it.
         if algorithm(token).ok_or(Refusal::TokenMalformed)? != "EdDSA" {
             return Err(Refusal::TokenAlgorithm);
         }

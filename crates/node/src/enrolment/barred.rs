@@ -11,25 +11,25 @@ use mayfly_wire::PublicKey;
 
 /// Refused keys. A key gets here by five minutes of an enrolled session, and stays for
 /// [`KEY_REFUSED_FOR`], which is ten. So there are at most twice as many as addresses in the pools.
-pub struct Barred {
+pub(super) struct Barred {
     salt: (u64, u64),
     until: HashMap<u64, Instant>,
 }
 
 impl Barred {
-    pub fn new(salt_0: u64, salt_1: u64) -> Self {
+    pub(super) fn new(salt_0: u64, salt_1: u64) -> Self {
         Self {
             salt: (salt_0, salt_1),
             until: HashMap::new(),
         }
     }
 
-    pub fn add(&mut self, key: PublicKey, now: Instant) {
+    pub(super) fn add(&mut self, key: PublicKey, now: Instant) {
         self.until.retain(|_, until| *until > now);
         self.until.insert(self.hash(key), now + KEY_REFUSED_FOR);
     }
 
-    pub fn holds(&self, key: PublicKey, now: Instant) -> bool {
+    pub(super) fn holds(&self, key: PublicKey, now: Instant) -> bool {
         self.until
             .get(&self.hash(key))
             .is_some_and(|until| *until > now)

@@ -1,5 +1,6 @@
-//! Finding an enrolment by its key or ticket, in a table that holds neither: what is taken out
-//! of a hash table stays in its memory until something else takes the place.
+//! Finds an enrolment by its key or ticket, in a table that holds neither. A table must not hold
+//! them, because what is removed from a hash table stays in its memory until another entry takes
+//! the place.
 
 use std::hash::Hasher as _;
 
@@ -8,30 +9,35 @@ use siphasher::sip::SipHasher13;
 
 use super::EnrolmentId;
 
-/// Numbers of enrolments, in the order of salted hashes of something secret.
-pub struct Index {
+/// Ids of enrolments, found by salted hashes of something secret.
+pub(super) struct Index {
     salt: (u64, u64),
     table: HashTable<EnrolmentId>,
 }
 
 impl Index {
     /// An empty index.
-    pub fn new(salt_0: u64, salt_1: u64) -> Self {
+    pub(super) fn new(salt_0: u64, salt_1: u64) -> Self {
         Self {
             salt: (salt_0, salt_1),
             table: HashTable::new(),
         }
     }
 
-    /// The enrolment that has these bytes, of which `has` tells.
-    pub fn find(&self, bytes: &[u8], has: impl Fn(EnrolmentId) -> bool) -> Option<EnrolmentId> {
+    /// The enrolment for which `has` returns true, among those with the hash of these bytes.
+    pub(super) fn find(
+        &self,
+        bytes: &[u8],
+        has: impl Fn(EnrolmentId) -> bool,
+    ) -> Option<EnrolmentId> {
         self.table
             .find(hash(self.salt, bytes), |&id| has(id))
             .copied()
     }
 
-    /// Adds an enrolment that is not in it under these bytes. `of` tells the bytes of all others.
-    pub fn insert<'a>(
+    /// Adds an enrolment that is not in the index under these bytes. `of` returns the bytes of
+    /// every other enrolment.
+    pub(super) fn insert<'a>(
         &mut self,
         bytes: &[u8],
         id: EnrolmentId,
@@ -43,8 +49,8 @@ impl Index {
         });
     }
 
-    /// Takes an enrolment out.
-    pub fn remove(&mut self, bytes: &[u8], id: EnrolmentId) {
+    /// Removes an enrolment.
+    pub(super) fn remove(&mut self, bytes: &[u8], id: EnrolmentId) {
         let hash = hash(self.salt, bytes);
         if let Ok(found) = self.table.find_entry(hash, |&other| other == id) {
             found.remove();
@@ -52,7 +58,7 @@ impl Index {
     }
 
     #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 }

@@ -1,4 +1,4 @@
-//! Inner addresses: which are free, and which of them is next.
+//! Inner addresses: which are free, and which is given out next.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,28 +7,31 @@ use rand_core::RngCore;
 
 use mayfly_wire::enrol::Cidr;
 
-/// The most addresses of a prefix that are given out; an IPv6 prefix has more.
-const MOST: u32 = 1 << 16;
+/// How many addresses of a prefix are given out at most. An IPv6 prefix has more.
+const MAX_ADDRESSES: u32 = 1 << 16;
 
-/// The first host of a prefix, which is the node's own.
-pub fn own_address(prefix: Cidr) -> IpAddr {
+/// The first host address of a prefix, which is the node's own.
+pub(crate) fn own_address(prefix: Cidr) -> IpAddr {
     at(prefix.address, 1)
 }
 
 /// The free addresses of one prefix, in the order in which they will be given out.
-pub struct Pool {
+pub(super) struct Pool {
     network: IpAddr,
     /// Distances from the network address.
     free: VecDeque<u32>,
 }
 
 impl Pool {
-    /// All of a prefix but the network address, the node's own (the first host) and, in
-    /// IPv4, the broadcast address; in random order.
-    pub fn new(prefix: Cidr, random: &mut impl RngCore) -> Self {
+    /// All addresses of a prefix in random order, except the network address, the node's own (the
+    /// first host) and, in IPv4, the broadcast address.
+    pub(super) fn new(prefix: Cidr, random: &mut impl RngCore) -> Self {
         let width = if prefix.address.is_ipv4() { 32 } else { 128 };
         let host_bits = u32::from(width - prefix.prefix.min(width));
-        let size = 1u32.checked_shl(host_bits).unwrap_or(MOST).min(MOST);
+        let size = 1u32
+            .checked_shl(host_bits)
+            .unwrap_or(MAX_ADDRESSES)
+            .min(MAX_ADDRESSES);
         let mut pool = Self {
             network: prefix.address,
             free: VecDeque::new(),
@@ -41,27 +44,27 @@ impl Pool {
     }
 
     /// The next address, if one is free.
-    pub fn take(&mut self) -> Option<IpAddr> {
+    pub(super) fn take(&mut self) -> Option<IpAddr> {
         let distance = self.free.pop_front()?;
         Some(at(self.network, distance))
     }
 
-    /// Takes an address back. It waits in the later half, so that it is not somebody else's
-    /// at once, at a random place, so that the order tells nobody when it was let go.
-    pub fn put_back(&mut self, address: IpAddr, random: &mut impl RngCore) {
+    /// Takes an address back. It waits in the later half, so that another client does not get it at
+    /// once, and at a random place, so that the order does not show when it was given back.
+    pub(super) fn put_back(&mut self, address: IpAddr, random: &mut impl RngCore) {
         let distance = match (address, self.network) {
             (IpAddr::V4(address), IpAddr::V4(network)) => {
                 u32::from(address).wrapping_sub(network.into())
             }
-            // Distances are below `MOST`, and the prefix ends before those bits.
-            (IpAddr::V6(address), _) => (u128::from(address) % u128::from(MOST)) as u32,
+            // Distances are below `MAX_ADDRESSES`, and the prefix ends before those bits.
+            (IpAddr::V6(address), _) => (u128::from(address) % u128::from(MAX_ADDRESSES)) as u32,
             (IpAddr::V4(_), IpAddr::V6(_)) => return,
         };
         self.insert(distance, self.free.len() / 2, random);
     }
 
     /// Whether no address is free.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.free.is_empty()
     }
 

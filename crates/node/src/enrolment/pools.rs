@@ -1,4 +1,4 @@
-//! Which pool a peer's addresses come from.
+//! The pools that clients get their addresses from.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,9 +9,9 @@ use mayfly_wire::token::Claims;
 use super::pool::Pool;
 use crate::settings;
 
-/// Peers of one class have their addresses from the same pools.
+/// Clients of one class get their addresses from the same pools.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Class {
+pub(super) struct Class {
     kind: Kind,
     ipv6: bool,
 }
@@ -23,15 +23,16 @@ enum Kind {
     Public,
 }
 
-/// Addresses on loan to a peer.
-pub struct Lease {
+/// Addresses on loan to a client.
+pub(super) struct Lease {
     pub class: Class,
     pub ipv4: Ipv4Addr,
     pub ipv6: Option<Ipv6Addr>,
 }
 
-/// The pools of the settings. An add-on that the node has no pool for is the default.
-pub struct Pools {
+/// The pools of the settings. A client with an add-on for which the node has no pool gets its
+/// addresses from the default pool.
+pub(super) struct Pools {
     default: Dual,
     streaming: Option<Dual>,
     public: Option<Pool>,
@@ -43,8 +44,8 @@ struct Dual {
 }
 
 impl Pools {
-    /// Every address free.
-    pub fn new(pools: &settings::Pools, random: &mut impl RngCore) -> Self {
+    /// Makes the pools, with every address free.
+    pub(super) fn new(pools: &settings::Pools, random: &mut impl RngCore) -> Self {
         let default = Dual {
             ipv4: Pool::new(*pools.default.ipv4.get_ref(), random),
             ipv6: pools
@@ -68,8 +69,8 @@ impl Pools {
         }
     }
 
-    /// The class of the peers that a token is for.
-    pub fn class(&self, claims: &Claims) -> Class {
+    /// The class of the client that a token is for.
+    pub(super) fn class(&self, claims: &Claims) -> Class {
         let kind = match claims {
             Claims {
                 public_ipv4: true, ..
@@ -89,8 +90,8 @@ impl Pools {
         }
     }
 
-    /// Whether a peer of the class can have addresses.
-    pub fn has_room(&self, class: Class) -> bool {
+    /// Whether there are addresses for a client of the class.
+    pub(super) fn has_room(&self, class: Class) -> bool {
         let (ipv4, ipv6) = match (class.kind, &self.streaming, &self.public) {
             (Kind::Streaming, Some(streaming), _) => (&streaming.ipv4, &streaming.ipv6),
             (Kind::Public, _, Some(public)) => (public, &self.default.ipv6),
@@ -100,8 +101,8 @@ impl Pools {
         !ipv4.is_empty() && (!class.ipv6 || has_ipv6)
     }
 
-    /// Addresses for a peer of the class, if there are any left.
-    pub fn take(&mut self, class: Class) -> Option<Lease> {
+    /// Takes addresses for a client of the class, if there are any left.
+    pub(super) fn take(&mut self, class: Class) -> Option<Lease> {
         if !self.has_room(class) {
             return None;
         }
@@ -117,7 +118,7 @@ impl Pools {
     }
 
     /// Takes addresses back.
-    pub fn put_back(&mut self, lease: Lease, random: &mut impl RngCore) {
+    pub(super) fn put_back(&mut self, lease: Lease, random: &mut impl RngCore) {
         let (ipv4, ipv6) = self.of(lease.class.kind);
         ipv4.put_back(lease.ipv4.into(), random);
         if let (Some(pool), Some(address)) = (ipv6, lease.ipv6) {
@@ -125,8 +126,8 @@ impl Pools {
         }
     }
 
-    /// Whether nobody without an add-on can be taken.
-    pub fn is_full(&self) -> bool {
+    /// Whether there is no address left for a client without an add-on.
+    pub(super) fn is_full(&self) -> bool {
         self.default.ipv4.is_empty()
     }
 

@@ -1,4 +1,4 @@
-//! Requests, and what is answered.
+//! The requests and their answers.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -22,8 +22,8 @@ use crate::status::Status;
 
 type Answer = Response<Full<Bytes>>;
 
-/// Answers a client. `local` is the address that it came to.
-pub async fn peers(
+/// Answers a client. `local` is the address that it connected to.
+pub(super) async fn peers(
     request: Request<Incoming>,
     local: Option<IpAddr>,
     control: &RefCell<Control>,
@@ -38,7 +38,7 @@ pub async fn peers(
 }
 
 /// Answers the operator's monitor.
-pub fn healthz(request: &Request<Incoming>, control: &RefCell<Control>) -> Answer {
+pub(super) fn healthz(request: &Request<Incoming>, control: &RefCell<Control>) -> Answer {
     if (request.uri().path(), request.method()) != ("/healthz", &Method::GET) {
         return refuse(Refusal::NoSuchRoute);
     }
@@ -57,10 +57,10 @@ async fn enrol(
 ) -> Result<Answer, Refusal> {
     let bearer = bearer(request.headers());
     let asked: EnrolRequest = body(request).await?;
-    let granted = control
+    let enrolled = control
         .borrow_mut()
         .enrol(&asked, bearer.as_ref(), local, Instant::now())?;
-    Ok(json(StatusCode::OK, "application/json", &granted))
+    Ok(json(StatusCode::OK, "application/json", &enrolled))
 }
 
 async fn release(
@@ -117,7 +117,7 @@ fn refuse(refusal: Refusal) -> Answer {
 }
 
 fn json(status: StatusCode, media_type: &'static str, body: &impl Serialize) -> Answer {
-    // What we answer always has a JSON form; were it not so, an empty body says as little.
+    // Every answer has a JSON form. If one had none, an empty body would do no harm.
     let body = serde_json::to_vec(body).unwrap_or_default();
     let mut answer = Response::new(Full::from(body));
     *answer.status_mut() = status;

@@ -1,4 +1,4 @@
-//! How many connections there may be, of one source and of all.
+//! Limits the number of connections, for each source and for all together.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,10 +7,10 @@ use std::hash::RandomState;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
-/// Places for connections. Sources are held as salted hashes, while they are connected.
-pub struct Slots {
-    most: usize,
-    most_of_a_source: usize,
+/// Slots for connections. A source is held as a salted hash, while it is connected.
+pub(super) struct Slots {
+    limit: usize,
+    limit_by_source: usize,
     salt: RandomState,
     taken: Rc<RefCell<Taken>>,
 }
@@ -21,31 +21,31 @@ struct Taken {
     by_source: HashMap<u64, usize>,
 }
 
-/// A place, given back when dropped.
-pub struct Slot {
+/// A slot. It is given back when dropped.
+pub(super) struct Slot {
     source: u64,
     taken: Rc<RefCell<Taken>>,
 }
 
 impl Slots {
-    pub fn new(most: usize, most_of_a_source: usize) -> Self {
+    pub(super) fn new(limit: usize, limit_by_source: usize) -> Self {
         Self {
-            most,
-            most_of_a_source,
+            limit,
+            limit_by_source,
             salt: RandomState::new(),
             taken: Rc::default(),
         }
     }
 
-    /// A place for a connection, unless there are as many as there may be.
-    pub fn take(&self, remote: IpAddr) -> Option<Slot> {
+    /// Takes a slot for a connection, unless a limit is reached.
+    pub(super) fn take(&self, remote: IpAddr) -> Option<Slot> {
         let source = self.salt.hash_one(source(remote));
         let mut taken = self.taken.borrow_mut();
-        if taken.all >= self.most {
+        if taken.all >= self.limit {
             return None;
         }
         let of_source = taken.by_source.entry(source).or_default();
-        if *of_source >= self.most_of_a_source {
+        if *of_source >= self.limit_by_source {
             return None;
         }
         *of_source += 1;
@@ -70,7 +70,7 @@ impl Drop for Slot {
     }
 }
 
-/// One customer has an IPv4 address, or a /64.
+/// The part of an address that stands for one customer: an IPv4 address, or a /64.
 fn source(remote: IpAddr) -> IpAddr {
     match remote.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

@@ -1,4 +1,4 @@
-//! All rights but that of using what is open.
+//! Gives up all rights, except to use what is open.
 
 use std::net::SocketAddr;
 
@@ -9,20 +9,20 @@ use super::acquire::Acquired;
 use crate::lockdown;
 use crate::settings::Settings;
 
-/// Open descriptors in a process that may open no other.
-pub struct Confined {
+/// Open descriptors, in a process that may open no others.
+pub(super) struct Confined {
     pub acquired: Acquired,
     pub confinement: confine::Confined,
 }
 
-/// Refuses a kernel that lacks what it takes.
-pub fn require(settings: &Settings) -> Result<(), StartError> {
+/// Refuses a kernel that lacks what the confinement needs.
+pub(super) fn require(settings: &Settings) -> Result<(), StartError> {
     Ok(confine::require(*settings.lockdown.landlock_abi.get_ref())?)
 }
 
 impl Confined {
-    /// Gives up all capabilities, the user, files, and TCP but to the account service.
-    pub fn confine(acquired: Acquired) -> Result<Self, StartError> {
+    /// Gives up all capabilities, the user, all files, and all TCP except to the account service.
+    pub(super) fn confine(acquired: Acquired) -> Result<Self, StartError> {
         let settings = &acquired.settings;
         let privilege = &settings.privilege;
         let addresses = settings.accounts.addresses();

@@ -1,4 +1,4 @@
-//! The last step: few system calls for all threads, and no thread more.
+//! The last step: all threads are left with few system calls, and no thread can be made.
 
 use std::sync::mpsc::Sender;
 
@@ -11,8 +11,8 @@ use super::spawn::Spawned;
 use crate::run::{Daemon, Stopped};
 use crate::syscalls::ALLOWED;
 
-/// A process that can only serve.
-pub struct Sealed {
+/// A process that can do nothing but serve.
+pub(super) struct Sealed {
     runtime: Runtime,
     daemon: Daemon,
     gates: Vec<Sender<()>>,
@@ -20,8 +20,8 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Puts the filter on all threads, and has each looked at whether all confinement is there.
-    pub fn seal(spawned: Spawned) -> Result<Self, StartError> {
+    /// Puts the filter on all threads, and checks that each of them is fully confined.
+    pub(super) fn seal(spawned: Spawned) -> Result<Self, StartError> {
         let proof = spawned.confinement.seal(ALLOWED, OnViolation::Kill)?;
         Ok(Self {
             runtime: spawned.runtime,
@@ -32,9 +32,9 @@ impl Sealed {
     }
 
     /// Serves until the daemon is told to stop, or cannot go on.
-    pub fn run(self) -> Stopped {
+    pub(super) fn run(self) -> Stopped {
         for gate in self.gates {
-            // If a packet thread is gone, the daemon hears so at once.
+            // If a packet thread is gone, the daemon learns it at once from its last notice.
             let _ = gate.send(());
         }
         self.runtime.block_on(self.daemon.run())

@@ -1,9 +1,10 @@
-//! Whether it is the account service: by its name, the operator's authority, and the time.
+//! Verifies the account service: by its name, the operator's authority, and the time.
 //!
 //! A machine's clock may be years fast, and then every certificate has expired. So until the
-//! account service has told the time, one that has expired by this clock is good as of its end.
-//! That trusts a fast clock no more than a slow one, by which it would not have expired: whoever
-//! holds a key that the authority certified for a time since this program was written.
+//! account service has set the clock, a certificate that has expired is accepted as of its end, if
+//! that is not before [`EARLIEST`]. This trusts a fast clock no more than a slow one, by which the
+//! certificate would not have expired: either way, the node trusts the holders of keys that the
+//! authority certified for a time after this program was written.
 
 use std::sync::Arc;
 
@@ -16,9 +17,9 @@ use crate::clock::{Clock, EARLIEST};
 
 /// Verifies certificates of the account service.
 #[derive(Debug)]
-pub struct Verifier {
-    /// Name, chain and time, by the rules of the web (RFC 5280).
-    pub by_the_web: Arc<WebPkiServerVerifier>,
+pub(super) struct Verifier {
+    /// Checks name, chain and time (RFC 5280).
+    pub webpki: Arc<WebPkiServerVerifier>,
     /// The node's clock.
     pub clock: Clock,
 }
@@ -33,13 +34,13 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verify = |at| {
-            self.by_the_web
+            self.webpki
                 .verify_server_cert(end_entity, intermediates, name, ocsp, at)
         };
         match verify(now) {
             Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
                 not_after, ..
-            })) if !self.clock.was_told() && not_after.as_secs() >= EARLIEST => verify(not_after),
+            })) if !self.clock.was_set() && not_after.as_secs() >= EARLIEST => verify(not_after),
             verdict => verdict,
         }
     }
@@ -50,7 +51,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_the_web
+        self.webpki
             .verify_tls12_signature(message, certificate, signature)
     }
 
@@ -60,12 +61,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_the_web
+        self.webpki
             .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_the_web.supported_verify_schemes()
+        self.webpki.supported_verify_schemes()
     }
 }
 
@@ -96,11 +97,11 @@ mod tests {
             leaf.not_after = date_time_ymd(year, 1, 1);
             let certificate = leaf.signed_by(&own, &Issuer::from_params(&params, &key));
             let provider = Arc::new(aws_lc_rs::default_provider());
-            let by_the_web = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+            let webpki = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
             Self {
                 certificate: certificate.unwrap().into(),
                 verifier: Verifier {
-                    by_the_web: by_the_web.build().unwrap(),
+                    webpki: webpki.build().unwrap(),
                     clock: Clock::from_system(),
                 },
             }
