@@ -1,6 +1,7 @@
-//! Admission: the node shows its secret and has its TLS key certified.
+//! Admission: the node shows its secret to the account service and has its TLS key certified.
 //!
-//! Without a certificate nobody can enrol and nothing is counted, so this is tried for ever.
+//! Without a certificate no client can enrol and no session is counted, so the node never stops
+//! trying.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +19,24 @@ use tokio::time::{sleep, timeout};
 use mayfly_wire::MAX_BODY;
 use mayfly_wire::admission::{AdmissionRequest, AdmissionResponse};
 
+use crate::accounts_link::{AccountsLink, ServiceError};
 use crate::clock::Clock;
-use crate::service::{Away, Service};
 use crate::settings::{NodeName, Secret};
 use crate::tls::Identity;
 
 /// How long one attempt may take.
 const ATTEMPT_TIME: Duration = Duration::from_secs(10);
-/// First pause after a failure; it doubles up to the longest.
+/// The first pause after a failure. Each failure doubles it, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The shortest that a certificate is used before it is renewed.
+/// The shortest time for which a certificate is used before it is renewed.
 const SHORTEST_USE: Duration = Duration::from_secs(60);
 
-/// Who asks to be admitted.
-pub struct Applicant {
+/// What the node asks to be admitted with.
+pub(crate) struct Admission {
     /// The node's name in the operator's register.
     pub name: NodeName,
-    /// What the node shows.
+    /// The secret that the node shows.
     pub secret: Secret,
     /// The key to certify.
     pub identity: Arc<Identity>,
@@ -43,18 +44,19 @@ pub struct Applicant {
     pub clock: Clock,
 }
 
-/// Keeps the node's certificate fresh, for ever: a new one after two thirds of a life.
-pub async fn run(applicant: Applicant, service: Arc<Service>) {
+/// Keeps the node's certificate fresh: asks for a new one after two thirds of its life. Does not
+/// return.
+pub(crate) async fn run(admission: Admission, accounts: Arc<AccountsLink>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        match timeout(ATTEMPT_TIME, applicant.apply(&service)).await {
+        match timeout(ATTEMPT_TIME, admission.apply(&accounts)).await {
             Ok(Ok(expires)) => {
                 pause = FIRST_PAUSE;
-                let life = expires.saturating_sub(applicant.clock.unix_seconds());
+                let life = expires.saturating_sub(admission.clock.unix_seconds());
                 sleep(Duration::from_secs(life / 3 * 2).max(SHORTEST_USE)).await;
             }
             _ => {
-                service.pass_on();
+                accounts.try_next_address();
                 sleep(jittered(pause)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -62,9 +64,9 @@ pub async fn run(applicant: Applicant, service: Arc<Service>) {
     }
 }
 
-impl Applicant {
-    /// Has the key certified, and says when the certificate ends, in seconds since 1970.
-    async fn apply(&self, service: &Service) -> Result<u64, Away> {
+impl Admission {
+    /// Has the key certified. Returns when the certificate ends, in seconds since 1970.
+    async fn apply(&self, accounts: &AccountsLink) -> Result<u64, ServiceError> {
         let body = serde_json::to_vec(&AdmissionRequest {
             node: self.name.as_str().to_owned(),
             secret: self.secret.0.to_string(),
@@ -73,36 +75,40 @@ impl Applicant {
         let request = Request::builder()
             .method(Method::POST)
             .uri("/v1/nodes")
-            .header(HOST, service.host())
+            .header(HOST, accounts.host())
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(body.map_err(|_| Away::Answer)?))
-            .map_err(|_| Away::Answer)?;
-        let admitted = ask(service, request).await?;
+            .body(Full::from(body.map_err(|_| ServiceError::Answer)?))
+            .map_err(|_| ServiceError::Answer)?;
+        let admitted = ask(accounts, request).await?;
         self.identity.certify(&admitted.certificate)?;
         Ok(admitted.expires)
     }
 }
 
-async fn ask(service: &Service, request: Request<Full<Bytes>>) -> Result<AdmissionResponse, Away> {
-    let stream = service.connect().await?;
+async fn ask(
+    accounts: &AccountsLink,
+    request: Request<Full<Bytes>>,
+) -> Result<AdmissionResponse, ServiceError> {
+    let stream = accounts.connect().await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|_| Away::Answer)?;
+        .map_err(|_| ServiceError::Answer)?;
     let connection = spawn_local(connection);
     let answer = sender
         .send_request(request)
         .await
-        .map_err(|_| Away::Answer)?;
+        .map_err(|_| ServiceError::Answer)?;
     if answer.status() != StatusCode::OK {
-        return Err(Away::Answer);
+        return Err(ServiceError::Answer);
     }
     let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
     connection.abort();
-    let body = body.map_err(|_| Away::Answer)?.to_bytes();
-    serde_json::from_slice(&body).map_err(|_| Away::Answer)
+    let body = body.map_err(|_| ServiceError::Answer)?.to_bytes();
+    serde_json::from_slice(&body).map_err(|_| ServiceError::Answer)
 }
 
-/// Between the pause and half of it, so that nodes that boot together do not ask together.
+/// Draws between half of the pause and the pause, so that nodes that boot together do not ask
+/// together.
 fn jittered(pause: Duration) -> Duration {
     let half = pause / 2;
     half + half.mul_f64(f64::from(OsRng.next_u32()) / f64::from(u32::MAX))

@@ -1,6 +1,4 @@
-//! The counter stream: a WebSocket over TLS that carries the frames of [`Reporter`].
-//!
-//! [`Reporter`]: mayfly_counter::node::Reporter
+//! The counter stream: a WebSocket over TLS that carries the frames of [`Control`]'s reporter.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,56 +13,50 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use mayfly_counter::node::Action;
 use mayfly_wire::counter::{NodeFrame, ServiceFrame};
 
-use crate::clock::Clock;
-use crate::control::{Control, Reach};
-use crate::service::{Away, Service};
+use crate::accounts_link::{AccountsLink, ServiceError};
+use crate::control::{Action, Connection, Control};
 use crate::tls::Identity;
 
-/// How long connecting may take, and sending a frame.
+/// How long it may take to connect, and to send a frame.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest frame that the service sends has some 60 bytes.
+/// Bytes of a message. The longest frame that the service sends has some 60.
 const LONGEST_MESSAGE: usize = 1024;
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// What the counter stream works with.
-pub struct CounterStream {
-    /// Where the service is.
-    pub service: Arc<Service>,
-    /// Without a certificate, nobody listens to us.
+/// The shell around [`Control`] that talks to the account service.
+pub(crate) struct CounterStream {
+    /// The way to the service.
+    pub accounts: Arc<AccountsLink>,
+    /// Without a certificate, the service does not let the node connect.
     pub identity: Arc<Identity>,
-    /// Set by the service's `welcome`.
-    pub clock: Clock,
-    /// The reporter, and who must hear of what it says.
+    /// The state machine.
     pub control: Rc<RefCell<Control>>,
 }
 
 /// Why the loop woke.
 enum Woken {
     Frame(ServiceFrame),
-    /// The stream is at its end, with the close code if one was read.
+    /// The stream has ended, with the close code, if one was read.
     End(Option<u16>),
     Time,
-    Reports,
+    Actions,
 }
 
 impl CounterStream {
-    /// Carries frames, for ever.
-    pub async fn run(self) {
-        let reports = self.control.borrow().reports.clone();
-        let settled = self.control.borrow().settled.clone();
+    /// Carries frames. Does not return.
+    pub(crate) async fn run(self) {
+        let actions = self.control.borrow().woken();
         let mut socket = None;
         loop {
-            self.carry_out(&mut socket).await;
-            settled.notify_waiters();
-            let deadline = self.control.borrow().reporter.poll_timeout();
+            self.drain_actions(&mut socket).await;
+            let deadline = self.control.borrow().poll_timeout();
             let woken = tokio::select! {
                 woken = next_frame(&mut socket) => woken,
                 () = until(deadline) => Woken::Time,
-                () = reports.notified() => Woken::Reports,
+                () = actions.notified() => Woken::Actions,
             };
             self.handle(woken, &mut socket);
         }
@@ -74,90 +66,68 @@ impl CounterStream {
         let now = Instant::now();
         let mut control = self.control.borrow_mut();
         match woken {
-            Woken::Frame(frame) => control.reporter.handle_frame(frame, now),
+            Woken::Frame(frame) => control.handle_frame(frame, now),
             Woken::End(code) => {
                 *socket = None;
-                control.reporter.handle_disconnected(code, now);
-                control.handle_reach(Reach::Away);
+                control.handle_connection(Connection::Closed(code), now);
             }
-            Woken::Time => control.reporter.handle_timeout(now),
-            Woken::Reports => {}
+            Woken::Time => control.handle_timeout(now),
+            Woken::Actions => {}
         }
     }
 
-    /// Does what the reporter asks for, until it asks for nothing more.
-    async fn carry_out(&self, socket: &mut Option<Socket>) {
+    async fn drain_actions(&self, socket: &mut Option<Socket>) {
         loop {
-            let Some(action) = self.control.borrow_mut().reporter.poll_action() else {
+            let Some(action) = self.control.borrow_mut().poll_action(Instant::now()) else {
                 return;
             };
             match action {
                 Action::Connect => *socket = self.connect().await,
                 Action::Send(frame) => self.send(socket, frame).await,
-                Action::Disconnect => {
-                    *socket = None;
-                    self.control.borrow_mut().handle_reach(Reach::Away);
-                }
-                Action::End(session) => self.control.borrow_mut().deny(session, Instant::now()),
-                Action::Clock(seconds) => {
-                    self.clock.set(seconds);
-                    self.control
-                        .borrow_mut()
-                        .handle_reach(Reach::Up(Instant::now()));
-                }
-                Action::Drain(on) => self.control.borrow_mut().handle_drain(on),
-                Action::Replaced => self.control.borrow_mut().handle_replaced(Instant::now()),
+                Action::Disconnect => *socket = None,
             }
         }
     }
 
     async fn connect(&self) -> Option<Socket> {
-        let connected = match timeout(PATIENCE, self.open()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(Away::Connection),
+        let opened = match timeout(PATIENCE, self.open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(ServiceError::Connection),
         };
-        let now = Instant::now();
-        let mut control = self.control.borrow_mut();
-        match connected {
-            Ok(socket) => {
-                control.reporter.handle_connected(now);
-                Some(socket)
-            }
-            Err(away) => {
-                if self.identity.is_certified() {
-                    self.service.pass_on();
-                }
-                control.reporter.handle_disconnected(None, now);
-                let wrong_clock = matches!(away, Away::Clock);
-                control.handle_reach(if wrong_clock {
-                    Reach::Clock
-                } else {
-                    Reach::Away
-                });
-                None
-            }
+        let connection = match &opened {
+            Ok(_) => Connection::Open,
+            Err(ServiceError::Clock) => Connection::WrongClock,
+            Err(_) => Connection::Failed,
+        };
+        if opened.is_err() && self.identity.is_certified() {
+            self.accounts.try_next_address();
         }
+        let mut control = self.control.borrow_mut();
+        control.handle_connection(connection, Instant::now());
+        opened.ok()
     }
 
-    async fn open(&self) -> Result<Socket, Away> {
+    async fn open(&self) -> Result<Socket, ServiceError> {
         if !self.identity.is_certified() {
-            // Admission tries to reach the service meanwhile.
-            return Err(Away::Answer);
+            // Until then, admission is what tries to reach the service.
+            return Err(ServiceError::Answer);
         }
-        let stream = self.service.connect().await?;
-        let address = format!("wss://{}/v1/counter", self.service.host());
+        let stream = self.accounts.connect().await?;
+        let address = format!("wss://{}/v1/counter", self.accounts.host());
         let config = WebSocketConfig::default()
             .max_message_size(Some(LONGEST_MESSAGE))
             .max_frame_size(Some(LONGEST_MESSAGE));
         let opened = client_async_with_config(address, stream, Some(config)).await;
-        opened.map(|(socket, _)| socket).map_err(|_| Away::Answer)
+        opened
+            .map(|(socket, _)| socket)
+            .map_err(|_| ServiceError::Answer)
     }
 
     async fn send(&self, socket: &mut Option<Socket>, frame: NodeFrame) {
         let Some(open) = socket else {
             return;
         };
-        // A frame always has a JSON form; an empty one would be refused by the service.
+        // A frame always has a JSON form. The service would refuse an empty one.
         let text = serde_json::to_string(&frame).unwrap_or_default();
         let sent = timeout(PATIENCE, open.send(Message::text(text))).await;
         if !matches!(sent, Ok(Ok(()))) {

@@ -1,7 +1,8 @@
-//! Who is enrolled: one key a token and node, with its inner addresses, until its token ends.
+//! The enrolments of the node. A token enrols one key at a node, with its inner addresses, until
+//! the token ends.
 //!
-//! The registry does no I/O and reads no clock. It answers a request and says what it
-//! means for the tunnel and the counter, as [`Change`]s in the order to carry out.
+//! The registry does no I/O and reads no clock. It answers a request, and says what the request
+//! means for the tunnel and the counter, as [`Change`]s in the order in which to apply them.
 
 mod barred;
 mod index;
@@ -10,6 +11,7 @@ mod pools;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
@@ -27,77 +29,101 @@ use index::Index;
 pub(crate) use pool::own_address;
 use pools::{Class, Lease, Pools};
 
-/// One enrolment, for as long as the node runs; no number is used twice.
+/// One enrolment. A number is not used again while the node runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EnrolmentId(u64);
+pub(crate) struct EnrolmentId(u64);
 
 impl EnrolmentId {
-    /// Which of so many parts it falls to: one after the other, by turns.
-    pub fn share(self, parts: usize) -> usize {
-        (self.0 % parts.max(1) as u64) as usize
+    /// The shard for this enrolment, of `shards` (round robin).
+    pub(crate) fn shard(self, shards: usize) -> usize {
+        (self.0 % shards.max(1) as u64) as usize
     }
 }
 
-/// What the tunnel needs to know of a new peer.
+/// One session of an enrolment. No other session has the same id, not even a later one of the same
+/// enrolment: what the counter still has to say about one must not be taken for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SessionId {
+    enrolment: EnrolmentId,
+    /// Counts the sessions of all enrolments.
+    generation: NonZeroU64,
+}
+
+/// An enrolled client: what the tunnel must know to add it as a peer.
 #[derive(Clone)]
-pub struct Peer {
+pub(crate) struct Client {
     /// Its static key.
     pub public_key: PublicKey,
-    /// Made here.
+    /// Its pre-shared key, which the node made.
     pub preshared_key: PresharedKey,
-    /// Its inner address.
+    /// Its inner IPv4 address.
     pub ipv4: Ipv4Addr,
     /// Its inner IPv6 address, if the account wants one and the node has some.
     pub ipv6: Option<Ipv6Addr>,
 }
 
 /// What a request means for the rest of the node.
-pub enum Change {
-    /// The tunnel takes a new peer.
-    Add(EnrolmentId, Peer),
-    /// The tunnel forgets a peer; its session ends.
-    Remove(EnrolmentId),
-    /// The enrolment goes on under another ticket.
-    Renew(EnrolmentId, Ticket),
+pub(crate) enum Change {
+    /// The tunnel adds a peer.
+    Add(EnrolmentId, Client),
+    /// The tunnel removes a peer. Its session ends, if it has one.
+    Remove(EnrolmentId, Option<SessionId>),
+    /// The enrolment goes on under another ticket, and so does its session, if it has one.
+    Renew(Option<SessionId>, Ticket),
 }
 
-/// What a client is told.
-pub struct Granted {
-    /// Its side of the tunnel.
-    pub peer: Peer,
+/// The answer to an enrolment.
+pub(crate) struct Enrolled {
+    /// The client's side of the tunnel.
+    pub client: Client,
     /// End of the enrolment, in seconds since 1970.
     pub expires: u64,
 }
 
-/// All of what is known of an enrolled peer.
+/// Everything that the node knows of an enrolled client.
 struct Enrolment {
-    peer: Peer,
-    /// Which pools its addresses go back to.
+    client: Client,
+    /// The pools that its addresses go back to.
     class: Class,
     ticket: Ticket,
     expires: u64,
+    /// The generation of its session, while it has one.
+    session: Option<NonZeroU64>,
 }
 
-/// The enrolled peers of the node. Its memory is bounded by the address pools.
-pub struct Registry {
+impl Enrolment {
+    fn session_id(&self, id: EnrolmentId) -> Option<SessionId> {
+        let generation = self.session?;
+        Some(SessionId {
+            enrolment: id,
+            generation,
+        })
+    }
+}
+
+/// The enrolled clients of the node. The address pools bound its memory.
+pub(crate) struct Registry {
     pools: Pools,
-    /// Boxed: memory that is freed is zeroed, a place in a table is not.
+    /// Boxed, because the allocator zeroes freed memory, but nothing zeroes a place in a table that
+    /// has become free.
     enrolments: HashMap<EnrolmentId, Box<Enrolment>>,
     by_key: Index,
     by_ticket: Index,
-    /// No token ends before.
+    /// No token ends before this time.
     next_end: u64,
     barred: Barred,
+    /// The number of the next enrolment.
     next: u64,
-    /// The node's own key, which is no peer's.
+    /// The generation of the next session.
+    next_generation: NonZeroU64,
+    /// The node's own key, which no client may have.
     node: PublicKey,
     random: ChaCha20Rng,
 }
 
 impl Registry {
-    /// An empty registry of the node with the key `node`. The order of addresses
-    /// comes from `seed`.
-    pub fn new(pools: &settings::Pools, node: PublicKey, seed: [u8; 32]) -> Self {
+    /// An empty registry of the node with the key `node`. The order of addresses comes from `seed`.
+    pub(crate) fn new(pools: &settings::Pools, node: PublicKey, seed: [u8; 32]) -> Self {
         let mut random = ChaCha20Rng::from_seed(seed);
         Self {
             pools: Pools::new(pools, &mut random),
@@ -107,6 +133,7 @@ impl Registry {
             next_end: u64::MAX,
             barred: Barred::new(random.next_u64(), random.next_u64()),
             next: 0,
+            next_generation: NonZeroU64::MIN,
             node,
             random,
         }
@@ -114,20 +141,20 @@ impl Registry {
 
     /// Enrols a key under a verified token, or extends the key's enrolment.
     ///
-    /// - The same key and token again: the same answer.
-    /// - A key under another token: an extension if `bearer` is its pre-shared key. It is
-    ///   enrolled anew if the new token gives it other addresses.
-    /// - Another key under the same token: it takes the place of the first.
+    /// - The same key and token again get the same answer.
+    /// - A key under another token is extended if `bearer` is its pre-shared key. If the new token
+    ///   gives it other addresses, it is enrolled again.
+    /// - Another key under the same token takes the place of the first.
     ///
     /// # Errors
-    /// `KeyLowOrder`, `KeyBarred`, `KeyTaken` or `PoolFull`; nothing has changed then.
-    pub fn enrol(
+    /// `KeyLowOrder`, `KeyBarred`, `KeyTaken` or `PoolFull`. Nothing has changed then.
+    pub(crate) fn enrol(
         &mut self,
         claims: &Claims,
         key: PublicKey,
         bearer: Option<&PresharedKey>,
         now: Instant,
-    ) -> Result<(Granted, Vec<Change>), Refusal> {
+    ) -> Result<(Enrolled, Vec<Change>), Refusal> {
         if is_low_order(key) {
             return Err(Refusal::KeyLowOrder);
         }
@@ -153,8 +180,8 @@ impl Registry {
     /// Ends an enrolment for the holder of its pre-shared key.
     ///
     /// # Errors
-    /// `NotThePeer`, also where there is no such peer.
-    pub fn release(
+    /// `NotThePeer` if `bearer` is not that key, or if there is no such peer.
+    pub(crate) fn release(
         &mut self,
         key: PublicKey,
         bearer: Option<&PresharedKey>,
@@ -166,26 +193,32 @@ impl Registry {
         self.remove(id).ok_or(Refusal::NotThePeer)
     }
 
-    /// Ends an enrolment whose session was finally denied, and bars its key for 10 minutes.
-    pub fn deny(&mut self, id: EnrolmentId, now: Instant) -> Option<Change> {
-        let key = self.enrolments.get(&id)?.peer.public_key;
-        self.barred.add(key, now);
+    /// Ends the enrolment of a session that was finally denied, and bars its key for a while (rule
+    /// 6 of `crates/counter/PROTOCOL.md`). A session that has ended already changes nothing.
+    pub(crate) fn deny(&mut self, session: SessionId, now: Instant) -> Option<Change> {
+        let id = session.enrolment;
+        let enrolment = self.enrolments.get(&id)?;
+        if enrolment.session != Some(session.generation) {
+            return None;
+        }
+        self.barred.add(enrolment.client.public_key, now);
         self.remove(id)
     }
 
-    /// Ends the enrolments whose token has ended at `now`, in seconds since 1970, but those
-    /// that `stays` holds on to.
+    /// Ends the enrolments whose token has ended at `now`, in seconds since 1970. With
+    /// `keep_sessions`, those that have a session stay.
     ///
-    /// Tokens end at whole hours: to look through all enrolments then costs less than to keep them
-    /// in the order of their ends.
-    pub fn expire(&mut self, now: u64, stays: impl Fn(EnrolmentId) -> bool) -> Vec<Change> {
+    /// Tokens end at whole hours. To look through all enrolments then costs less than to keep them
+    /// sorted by their ends.
+    pub(crate) fn expire(&mut self, now: u64, keep_sessions: bool) -> Vec<Change> {
         if now < self.next_end {
             return Vec::new();
         }
         let mut ended = Vec::new();
         self.next_end = u64::MAX;
         for (&id, enrolment) in &self.enrolments {
-            if enrolment.expires <= now && !stays(id) {
+            let stays = keep_sessions && enrolment.session.is_some();
+            if enrolment.expires <= now && !stays {
                 ended.push(id);
             } else {
                 self.next_end = self.next_end.min(enrolment.expires);
@@ -194,13 +227,30 @@ impl Registry {
         ended.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
-    /// The ticket that an enrolment goes by.
-    pub fn ticket(&self, id: EnrolmentId) -> Option<Ticket> {
+    /// A session of an enrolment began. Returns its id and its ticket, unless the enrolment has
+    /// ended.
+    pub(crate) fn session_up(&mut self, id: EnrolmentId) -> Option<(SessionId, Ticket)> {
+        let enrolment = self.enrolments.get_mut(&id)?;
+        enrolment.session = Some(self.next_generation);
+        self.next_generation = self.next_generation.saturating_add(1);
+        Some((enrolment.session_id(id)?, enrolment.ticket))
+    }
+
+    /// The session of an enrolment ended. Returns its id, if there was one.
+    pub(crate) fn session_down(&mut self, id: EnrolmentId) -> Option<SessionId> {
+        let enrolment = self.enrolments.get_mut(&id)?;
+        let session = enrolment.session_id(id);
+        enrolment.session = None;
+        session
+    }
+
+    /// The ticket of an enrolment.
+    pub(crate) fn ticket(&self, id: EnrolmentId) -> Option<Ticket> {
         self.enrolments.get(&id).map(|enrolment| enrolment.ticket)
     }
 
     /// Whether the default pool has no address left.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.pools.is_full()
     }
 
@@ -217,19 +267,19 @@ impl Registry {
         Err(Refusal::KeyTaken)
     }
 
-    /// Whether the bearer is the peer's pre-shared key, in a time that tells nothing of it.
+    /// Whether the bearer is the peer's pre-shared key, compared in constant time.
     fn is_peer(&self, id: EnrolmentId, bearer: Option<&PresharedKey>) -> bool {
         let (Some(enrolment), Some(bearer)) = (self.enrolments.get(&id), bearer) else {
             return false;
         };
-        enrolment.peer.preshared_key.0.ct_eq(&bearer.0).into()
+        enrolment.client.preshared_key.0.ct_eq(&bearer.0).into()
     }
 
     fn extend(
         &mut self,
         id: EnrolmentId,
         claims: &Claims,
-    ) -> Result<(Granted, Vec<Change>), Refusal> {
+    ) -> Result<(Enrolled, Vec<Change>), Refusal> {
         let other = self.of_ticket(claims.ticket);
         let other = other.filter(|other| *other != id);
         let mut changes: Vec<_> = other
@@ -237,30 +287,30 @@ impl Registry {
             .into_iter()
             .collect();
         let enrolment = self.enrolments.get_mut(&id).ok_or(Refusal::NotThePeer)?;
-        let former = enrolment.ticket;
+        let (former, session) = (enrolment.ticket, enrolment.session_id(id));
         if former != claims.ticket {
             enrolment.ticket = claims.ticket;
             enrolment.expires = claims.exp;
             self.by_ticket.remove(&former.0, id);
             self.enter_ticket(claims, id);
-            changes.push(Change::Renew(id, claims.ticket));
+            changes.push(Change::Renew(session, claims.ticket));
         }
         let enrolment = self.enrolments.get(&id).ok_or(Refusal::NotThePeer)?;
-        let granted = Granted {
-            peer: enrolment.peer.clone(),
+        let enrolled = Enrolled {
+            client: enrolment.client.clone(),
             expires: enrolment.expires,
         };
-        Ok((granted, changes))
+        Ok((enrolled, changes))
     }
 
-    /// A new enrolment in the place of those that it replaces, which end first: -1 before +1.
+    /// Enrols a key in the place of the enrolments that it replaces. They end first: -1 before +1.
     fn replace(
         &mut self,
         replaced: &[EnrolmentId],
         class: Class,
         claims: &Claims,
         key: PublicKey,
-    ) -> Result<(Granted, Vec<Change>), Refusal> {
+    ) -> Result<(Enrolled, Vec<Change>), Refusal> {
         let frees_a_place = |id| self.class_of(id) == Some(class);
         if !self.pools.has_room(class) && !replaced.iter().any(|id| frees_a_place(*id)) {
             return Err(Refusal::PoolFull);
@@ -268,31 +318,32 @@ impl Registry {
         let mut changes: Vec<_> = replaced.iter().filter_map(|id| self.remove(*id)).collect();
         let lease = self.pools.take(class).ok_or(Refusal::PoolFull)?;
         let mut preshared_key = PresharedKey([0; 32]);
-        // Not of `random`: it makes a block at a time, and the next customers' keys would lie in
-        // it, and wherever it was moved from, long before and after they are used.
+        // Not from `random`, which makes a block at a time: the keys of the next clients would lie
+        // in it, and wherever it was moved from, long before and after they are used.
         OsRng.fill_bytes(&mut preshared_key.0);
-        let peer = Peer {
+        let client = Client {
             public_key: key,
             preshared_key,
             ipv4: lease.ipv4,
             ipv6: lease.ipv6,
         };
-        let id = self.insert(peer.clone(), class, claims);
-        changes.push(Change::Add(id, peer.clone()));
+        let id = self.insert(client.clone(), class, claims);
+        changes.push(Change::Add(id, client.clone()));
         let expires = claims.exp;
-        Ok((Granted { peer, expires }, changes))
+        Ok((Enrolled { client, expires }, changes))
     }
 
-    fn insert(&mut self, peer: Peer, class: Class, claims: &Claims) -> EnrolmentId {
+    fn insert(&mut self, client: Client, class: Class, claims: &Claims) -> EnrolmentId {
         let id = EnrolmentId(self.next);
         self.next += 1;
-        self.enter_key(peer.public_key, id);
+        self.enter_key(client.public_key, id);
         self.enter_ticket(claims, id);
         let enrolment = Enrolment {
-            peer,
+            client,
             class,
             ticket: claims.ticket,
             expires: claims.exp,
+            session: None,
         };
         self.enrolments.insert(id, Box::new(enrolment));
         id
@@ -300,20 +351,20 @@ impl Registry {
 
     fn remove(&mut self, id: EnrolmentId) -> Option<Change> {
         let enrolment = self.enrolments.remove(&id)?;
-        self.by_key.remove(&enrolment.peer.public_key.0, id);
+        self.by_key.remove(&enrolment.client.public_key.0, id);
         self.by_ticket.remove(&enrolment.ticket.0, id);
         let lease = Lease {
             class: enrolment.class,
-            ipv4: enrolment.peer.ipv4,
-            ipv6: enrolment.peer.ipv6,
+            ipv4: enrolment.client.ipv4,
+            ipv6: enrolment.client.ipv6,
         };
         self.pools.put_back(lease, &mut self.random);
-        Some(Change::Remove(id))
+        Some(Change::Remove(id, enrolment.session_id(id)))
     }
 
     fn enter_key(&mut self, key: PublicKey, id: EnrolmentId) {
         let all = &self.enrolments;
-        let of = |id| Some(&all.get(&id)?.peer.public_key.0[..]);
+        let of = |id| Some(&all.get(&id)?.client.public_key.0[..]);
         self.by_key.insert(&key.0, id, of);
     }
 
@@ -325,7 +376,7 @@ impl Registry {
     }
 
     fn of_key(&self, key: PublicKey) -> Option<EnrolmentId> {
-        let has = |id| self.enrolments.get(&id).map(|own| own.peer.public_key) == Some(key);
+        let has = |id| self.enrolments.get(&id).map(|own| own.client.public_key) == Some(key);
         self.by_key.find(&key.0, has)
     }
 
@@ -339,7 +390,7 @@ impl Registry {
     }
 }
 
-/// Whether a key gives the all-zero secret with any key (RFC 7748 section 6.1).
+/// Whether a key gives the all-zero secret with every key (RFC 7748 section 6.1).
 fn is_low_order(key: PublicKey) -> bool {
     let any = StaticSecret::from([1; 32]);
     !any.diffie_hellman(&key.0.into()).was_contributory()

@@ -6,31 +6,37 @@
 //! control thread   enrolment (HTTPS) ---> Registry --+--> Commands ---> packet threads
 //!                  healthz (HTTP)                     |                  UDP <-> Tunnel <-> TUN
 //!                  counter stream <---> Reporter <----+<--- Notices <--- session up, down
-//!                                                                        Orders | ^ Answers
+//!                                                                          Jobs | ^ Replies
 //!                                                                               v |
 //!                                                                        handshake thread
 //! ```
 //!
-//! A thread for each processor carries packets, one answers handshakes, one does the rest, and
-//! no other is ever born. A process of its own, the [`janitor`], has the kernel forget the
-//! connections of who is gone. What a node knows of a user is in RAM: an enrolment (key,
-//! pre-shared key, inner addresses, ticket, end) until its token ends, and a session while it
-//! lives. The only thing that it tells anybody is +1 and -1 with a ticket.
+//! One thread for each processor carries packets, one thread answers handshakes, and the control
+//! thread does the rest. No other thread is ever started. Another process, the [`janitor`], makes
+//! the kernel forget the connections of peers that are gone.
 //!
-//! What it does not do: log, write a file, look up a name, or answer a question about a peer.
+//! The control thread takes a client's request and enrols its key ([`enrolment`]). A command adds
+//! the peer to its packet thread, whose tunnel reports when a session begins and ends. The control
+//! thread ([`control`]) passes that to the counter, which sends +1 and -1 with a ticket to the
+//! account service. The node sends nothing else about its users.
+//!
+//! What a node knows of a user is in RAM: an enrolment (key, pre-shared key, inner addresses,
+//! ticket, end) until its token ends, and a session while it lives.
+//!
+//! The daemon does not log, write a file, look up a name, or answer a question about a peer.
 
+mod accounts_link;
 mod admission;
+mod client_config;
 mod clock;
 mod control;
 mod counter_stream;
 mod datapath;
 mod enrolment;
 mod janitor;
-mod offer;
 mod refusal;
 mod run;
 mod serve;
-mod service;
 mod stack;
 mod start;
 mod status;
@@ -53,11 +59,11 @@ use janitor::JanitorError;
 use settings::{Settings, SettingsError};
 use start::StartError;
 
-/// What is freed is zeroed: keys, addresses and packets do not stay in free lists.
+/// Zeroes memory when it is freed: keys, addresses and packets do not stay in free lists.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
-/// The largest settings text, in bytes: that of a bundle.
+/// The largest settings text in bytes: that of a bundle.
 const MAX_SETTINGS: u64 = mayfly_wire::bundle::MAX_BUNDLE as u64;
 
 /// A node of Mayfly.
@@ -70,7 +76,7 @@ struct Arguments {
     /// Check the settings and do nothing else
     #[arg(long)]
     check: bool,
-    /// Be the daemon's janitor, under the Landlock ABI that it demands
+    /// Run as the daemon's janitor, which requires this Landlock ABI
     #[arg(long, value_name = "ABI", hide = true, conflicts_with = "config")]
     janitor: Option<u8>,
 }
@@ -89,21 +95,21 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    // A message about a panic could carry what it was about.
+    // The message of a panic could carry the data that caused it.
     panic::set_hook(Box::new(|_| ()));
     keep_small_blocks();
-    // Before anything of ours is open.
+    // Before the process opens anything of its own.
     if let Err(failure) = close_inherited() {
-        return last_words(&StartError::from(failure).into());
+        return report_failure(&StartError::from(failure).into());
     }
     match execute(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => last_words(&failure),
+        Err(failure) => report_failure(&failure),
     }
 }
 
-/// Says why there was no start; once confined there is no stderr.
-fn last_words(failure: &Failure) -> ExitCode {
+/// Says why the daemon did not start. Once it is confined, it has no stderr.
+fn report_failure(failure: &Failure) -> ExitCode {
     let _ = writeln!(io::stderr(), "mayfly-node: {failure}");
     ExitCode::from(failure.exit_code())
 }
@@ -141,7 +147,7 @@ fn read_all(from: impl io::Read) -> io::Result<String> {
 }
 
 impl Failure {
-    /// sysexits(3)
+    /// An exit code of sysexits(3).
     fn exit_code(&self) -> u8 {
         match self {
             Self::Unreadable { .. } | Self::Settings(_) => 78,

@@ -1,4 +1,4 @@
-//! The control thread while the node serves: its tasks, and the end.
+//! The control thread while the node serves: its tasks, and how it stops.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,58 +12,57 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::admission::{self, Applicant};
+use crate::accounts_link::AccountsLink;
+use crate::admission::{self, Admission};
 use crate::control::Control;
 use crate::counter_stream::CounterStream;
 use crate::datapath::Notice;
 use crate::serve;
-use crate::service::Service;
 
 /// How often ended enrolments are looked for.
 const TICK: Duration = Duration::from_secs(5);
-/// How long the last -1 may take to leave.
+/// How long to wait at the end until the last -1 has been sent.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// What the control thread serves with.
-pub struct Daemon {
+/// Everything that the control thread serves with.
+pub(crate) struct Daemon {
     pub control: Control,
-    /// `None` from a packet thread that has ended.
+    /// A packet thread that has ended sends `None`.
     pub notices: UnboundedReceiver<Option<Notice>>,
     pub enrolment: TcpListener,
     pub health: TcpListener,
     pub tls: Arc<ServerConfig>,
-    pub service: Arc<Service>,
-    pub applicant: Applicant,
+    pub accounts: Arc<AccountsLink>,
+    pub admission: Admission,
     /// SIGTERM.
     pub stop: Signal,
 }
 
 /// Why the daemon stopped.
-pub enum Stopped {
-    /// It was told to, and every session has ended.
+pub(crate) enum Stopped {
+    /// It was told to stop, and every session has ended.
     Drained,
-    /// Packets of some peers are carried no more.
+    /// A packet thread ended: packets of some peers are no longer carried.
     PacketThread,
 }
 
 impl Daemon {
-    /// Serves until SIGTERM, and drains.
-    pub async fn run(self) -> Stopped {
+    /// Serves until SIGTERM, then drains.
+    pub(crate) async fn run(self) -> Stopped {
         LocalSet::new().run_until(self.serve()).await
     }
 
     async fn serve(self) -> Stopped {
         let control = Rc::new(RefCell::new(self.control));
         let stream = CounterStream {
-            service: self.service.clone(),
-            identity: self.applicant.identity.clone(),
-            clock: self.applicant.clock.clone(),
+            accounts: self.accounts.clone(),
+            identity: self.admission.identity.clone(),
             control: control.clone(),
         };
         spawn_local(stream.run());
         spawn_local(serve::enrolment(self.enrolment, self.tls, control.clone()));
         spawn_local(serve::health(self.health, control.clone()));
-        spawn_local(admission::run(self.applicant, self.service));
+        spawn_local(admission::run(self.admission, self.accounts));
         if let Err(stopped) = watch(self.notices, self.stop, &control).await {
             return stopped;
         }
@@ -72,7 +71,7 @@ impl Daemon {
     }
 }
 
-/// Hears the packet threads, until the daemon is told to stop.
+/// Passes the packet threads' notices on until the daemon is told to stop.
 async fn watch(
     mut notices: UnboundedReceiver<Option<Notice>>,
     mut stop: Signal,
@@ -97,7 +96,7 @@ async fn watch(
 /// Ends all sessions, and waits until the service has been told so, if it is in reach.
 async fn stop(control: &RefCell<Control>) {
     control.borrow_mut().stop(Instant::now());
-    let settled = control.borrow().settled.clone();
+    let settled = control.borrow().settled();
     let _ = timeout(STOP_TIME, async {
         while !control.borrow().is_settled() {
             settled.notified().await;

@@ -1,18 +1,21 @@
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ED25519};
 
-use mayfly_counter::node::Action;
-use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
+use mayfly_wire::counter::Delta;
 use mayfly_wire::token::Claims;
 use mayfly_wire::{TICKET_LEN, Ticket};
 
 use super::*;
 use crate::datapath::CommandQueue;
-use crate::settings::{Settings, TokenKey};
 
-/// A control, and the account service at the other end of its reporter.
+/// The token key in the example.
+const EXAMPLE_KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+/// A control, and the account service at the other end of its stream.
 struct Node {
     control: Control,
     commands: CommandQueue,
@@ -22,22 +25,23 @@ struct Node {
 }
 
 impl Node {
-    fn new(when_unreachable: WhenUnreachable) -> Self {
-        let settings = Settings::parse("", include_str!("../../example.toml")).unwrap();
+    fn new(when_unreachable: &str) -> Self {
         let service = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        let pinned = TokenKey(service.public_key_raw().try_into().unwrap());
-        let key = PublicKey([9; 32]);
+        let pinned = STANDARD.encode(service.public_key_raw());
+        let text = include_str!("../../example.toml")
+            .replace(EXAMPLE_KEY, &pinned)
+            .replace("\"admit\"", &format!("{when_unreachable:?}"));
+        let settings = Settings::parse("", &text).unwrap();
         let (clock, now) = (Clock::from_system(), Instant::now());
         let commands = CommandQueue::new().unwrap();
-        let control = Control::new(Parts {
-            registry: Registry::new(&settings.pools, key, [1; 32]),
-            verifier: Verifier::new(&[pinned]),
-            offer: Offer::new(&settings, key),
-            reporter: Reporter::new([2; 32], now),
-            commands: Commands::to(vec![commands.clone()]),
-            clock: clock.clone(),
-            when_unreachable,
-        });
+        let control = Control::new(
+            &settings,
+            PublicKey([9; 32]),
+            Commands::to(vec![commands.clone()]),
+            clock.clone(),
+            [[1; 32].into(), [2; 32].into()],
+            now,
+        );
         Self {
             control,
             commands,
@@ -68,7 +72,7 @@ impl Node {
         self.control.enrol(&request, None, None, self.now)
     }
 
-    /// Enrols a key, whose session begins.
+    /// Enrols a key, and its session begins.
     fn live(&mut self, ticket: u8, lasts: u64) -> EnrolmentId {
         self.enrol(ticket, lasts).unwrap();
         let id = match self.commands.take().pop() {
@@ -81,25 +85,28 @@ impl Node {
 
     /// The counter stream comes up.
     fn reach(&mut self) {
-        self.control.reporter.handle_timeout(self.now);
-        self.control.reporter.handle_connected(self.now);
+        self.control.handle_timeout(self.now);
+        self.control.handle_connection(Connection::Open, self.now);
         let time = self.clock.unix_seconds();
         self.say(ServiceFrame::Welcome { time });
-        self.control.handle_reach(Reach::Up(self.now));
+        self.actions();
     }
 
     fn say(&mut self, frame: ServiceFrame) {
-        self.control.reporter.handle_frame(frame, self.now);
+        self.control.handle_frame(frame, self.now);
     }
 
-    /// What was reported since this was asked last.
+    /// The reports since the last call.
     fn reports(&mut self) -> Vec<(u64, Delta)> {
-        let actions = std::iter::from_fn(|| self.control.reporter.poll_action());
         let report = |action| match action {
             Action::Send(NodeFrame::Report { n, delta, .. }) => Some((n, delta)),
             _ => None,
         };
-        actions.filter_map(report).collect()
+        self.actions().into_iter().filter_map(report).collect()
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.control.poll_action(self.now)).collect()
     }
 
     fn tick_after(&mut self, seconds: u64) {
@@ -107,7 +114,7 @@ impl Node {
         self.control.handle_tick(self.now);
     }
 
-    /// Whether the packet thread was told to forget somebody.
+    /// Whether the packet thread was told to remove a peer.
     fn has_removed(&self) -> bool {
         let commands = self.commands.take();
         commands
@@ -118,7 +125,7 @@ impl Node {
 
 #[test]
 fn a_session_is_reported_up_and_down_once() {
-    let mut node = Node::new(WhenUnreachable::Admit);
+    let mut node = Node::new("admit");
     node.reach();
     let id = node.live(1, 3600);
     assert_eq!(node.reports(), [(0, Delta::Up)]);
@@ -135,7 +142,7 @@ fn a_session_is_reported_up_and_down_once() {
 
 #[test]
 fn a_session_that_begins_after_its_release_is_none() {
-    let mut node = Node::new(WhenUnreachable::Admit);
+    let mut node = Node::new("admit");
     node.reach();
     let granted = node.enrol(1, 3600).unwrap();
     let Some(Command::Add(id, _)) = node.commands.take().pop() else {
@@ -150,7 +157,7 @@ fn a_session_that_begins_after_its_release_is_none() {
 
 #[test]
 fn a_token_that_ends_ends_its_session() {
-    let mut node = Node::new(WhenUnreachable::Admit);
+    let mut node = Node::new("admit");
     node.reach();
     node.live(1, 1);
     node.reports();
@@ -167,7 +174,7 @@ fn a_token_that_ends_ends_its_session() {
 
 #[test]
 fn while_the_service_is_away_a_live_session_outlives_its_token_and_an_idle_enrolment_does_not() {
-    let mut node = Node::new(WhenUnreachable::Admit);
+    let mut node = Node::new("admit");
     let live = node.live(1, 1);
     node.enrol(2, 1).unwrap();
     node.commands.take();
@@ -185,21 +192,22 @@ fn while_the_service_is_away_a_live_session_outlives_its_token_and_an_idle_enrol
 
 #[test]
 fn nobody_new_is_admitted_while_the_service_is_away_if_the_operator_says_so() {
-    let mut node = Node::new(WhenUnreachable::Refuse);
+    let mut node = Node::new("refuse");
     assert_eq!(node.enrol(1, 3600).err(), Some(Refusal::AccountsAway));
     node.reach();
     node.enrol(1, 3600).unwrap();
     let Some(Command::Add(id, _)) = node.commands.take().pop() else {
         panic!("the packet thread was not told");
     };
-    node.control.handle_reach(Reach::Away);
+    let closed = Connection::Closed(None);
+    node.control.handle_connection(closed, node.now);
     node.control.handle_notice(Notice::SessionUp(id), node.now);
     assert!(matches!(node.commands.take()[..], [Command::End(_)]));
 }
 
 #[test]
 fn a_stop_ends_every_session_with_its_down_and_admits_nobody() {
-    let mut node = Node::new(WhenUnreachable::Admit);
+    let mut node = Node::new("admit");
     node.reach();
     node.live(1, 3600);
     node.reports();
@@ -218,39 +226,43 @@ fn a_stop_ends_every_session_with_its_down_and_admits_nobody() {
 
 #[test]
 fn a_node_that_drains_admits_and_renews_nobody_and_serves_who_is_there() {
-    let mut node = Node::new(WhenUnreachable::Admit);
+    let mut node = Node::new("admit");
     node.reach();
     node.live(1, 3600);
     node.reports();
-    node.control.handle_drain(true);
+    node.say(ServiceFrame::Drain { on: true });
+    node.actions();
     assert_eq!(node.control.status(), Status::Draining);
     assert!(!node.has_removed());
     assert_eq!(node.enrol(1, 7200).err(), Some(Refusal::Draining));
     assert_eq!(node.enrol(2, 3600).err(), Some(Refusal::Draining));
-    node.control.handle_drain(false);
+    node.say(ServiceFrame::Drain { on: false });
+    node.actions();
     assert_eq!(node.control.status(), Status::Ok);
     node.enrol(2, 3600).unwrap();
 }
 
 #[test]
 fn a_final_denial_ends_the_enrolment_and_bars_the_key() {
-    let mut node = Node::new(WhenUnreachable::Admit);
-    node.live(1, 3600);
-    node.control.deny(SessionId(0), node.now);
+    let mut node = Node::new("admit");
+    let id = node.live(1, 3600);
+    let (session, _) = node.control.registry.session_up(id).unwrap();
+    node.control.deny(session, node.now);
     assert!(node.has_removed());
     assert_eq!(node.enrol(1, 3600).err(), Some(Refusal::KeyBarred));
 }
 
 #[test]
 fn the_gravest_state_is_the_word() {
-    let mut node = Node::new(WhenUnreachable::Admit);
+    let mut node = Node::new("admit");
     assert_eq!(node.control.status(), Status::CounterAway);
-    node.control.handle_reach(Reach::Clock);
+    let wrong_clock = Connection::WrongClock;
+    node.control.handle_connection(wrong_clock, node.now);
     assert_eq!(node.control.status(), Status::Clock);
     node.reach();
     assert_eq!(node.control.status(), Status::Ok);
     node.control.stop(node.now);
     assert_eq!(node.control.status(), Status::Draining);
-    node.control.handle_replaced(node.now);
+    node.control.close(Closed::IdentityClash, node.now);
     assert_eq!(node.control.status(), Status::IdentityClash);
 }

@@ -12,7 +12,7 @@ use mayfly_tunnel::{Event, PeerConfig};
 
 use super::Tunnel;
 use super::messages::{Command, Notice};
-use crate::enrolment::{EnrolmentId, Peer};
+use crate::enrolment::{Client, EnrolmentId};
 use crate::janitor::Janitor;
 
 /// Retry delay after the janitor's socket was full.
@@ -50,7 +50,7 @@ impl Members {
     pub(crate) fn apply(&mut self, commands: Vec<Command>, tunnel: &mut Tunnel) {
         for command in commands {
             match command {
-                Command::Add(id, peer) => add(id, &peer, tunnel),
+                Command::Add(id, client) => add(id, &client, tunnel),
                 Command::Remove(id) => {
                     self.forget_connections(tunnel.addresses(id));
                     tunnel.remove_peer(id);
@@ -105,12 +105,12 @@ impl Members {
     }
 }
 
-fn add(id: EnrolmentId, peer: &Peer, tunnel: &mut Tunnel) {
+fn add(id: EnrolmentId, client: &Client, tunnel: &mut Tunnel) {
     let config = PeerConfig {
-        public_key: peer.public_key.0,
-        preshared_key: Zeroizing::new(peer.preshared_key.0),
-        ipv4: peer.ipv4,
-        ipv6: peer.ipv6,
+        public_key: client.public_key.0,
+        preshared_key: Zeroizing::new(client.preshared_key.0),
+        ipv4: client.ipv4,
+        ipv6: client.ipv6,
     };
     let added = tunnel.add_peer(id, config);
     // The registry refuses every key that the tunnel or the responder would refuse.

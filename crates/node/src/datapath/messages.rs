@@ -3,12 +3,12 @@
 use mayfly_tunnel::{HandshakeJob, HandshakeReply};
 
 use super::queue::Queue;
-use crate::enrolment::{EnrolmentId, Peer};
+use crate::enrolment::{Client, EnrolmentId};
 
 /// What the control thread tells a packet thread to do.
 pub(crate) enum Command {
     /// Add a peer.
-    Add(EnrolmentId, Peer),
+    Add(EnrolmentId, Client),
     /// Remove a peer. Its session ends.
     Remove(EnrolmentId),
     /// End a peer's session. The peer stays.
@@ -42,7 +42,7 @@ impl Commands {
 
     /// Sends a command to the thread that has the peer, or will have it.
     pub(crate) fn send(&self, command: Command) {
-        if let Some(queue) = self.0.get(command.enrolment().share(self.0.len())) {
+        if let Some(queue) = self.0.get(command.enrolment().shard(self.0.len())) {
             queue.send(command);
         }
     }

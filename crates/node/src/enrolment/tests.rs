@@ -28,7 +28,7 @@ fn key(number: u8) -> PublicKey {
     PublicKey([number; 32])
 }
 
-/// Enrols without a bearer, and tells what happened by letters: Add, reMove, Renew.
+/// Enrols without a bearer, and returns what happened as letters: Add, reMove, Renew.
 fn enrol(registry: &mut Registry, ticket: u8, number: u8) -> Result<String, Refusal> {
     let now = Instant::now();
     registry
@@ -39,7 +39,7 @@ fn enrol(registry: &mut Registry, ticket: u8, number: u8) -> Result<String, Refu
 fn letters(changes: &[Change]) -> String {
     let letter = |change: &Change| match change {
         Change::Add(..) => 'A',
-        Change::Remove(_) => 'M',
+        Change::Remove(..) => 'M',
         Change::Renew(..) => 'R',
     };
     changes.iter().map(letter).collect()
@@ -70,7 +70,8 @@ fn the_same_key_and_token_again_get_the_same_answer() {
     let (again, changes) = registry.enrol(&token(1, 3600), key(10), None, now).unwrap();
     assert!(changes.is_empty());
     assert!(
-        first.peer.preshared_key == again.peer.preshared_key && first.peer.ipv4 == again.peer.ipv4
+        first.client.preshared_key == again.client.preshared_key
+            && first.client.ipv4 == again.client.ipv4
     );
 }
 
@@ -78,20 +79,20 @@ fn the_same_key_and_token_again_get_the_same_answer() {
 fn a_key_of_another_token_is_taken_unless_the_bearer_is_its_pre_shared_key() {
     let mut registry = registry("10.64.0.0/24");
     let now = Instant::now();
-    let (granted, _) = registry.enrol(&token(1, 3600), key(10), None, now).unwrap();
+    let (enrolled, _) = registry.enrol(&token(1, 3600), key(10), None, now).unwrap();
     let wrong = PresharedKey([0; 32]);
     for bearer in [None, Some(&wrong)] {
         let refused = registry.enrol(&token(2, 7200), key(10), bearer, now);
         assert_eq!(refused.err(), Some(Refusal::KeyTaken));
     }
-    let bearer = Some(&granted.peer.preshared_key);
+    let bearer = Some(&enrolled.client.preshared_key);
     let (extended, changes) = registry
         .enrol(&token(2, 7200), key(10), bearer, now)
         .unwrap();
     assert_eq!(letters(&changes), "R");
     assert_eq!(extended.expires, 7200);
-    assert!(extended.peer.ipv4 == granted.peer.ipv4);
-    // The first token may be spent again: it has no key here any more.
+    assert!(extended.client.ipv4 == enrolled.client.ipv4);
+    // The first token may be spent again: it no longer has a key here.
     assert_eq!(enrol(&mut registry, 1, 11).unwrap(), "A");
 }
 
@@ -99,9 +100,9 @@ fn a_key_of_another_token_is_taken_unless_the_bearer_is_its_pre_shared_key() {
 fn an_extension_by_a_token_that_has_another_key_takes_that_keys_place() {
     let mut registry = registry("10.64.0.0/24");
     let now = Instant::now();
-    let (granted, _) = registry.enrol(&token(1, 3600), key(10), None, now).unwrap();
+    let (enrolled, _) = registry.enrol(&token(1, 3600), key(10), None, now).unwrap();
     enrol(&mut registry, 2, 11).unwrap();
-    let bearer = Some(&granted.peer.preshared_key);
+    let bearer = Some(&enrolled.client.preshared_key);
     let (_, changes) = registry
         .enrol(&token(2, 3600), key(10), bearer, now)
         .unwrap();
@@ -113,15 +114,15 @@ fn an_extension_by_a_token_that_has_another_key_takes_that_keys_place() {
 fn a_token_with_another_add_on_enrols_the_key_anew_in_its_pool() {
     let mut registry = registry("10.64.0.0/24");
     let now = Instant::now();
-    let (granted, _) = registry.enrol(&token(1, 3600), key(10), None, now).unwrap();
-    let bearer = Some(&granted.peer.preshared_key);
+    let (enrolled, _) = registry.enrol(&token(1, 3600), key(10), None, now).unwrap();
+    let bearer = Some(&enrolled.client.preshared_key);
     let streaming = Claims {
         streaming: true,
         ..token(2, 3600)
     };
     let (moved, changes) = registry.enrol(&streaming, key(10), bearer, now).unwrap();
     assert_eq!(letters(&changes), "MA");
-    assert!(moved.peer.ipv4.to_string().starts_with("10.65."));
+    assert!(moved.client.ipv4.to_string().starts_with("10.65."));
 }
 
 #[test]
@@ -131,14 +132,14 @@ fn ipv6_is_given_to_those_who_want_it_only() {
         ipv6: true,
         ..token(1, 3600)
     };
-    let (granted, _) = registry
+    let (enrolled, _) = registry
         .enrol(&wants, key(10), None, Instant::now())
         .unwrap();
-    assert!(granted.peer.ipv6.is_some());
-    let (granted, _) = registry
+    assert!(enrolled.client.ipv6.is_some());
+    let (enrolled, _) = registry
         .enrol(&token(2, 3600), key(11), None, Instant::now())
         .unwrap();
-    assert!(granted.peer.ipv6.is_none());
+    assert!(enrolled.client.ipv6.is_none());
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn the_nodes_own_key_is_no_peers() {
 #[test]
 fn only_the_pre_shared_key_releases_a_peer() {
     let mut registry = registry(FULL_OF_ONE);
-    let (granted, _) = registry
+    let (enrolled, _) = registry
         .enrol(&token(1, 3600), key(10), None, Instant::now())
         .unwrap();
     let wrong = PresharedKey([0; 32]);
@@ -167,7 +168,7 @@ fn only_the_pre_shared_key_releases_a_peer() {
     assert_eq!(registry.release(key(10), None).err(), refused);
     assert_eq!(registry.release(key(10), Some(&wrong)).err(), refused);
     assert_eq!(registry.release(key(11), Some(&wrong)).err(), refused);
-    let bearer = granted.peer.preshared_key;
+    let bearer = enrolled.client.preshared_key;
     assert!(registry.release(key(10), Some(&bearer)).is_ok());
     assert!(!registry.is_full());
     assert_eq!(registry.release(key(10), Some(&bearer)).err(), refused);
@@ -177,9 +178,11 @@ fn only_the_pre_shared_key_releases_a_peer() {
 fn an_enrolment_ends_with_its_token_and_leaves_nothing() {
     let mut registry = registry("10.64.0.0/24");
     enrol(&mut registry, 1, 10).unwrap();
-    assert!(registry.expire(3599, |_| false).is_empty());
-    assert!(registry.expire(3600, |_| true).is_empty());
-    assert_eq!(letters(&registry.expire(3600, |_| false)), "M");
+    assert!(registry.expire(3599, false).is_empty());
+    let id = *registry.enrolments.keys().next().unwrap();
+    registry.session_up(id).unwrap();
+    assert!(registry.expire(3600, true).is_empty());
+    assert_eq!(letters(&registry.expire(3600, false)), "M");
     assert!(registry.enrolments.is_empty() && registry.by_key.is_empty());
     assert!(registry.by_ticket.is_empty() && registry.next_end == u64::MAX);
 }
@@ -192,7 +195,8 @@ fn a_finally_denied_key_is_refused_for_ten_minutes() {
     let Some(Change::Add(id, _)) = changes.first() else {
         panic!("a new key is added");
     };
-    assert!(registry.deny(*id, now).is_some());
+    let (session, _) = registry.session_up(*id).unwrap();
+    assert!(registry.deny(session, now).is_some());
     let at = |seconds| now + Duration::from_secs(seconds);
     let refused = registry.enrol(&token(2, 3600), key(10), None, at(599));
     assert_eq!(refused.err(), Some(Refusal::KeyBarred));

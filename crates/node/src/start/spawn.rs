@@ -1,9 +1,8 @@
-//! All threads that there will ever be: this one, with its runtime, the packet threads and the
-//! handshake thread.
+//! All threads that the process will ever have: this one with its runtime, the packet threads and
+//! the handshake thread.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -16,7 +15,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use zeroize::Zeroizing;
 
-use mayfly_counter::node::Reporter;
 use mayfly_sys::{confine, processors};
 use mayfly_tunnel::{Config, Prefix};
 use mayfly_wire::PublicKey;
@@ -24,36 +22,34 @@ use mayfly_wire::PublicKey;
 use super::acquire::Acquired;
 use super::confine::Confined;
 use super::{StartError, wanted};
-use crate::admission::Applicant;
+use crate::accounts_link::AccountsLink;
+use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::control::{Control, Parts};
+use crate::control::Control;
 use crate::datapath::{
     CommandQueue, Commands, Descriptors, HandoffQueue, HandshakeJobs, HandshakeReplies, Handshakes,
     Members, Notice, Packets, Responder, Tunnel,
 };
-use crate::enrolment::{Registry, own_address};
-use crate::offer::Offer;
+use crate::enrolment::own_address;
 use crate::run::Daemon;
-use crate::service::Service;
 use crate::settings::Settings;
 use crate::stack;
 use crate::tls::{self, Identity};
-use crate::token::Verifier;
 
-/// The node's inner IPv6 address where no pool gives it one: the source of the ICMPv6
-/// errors that tell peers that there is no IPv6.
+/// The node's inner IPv6 address if no pool gives it one. It is the source of the ICMPv6 errors
+/// that tell peers that there is no IPv6.
 const NO_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 
-/// Threads that wait, and the daemon that they will be.
-pub struct Spawned {
+/// Threads that wait, and the daemon that runs on them.
+pub(super) struct Spawned {
     pub confinement: confine::Confined,
     pub runtime: Runtime,
     pub daemon: Daemon,
-    /// The other threads begin when they hear from here, and end if they never will.
+    /// Each of the other threads begins when its gate sends, and ends if its gate is dropped.
     pub gates: Vec<Sender<()>>,
 }
 
-/// What others reach a packet thread by.
+/// The ends by which other threads reach a packet thread.
 struct Ends {
     commands: CommandQueue,
     replies: HandshakeReplies,
@@ -72,7 +68,7 @@ impl Ends {
 
 impl Spawned {
     /// Makes keys, tables and threads. No byte from a network is read yet.
-    pub fn spawn(confined: Confined) -> Result<Self, StartError> {
+    pub(super) fn spawn(confined: Confined) -> Result<Self, StartError> {
         let Acquired {
             settings,
             processors,
@@ -113,7 +109,7 @@ impl Spawned {
             let packets = Packets::new(tunnel, descriptors, members);
             let packets = wanted("an epoll descriptor", packets.map_err(io::Error::from))?;
             let spawned = spawn_thread("packets", Some(processor), move || {
-                // It ends only by an error of the system; its last notice tells the others.
+                // It ends only by an error of the system. Its last notice tells the control thread.
                 let _ = packets.run();
             });
             gates.push(wanted("a packet thread", spawned)?);
@@ -127,7 +123,7 @@ impl Spawned {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            // The control thread is about to sleep.
+            // Called when the control thread is about to sleep.
             .on_thread_park(stack::scrub)
             .build();
         let runtime = wanted("the runtime", runtime)?;
@@ -171,8 +167,8 @@ fn tunnels(settings: &Settings, shards: u8) -> (Vec<Tunnel>, Responder) {
     Tunnel::sharded(&config, *seed(), shards)
 }
 
-/// Returns once the thread runs, on its processor if it has one: the seal forbids what a thread
-/// calls while it is born.
+/// Starts a thread, and returns once it runs, on its processor if it has one: the seal forbids the
+/// calls that a thread makes while it starts.
 fn spawn_thread(
     name: &str,
     processor: Option<usize>,
@@ -184,7 +180,7 @@ fn spawn_thread(
         .name(name.to_owned())
         .spawn(move || {
             if let Some(number) = processor {
-                // Where it cannot be kept, it works all the same.
+                // A thread that cannot be kept on its processor works all the same.
                 let _ = processors::keep_to(number);
             }
             if begin.send(()).is_ok() && opened.recv().is_ok() {
@@ -205,21 +201,19 @@ fn daemon(
     let clock = Clock::from_system();
     let identity = Identity::generate()?;
     let accounts = &settings.accounts;
-    let service = Arc::new(Service {
-        addresses: accounts.addresses(),
-        turn: AtomicUsize::new(0),
-        name: accounts.tls_name.clone(),
-        tls: tls::client(identity.clone(), &accounts.ca, &clock)?,
-    });
-    let control = Control::new(Parts {
-        registry: Registry::new(&settings.pools, node, *seed()),
-        verifier: Verifier::new(settings.tokens.keys.get_ref()),
-        offer: Offer::new(&settings, node),
-        reporter: Reporter::new(*seed(), Instant::now()),
+    let link = AccountsLink::new(
+        accounts.addresses(),
+        accounts.tls_name.clone(),
+        tls::client(identity.clone(), &accounts.ca, &clock)?,
+    );
+    let control = Control::new(
+        &settings,
+        node,
         commands,
-        clock: clock.clone(),
-        when_unreachable: accounts.when_unreachable,
-    });
+        clock.clone(),
+        [seed(), seed()],
+        Instant::now(),
+    );
     let tls = tls::server(identity.clone(), &clock)?;
     let stop = wanted("a signal", signal(SignalKind::terminate()))?;
     Ok(Daemon {
@@ -228,9 +222,9 @@ fn daemon(
         enrolment,
         health,
         tls,
-        service,
+        accounts: Arc::new(link),
         stop,
-        applicant: Applicant {
+        admission: Admission {
             name: settings.name,
             secret: settings.accounts.secret,
             identity,
