@@ -1,21 +1,23 @@
-//! How the C library's allocator deals with the kernel.
+//! When the C library's allocator returns memory to the kernel.
 
 use libc::{c_int, mallopt};
 
-/// Blocks of so many bytes are the kernel's own, each by itself, and go back to it when freed.
+/// A block of this many bytes or more is a mapping of its own, which goes back to the kernel when
+/// it is freed.
 const LARGE: c_int = 128 * 1024;
 
-/// Has small blocks stay in the process for its next ones, and only large ones go back.
+/// Makes small blocks stay in the process for its next ones, so that only large ones go back to the
+/// kernel.
 ///
-/// To shorten a thread's heap, glibc first reads `/proc/sys/vm/overcommit_memory` (its
-/// `check_may_shrink_heap`), at whatever time that first comes. A confined process opens no file,
-/// and would be killed for it: just when many peers have gone. Nor does glibc learn from what is
-/// freed that larger blocks should stay, too, as it does unless a limit is set.
+/// Before glibc first shortens a thread's heap, it reads `/proc/sys/vm/overcommit_memory` (its
+/// `check_may_shrink_heap`). A confined process may open no file and would be killed for it, at the
+/// moment when many peers have gone. A fixed threshold also keeps glibc from raising it when large
+/// blocks are freed, as it otherwise does.
 ///
-/// Before any thread but the first.
+/// To be called before the process starts other threads.
 pub fn keep_small_blocks() {
-    // SAFETY: mallopt takes two numbers, and changes the allocator's settings only. There are no
-    // other threads that could read them meanwhile.
+    // SAFETY: mallopt takes two numbers and changes only the allocator's settings. No other thread
+    // could read them at the same time.
     unsafe {
         mallopt(libc::M_TRIM_THRESHOLD, c_int::MAX);
         mallopt(libc::M_MMAP_THRESHOLD, LARGE);

@@ -1,16 +1,16 @@
-//! The operating system, as far as Mayfly touches it: the only crate with `unsafe`.
+//! The parts of the operating system that Mayfly uses. It is the only crate with `unsafe`.
 //!
 //! - [`tun`], [`udp`]: packets and datagrams, in batches whose buffers are made once.
 //! - [`link`], [`sysctl`]: addresses, routes and kernel settings, at start-up.
 //! - [`nft`]: the firewall, as data.
-//! - [`conntrack`]: deleting the kernel's memory of connections.
-//! - [`heap`]: what the allocator keeps.
-//! - [`processors`]: threads that keep to one.
-//! - [`registers`]: what cipher and copies leave there.
+//! - [`conntrack`]: deletes connections from the kernel's table.
+//! - [`heap`]: what the allocator keeps of freed memory.
+//! - [`processors`]: keeps a thread on one processor.
+//! - [`registers`]: zeroes what ciphers and copies leave in registers.
 //! - [`confine`]: how a process gives up its rights, for good.
 //!
-//! It decides nothing: which port, which address, which system call is the caller's to say.
-//! It keeps nothing between calls but descriptors and buffers, and prints nothing.
+//! The crate decides nothing: the caller chooses ports, addresses and system calls. Between calls
+//! it keeps only descriptors and buffers. It prints nothing.
 
 pub mod confine;
 pub mod conntrack;

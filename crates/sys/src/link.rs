@@ -1,7 +1,8 @@
 //! Links, addresses and routes, over netlink (rtnetlink(7)).
 //!
-//! Each function opens a socket, asks, waits for the kernel's word and closes: for start-up,
-//! before confinement. What is there already is no error, so that a restart is clean.
+//! Each function opens a socket, sends a request, waits for the kernel's answer and closes the
+//! socket. It runs a tokio runtime for that, which is fine at start-up, before confinement. It is
+//! no error if something exists already, so that a restart succeeds.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -24,7 +25,7 @@ pub struct Link {
     pub running: bool,
 }
 
-/// The Ethernet links, by number.
+/// The Ethernet links, sorted by number.
 ///
 /// # Errors
 /// The kernel does not answer.
@@ -32,13 +33,13 @@ pub fn ethernet_links() -> io::Result<Vec<Link>> {
     with_netlink(async |handle| links(&handle).await)
 }
 
-/// Sets every Ethernet link up and waits for the first one with a carrier, for `patience`.
+/// Sets every Ethernet link up, and waits up to `patience` for the first one with a carrier.
 ///
 /// # Errors
-/// `TimedOut`, or the kernel does not answer.
+/// `TimedOut` if no link has a carrier in time, or the kernel does not answer.
 pub fn wait_for_carrier(patience: Duration) -> io::Result<Link> {
     runtime()?.block_on(async {
-        // Listening comes before looking, so that nothing falls between.
+        // It listens for changes before it looks, so that it misses none.
         let (connection, handle, mut changes) =
             rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
         tokio::spawn(connection);
@@ -60,10 +61,10 @@ pub fn wait_for_carrier(patience: Duration) -> io::Result<Link> {
     })
 }
 
-/// Sets a link up, with the largest packet that it carries, in bytes, if one is given.
+/// Sets a link up, and sets the largest packet that it carries, in bytes, if one is given.
 ///
 /// # Errors
-/// No such link, no right, or a size that it cannot have.
+/// There is no such link, the right is missing, or the link cannot have this MTU.
 pub fn set_up(name: &str, mtu: Option<u16>) -> io::Result<()> {
     let mut message = LinkUnspec::new_with_name(name).up();
     if let Some(mtu) = mtu {
@@ -75,7 +76,7 @@ pub fn set_up(name: &str, mtu: Option<u16>) -> io::Result<()> {
 /// Gives a link an address within a prefix of `bits`.
 ///
 /// # Errors
-/// No such link, no right, or a prefix longer than the family's.
+/// There is no such link, the right is missing, or the prefix is longer than an address.
 pub fn add_address(name: &str, address: IpAddr, bits: u8) -> io::Result<()> {
     with_netlink(async |handle| {
         let index = index(&handle, name).await?;
@@ -84,10 +85,10 @@ pub fn add_address(name: &str, address: IpAddr, bits: u8) -> io::Result<()> {
     })
 }
 
-/// Leads everything of the gateway's family to it.
+/// Routes everything of the gateway's family to it.
 ///
 /// # Errors
-/// The gateway is not on a link of ours, or no right.
+/// The gateway is on none of the machine's links, or the right is missing.
 pub fn add_default_route(gateway: IpAddr) -> io::Result<()> {
     with_netlink(async |handle| {
         let route = match gateway {
@@ -161,7 +162,7 @@ fn with_netlink<T>(ask: impl AsyncFnOnce(Handle) -> io::Result<T>) -> io::Result
     })
 }
 
-/// A runtime on this thread, which ends with the call.
+/// A runtime on this thread. It ends with the call.
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

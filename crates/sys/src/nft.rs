@@ -1,8 +1,8 @@
-//! A ruleset as data, installed in one piece (nf_tables over netlink, no program needed).
+//! A ruleset as data, installed in one piece (nf_tables over netlink; no program is needed).
 //!
-//! There is one table of ours, in the family `inet`. [`install`] replaces it whole, or
-//! leaves everything as it was. What would keep or print something of a packet, a counter
-//! or a log, cannot be said.
+//! Mayfly has one table, in the family `inet`. [`install`] replaces all of it, or leaves everything
+//! as it was. There is no way to express a counter or a log, which would keep or print something of
+//! a packet.
 
 mod attribute;
 mod expression;
@@ -22,19 +22,19 @@ pub struct Table {
     pub chains: Vec<Chain>,
 }
 
-/// A base chain: rules at a place in a packet's way.
+/// A base chain: rules at one point of a packet's path.
 pub struct Chain {
     /// Its name, for `nft list ruleset`.
     pub name: &'static str,
     /// What it may do.
     pub kind: Kind,
-    /// Where it is asked.
+    /// Where it is evaluated.
     pub hook: Hook,
-    /// In which order among the chains of a hook; lower is earlier.
+    /// Its place among the chains of the hook. Lower is earlier.
     pub priority: i32,
-    /// What becomes of a packet that no rule decided.
+    /// What happens to a packet that no rule decided.
     pub policy: Policy,
-    /// Asked from first to last.
+    /// Evaluated from first to last.
     pub rules: Vec<Rule>,
 }
 
@@ -47,93 +47,93 @@ pub enum Kind {
     Nat,
 }
 
-/// A place in a packet's way.
+/// A point of a packet's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
-    /// It has just come.
+    /// The packet has just arrived.
     Prerouting,
-    /// It is for this machine.
+    /// The packet is for this machine.
     Input,
-    /// It passes through.
+    /// The packet passes through.
     Forward,
-    /// This machine made it.
+    /// This machine made the packet.
     Output,
-    /// It is about to leave.
+    /// The packet is about to leave.
     Postrouting,
 }
 
-/// What becomes of a packet that no rule of a chain decided.
+/// What happens to a packet that no rule of a chain decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// It goes on.
+    /// The packet continues.
     Accept,
-    /// It is gone.
+    /// The packet is dropped.
     Drop,
 }
 
-/// If all of `when` is so, `then`.
+/// A rule: if a packet meets all of `when`, `then` happens.
 pub struct Rule {
-    /// All must hold.
+    /// The conditions.
     pub when: Vec<Match>,
-    /// What happens.
+    /// The action.
     pub then: Action,
 }
 
-/// Something that a packet is.
+/// A condition on a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Match {
-    /// Came by an interface.
+    /// It arrived by this interface.
     From(String),
-    /// Leaves by an interface.
+    /// It leaves by this interface.
     To(String),
-    /// Its source is in a prefix.
+    /// Its source is in this prefix.
     Source(IpAddr, u8),
-    /// Its destination is in a prefix.
+    /// Its destination is in this prefix.
     Destination(IpAddr, u8),
     /// Its destination is an address of this machine.
     ToThisMachine,
-    /// TCP.
+    /// It is TCP.
     Tcp,
-    /// UDP.
+    /// It is UDP.
     Udp,
-    /// TCP or UDP source port; stands behind `Tcp` or `Udp`.
+    /// Its TCP or UDP source port. Must follow `Tcp` or `Udp`.
     SourcePort(u16),
-    /// TCP or UDP destination port; stands behind `Tcp` or `Udp`.
+    /// Its TCP or UDP destination port. Must follow `Tcp` or `Udp`.
     DestinationPort(u16),
-    /// ICMP of a type (RFC 792).
+    /// It is ICMP of this type (RFC 792).
     Icmp(u8),
-    /// ICMPv6 of a type (RFC 4443).
+    /// It is ICMPv6 of this type (RFC 4443).
     Icmpv6(u8),
-    /// Belongs to a connection that was accepted, or is an error about one.
+    /// It belongs to a connection that was accepted, or is an error about one.
     Established,
 }
 
 /// What a rule does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// The packet goes on.
+    /// The packet continues.
     Accept,
-    /// The packet is gone.
+    /// The packet is dropped.
     Drop,
-    /// The packet is gone, and its sender is told that this is prohibited (ICMP type 3 code
-    /// 13, ICMPv6 type 1 code 1).
+    /// The packet is dropped, and its sender is told that this is prohibited (ICMP type 3 code 13,
+    /// ICMPv6 type 1 code 1).
     Prohibit,
-    /// The kernel keeps no connection for it; the next rule is asked.
+    /// The kernel keeps no connection for the packet. The next rule is evaluated.
     NoTrack,
-    /// It leaves with the interface's address, and a source port of the range.
+    /// The packet leaves with the interface's address and a source port of the range.
     Masquerade(Option<RangeInclusive<u16>>),
-    /// It leaves with an address, and a source port of the range.
+    /// The packet leaves with this address and a source port of the range.
     SourceNat(Ipv4Addr, Option<RangeInclusive<u16>>),
-    /// It leaves with the address of the same place in a prefix.
+    /// The packet leaves with the address at the same place in this prefix.
     SourcePrefix(Ipv4Addr, u8),
-    /// It goes to the address of the same place in a prefix.
+    /// The packet goes to the address at the same place in this prefix.
     DestinationPrefix(Ipv4Addr, u8),
 }
 
-/// Puts `table` in the place of the one of that name, if there is one: all of it or nothing.
+/// Installs `table` in place of the table of that name, if there is one: all of it or nothing.
 ///
 /// # Errors
-/// No right (CAP_NET_ADMIN), or the kernel does not take a part; the old table stands then.
+/// The right (CAP_NET_ADMIN) is missing, or the kernel refuses a part. The old table stays then.
 pub fn install(table: &Table) -> io::Result<()> {
     socket::transact(&message::replace(table))
 }

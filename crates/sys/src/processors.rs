@@ -1,26 +1,26 @@
-//! The processors of this process, and threads that keep to one.
+//! The processors of this process, and how to keep a thread on one.
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::io;
 
-/// The calling thread, or its process.
+/// The calling thread.
 const SELF: Pid = Pid::from_raw(0);
 
-/// Those that this process may use, `most` at most.
+/// The processors that the calling thread may use, up to `limit` of them.
 ///
 /// # Errors
-/// The kernel does not say.
-pub fn own(most: usize) -> io::Result<Vec<usize>> {
+/// The kernel does not answer.
+pub fn own(limit: usize) -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(SELF)?;
     let own = (0..CpuSet::count()).filter(|&number| set.is_set(number) == Ok(true));
-    Ok(own.take(most).collect())
+    Ok(own.take(limit).collect())
 }
 
-/// Keeps the calling thread on one.
+/// Keeps the calling thread on one processor.
 ///
 /// # Errors
-/// There is no such processor any more.
+/// There is no such processor.
 pub fn keep_to(number: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(number)?;

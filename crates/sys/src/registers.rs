@@ -1,21 +1,21 @@
-//! The vector registers of a thread, in which ciphers have keys and copies have packets.
+//! The vector registers of a thread, in which ciphers keep keys and copies keep packets.
 //!
-//! Nothing empties them when the work is done, and while the thread sleeps they lie in the
-//! kernel's memory of it.
+//! Nothing clears them when the work is done, and while the thread sleeps their contents are in the
+//! kernel's memory for the thread.
 
 use std::arch::{asm, is_x86_feature_detected};
 
 /// Overwrites this thread's vector registers, as far as the processor has them.
 ///
-/// Not with zeros alone: of a kind of registers that is all zero the kernel saves nothing
-/// (XSAVE's init optimization, Intel SDM volume 1, 13.6), and what it saved before would stay.
-/// So one register of each kind is all ones: xmm, the upper halves of ymm, those of zmm, and
-/// the sixteen registers that AVX-512 has more.
+/// It does not write zeros alone: the kernel saves nothing for a kind of registers that is all zero
+/// (XSAVE's init optimization, Intel SDM volume 1, 13.6), and what it saved before would stay. So
+/// one register of each kind is all ones: xmm, the upper halves of ymm, those of zmm, and the
+/// sixteen registers that only AVX-512 has.
 #[inline(never)]
 pub fn scrub() {
     if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the processor has the instructions; no memory is touched, and what a call
-        // may change is named.
+        // SAFETY: the processor has the instructions. No memory is touched, and every register that
+        // a call may change is named.
         unsafe {
             asm!(
                 "vzeroall",
@@ -51,7 +51,7 @@ pub fn scrub() {
             );
         }
     } else {
-        // SAFETY: as above; every x86-64 has these.
+        // SAFETY: as above. Every x86-64 has these.
         unsafe {
             asm!(
                 "pcmpeqd xmm0, xmm0",
@@ -81,10 +81,10 @@ pub fn scrub() {
 mod tests {
     use super::*;
 
-    /// What is in every xmm register but the first, all together.
-    fn left() -> [u8; 16] {
+    /// The bits that are set in any xmm register except the first.
+    fn remains() -> [u8; 16] {
         let mut all = [0_u8; 16];
-        // SAFETY: writes the sixteen bytes behind the pointer.
+        // SAFETY: this writes the sixteen bytes behind the pointer.
         unsafe {
             asm!(
                 "por xmm1, xmm2",
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_key_in_a_register_is_gone() {
         let key = [0x5a_u8; 16];
-        // SAFETY: reads the sixteen bytes behind the pointer.
+        // SAFETY: this reads the sixteen bytes behind the pointer.
         unsafe {
             asm!(
                 "movdqu xmm5, [{key}]",
@@ -124,6 +124,6 @@ mod tests {
             );
         }
         scrub();
-        assert_eq!(left(), [0; 16]);
+        assert_eq!(remains(), [0; 16]);
     }
 }

@@ -1,9 +1,9 @@
 //! The TUN device: frames of inner IP packets, in and out.
 //!
-//! A frame is a header (`struct virtio_net_hdr`) and a packet. The header can say that the
-//! packet stands for a train of one flow, so that one call moves what would be some forty;
-//! what it means is for who reads and writes frames, here it is bytes. The device is
-//! non-blocking and closes with its descriptor.
+//! A frame is a header (`struct virtio_net_hdr`) and a packet. The header can say that the packet
+//! stands for a train of one flow, so that one call moves some forty packets. This module treats a
+//! frame as bytes. Its callers interpret the header. The device is non-blocking, and it is removed
+//! when its descriptor is closed.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read as _, Write as _};
@@ -12,29 +12,30 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use nix::errno::Errno;
 
-/// What a frame to us may leave undone or joined (linux/if_tun.h, TUN_F_*): checksums, trains
-/// of TCP.
+/// What the kernel may leave to the reader of a frame (linux/if_tun.h, TUN_F_*): checksums, and
+/// trains of TCP.
 const TCP: libc::c_ulong = 0x01 | 0x02 | 0x04;
-/// And of UDP, since Linux 6.2.
+/// The same, and trains of UDP (since Linux 6.2).
 const UDP: libc::c_ulong = TCP | 0x20 | 0x40;
 
-/// A TUN device of ours, or one of its queues (Documentation/networking/tuntap.rst).
+/// A TUN device, or one of its queues (Documentation/networking/tuntap.rst).
 pub struct Tun {
     file: File,
     udp_trains: bool,
 }
 
 impl Tun {
-    /// Makes the device `name`, which must not be there yet. Needs CAP_NET_ADMIN.
+    /// Makes the device `name`, which must not exist yet. Needs CAP_NET_ADMIN.
     ///
     /// # Errors
-    /// The name is longer than 15 bytes or taken; /dev/net/tun is missing or refused.
+    /// The name is empty, longer than 15 bytes or taken, or /dev/net/tun is missing or refused.
     pub fn create(name: &str) -> io::Result<Self> {
         open(name, libc::IFF_TUN_EXCL)
     }
 
-    /// The same with several queues, a thread's each. The kernel gives a flow's frames by the queue
-    /// that frames of it were lately written to, and those of a flow that it does not know by any.
+    /// The same with several queues, one for each thread. The kernel delivers a flow's frames by
+    /// the queue that its frames were last written to. The frames of a flow that it does not know
+    /// come by any queue.
     ///
     /// # Errors
     /// As for [`create`](Self::create).
@@ -53,7 +54,7 @@ impl Tun {
         self.udp_trains
     }
 
-    /// Reads one frame into `buffer`, and gives its length; `None` if there is none.
+    /// Reads one frame into `buffer`, and returns its length, or `None` if there is no frame.
     ///
     /// # Errors
     /// The device is gone or down.
@@ -66,7 +67,7 @@ impl Tun {
         }
     }
 
-    /// Writes one frame, given in parts. One that the kernel does not take is lost, as on a wire.
+    /// Writes one frame, given in parts. A frame that the kernel refuses is lost, as on a wire.
     pub fn write(&self, frame: &[IoSlice<'_>]) {
         let _lost = (&self.file).write_vectored(frame);
     }
@@ -86,19 +87,19 @@ fn open(name: &str, more: libc::c_int) -> io::Result<Tun> {
         .open("/dev/net/tun")?;
     let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | more;
     let request = interface_request(name, flags as libc::c_short)?;
-    // SAFETY: the descriptor is a TUN clone device, TUNSETIFF reads one ifreq, and the
-    // reference is valid for the call.
+    // SAFETY: the descriptor is a TUN clone device, TUNSETIFF reads one ifreq, and the reference is
+    // valid for the call.
     let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw const request) };
     Errno::result(done)?;
-    let udp_trains = offer(&file, UDP);
+    let udp_trains = set_offloads(&file, UDP);
     if !udp_trains {
-        // A kernel that refuses this too gives every packet alone and finished.
-        offer(&file, TCP);
+        // A kernel that refuses this too delivers every packet alone, with its checksum.
+        set_offloads(&file, TCP);
     }
     Ok(Tun { file, udp_trains })
 }
 
-fn offer(file: &File, offloads: libc::c_ulong) -> bool {
+fn set_offloads(file: &File, offloads: libc::c_ulong) -> bool {
     // SAFETY: the descriptor is a TUN device, and TUNSETOFFLOAD takes a number.
     unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, offloads) == 0 }
 }

@@ -1,15 +1,15 @@
-//! A UDP socket that takes and gives many datagrams in one system call.
+//! A UDP socket that receives and sends many datagrams with one system call.
 //!
-//! Datagrams of one length between the same two ends cross as a train: the kernel puts
-//! together what it received (UDP_GRO) and cuts what it sends (UDP_SEGMENT), or has the
-//! network card do it. Where it cannot, they cross one by one.
+//! Datagrams of one length between the same two ends cross as a train: the kernel joins those that
+//! it receives (UDP_GRO) and splits those that it sends (UDP_SEGMENT), or the network card does so.
+//! Where neither can, they cross one by one.
 //!
-//! Unconnected, so that nothing in the kernel shows who speaks with us. Each datagram
-//! comes with the address that it was sent to, and an answer leaves from there: a machine
-//! with several addresses answers as it was spoken to.
+//! The socket is not connected, so that nothing in the kernel shows with whom the node talks. Each
+//! datagram comes with the address that it was sent to, and an answer leaves from there: a machine
+//! with several addresses replies from the address the datagram was sent to.
 //!
-//! recvmmsg and sendmmsg are called through libc: the wrapper in nix does not restore the
-//! length of the control data between calls, which would lose it after the first batch.
+//! recvmmsg and sendmmsg are called through libc: the wrapper in nix does not restore the length of
+//! the control data between calls, so that the data would be lost after the first batch.
 
 mod address;
 mod batch;
@@ -28,20 +28,20 @@ use control::Control;
 pub use batch::{Outgoing, Received, RecvBatch, SendBatch};
 pub use steering::Steering;
 
-/// Longest payload that a UDP header can announce, in bytes.
+/// The longest payload that a UDP header can announce, in bytes.
 pub const MAX_DATAGRAM: usize = 65_535;
 
-/// Wanted size of the kernel's buffers, in bytes; the kernel may give less.
+/// The size that is asked for the kernel's buffers, in bytes. The kernel may give less.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-/// One unconnected UDP socket for IPv4 and IPv6, or for IPv4 where the kernel has no IPv6.
+/// One unconnected UDP socket for IPv4 and IPv6, or for IPv4 alone if the kernel has no IPv6.
 pub struct Udp {
     socket: OwnedFd,
     dual: bool,
 }
 
 impl Udp {
-    /// Binds `port` on every address; 0 lets the kernel choose.
+    /// Binds `port` on every address. For 0 the kernel chooses a port.
     ///
     /// # Errors
     /// The port is taken or needs a right.
@@ -49,8 +49,8 @@ impl Udp {
         Self::open(port, false)
     }
 
-    /// Binds several sockets to one port, a thread's each. Datagrams that `steering` does not send
-    /// to one of them come to one that a hash of their addresses chooses, always the same.
+    /// Binds several sockets to one port, one for each thread. A datagram that `steering` does not
+    /// assign to a socket comes to the one that a hash of its addresses selects.
     ///
     /// # Errors
     /// As for [`bind`](Self::bind).
@@ -64,7 +64,7 @@ impl Udp {
         for _ in 1..count {
             group.push(Self::open(port, true)?);
         }
-        // Without it, more comes to where it does not belong, and is handed over.
+        // Without steering, more datagrams come to the wrong thread, which hands them over.
         let _by_hash_only = steering.attach(&group[0].socket, count);
         Ok(group)
     }
@@ -83,12 +83,12 @@ impl Udp {
             socket::setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
             SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
         };
-        forget_path_mtu(&socket)?;
-        hear_service_class(&socket, dual)?;
+        ignore_path_mtu(&socket)?;
+        receive_service_class(&socket, dual)?;
         enlarge_buffers(&socket);
         socket::setsockopt(&socket, sockopt::ReusePort, &shared)?;
         socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(any))?;
-        // Without it, datagrams come one by one.
+        // Without it, datagrams are received one by one.
         let _alone = socket::setsockopt(&socket, sockopt::UdpGroSegment, &true);
         Ok(Self { socket, dual })
     }
@@ -104,11 +104,10 @@ impl Udp {
             .ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    /// Receives what is there into `batch`, at most what fits, without waiting. Returns how
-    /// many trains came.
+    /// Receives into `batch` what is there and fits, without waiting. Returns how many trains came.
     ///
     /// # Errors
-    /// The socket is broken. Nothing to receive, and what a network may cause, is no error.
+    /// The socket is broken. It is no error if nothing is there, nor what a network can cause.
     pub fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         let headers = batch.prepare();
         // SAFETY: `prepare` has pointed every header at buffers that `batch` owns, and the
@@ -124,14 +123,14 @@ impl Udp {
         };
         let count = match Errno::result(count) {
             Ok(count) => usize::try_from(count).unwrap_or(0),
-            Err(error) if passes(error) => 0,
+            Err(error) if is_transient(error) => 0,
             Err(error) => return Err(error.into()),
         };
         batch.received(count);
         Ok(count)
     }
 
-    /// Sends trains. A datagram that cannot be sent is lost, as on a wire, and only that one.
+    /// Sends trains. A datagram that cannot be sent is lost, as on a wire. The others are sent.
     pub fn send_batch<'a>(
         &self,
         batch: &mut SendBatch,
@@ -147,7 +146,7 @@ impl Udp {
                 {
                     self.send_singly(&mut first.msg_hdr);
                 }
-                // Else the first one is lost: go on behind it.
+                // Otherwise the first train is lost. Continue behind it.
                 headers = rest;
             }
             if !batch.is_full() {
@@ -170,13 +169,13 @@ impl Udp {
         Errno::result(sent).map(|sent| usize::try_from(sent).unwrap_or(0).clamp(1, headers.len()))
     }
 
-    /// Sends a train that the way out cannot cut (a card without checksums, or a datagram that
-    /// has to be fragmented), datagram by datagram.
+    /// Sends a train datagram by datagram, because the interface cannot split it (a card without
+    /// checksums, or datagrams that must be fragmented).
     fn send_singly(&self, header: &mut libc::msghdr) {
-        let Some(segment) = Control::uncut(header) else {
+        let Some(segment) = Control::take_segment(header) else {
             return;
         };
-        // SAFETY: `SendBatch::fill` has set it; one vector is all that a header has.
+        // SAFETY: `SendBatch::fill` has set it, and a header has exactly one vector.
         let train = unsafe { *header.msg_iov };
         for at in (0..train.iov_len).step_by(segment) {
             let mut single = libc::iovec {
@@ -185,7 +184,7 @@ impl Udp {
                 iov_len: segment.min(train.iov_len - at),
             };
             header.msg_iov = &raw mut single;
-            // SAFETY: the header is whole, and `single` lives as long as the call.
+            // SAFETY: the header is complete, and `single` outlives the call.
             let _lost =
                 unsafe { libc::sendmsg(self.socket.as_raw_fd(), header, libc::MSG_DONTWAIT) };
         }
@@ -203,11 +202,11 @@ fn open(family: AddressFamily) -> nix::Result<OwnedFd> {
     socket::socket(family, SockType::Datagram, flags, None)
 }
 
-/// IPv4 leaves without "don't fragment", and ICMP's "too big" is not heard (ip(7)): else the
-/// kernel would keep, for minutes, the address of everyone behind a narrow path, and lose a
-/// datagram to learn it. IPv6 has no other way than to learn it (RFC 8200 section 5).
-fn forget_path_mtu(socket: &OwnedFd) -> nix::Result<()> {
-    // On a socket of IPv6 the option holds for mapped addresses.
+/// IPv4 leaves without "don't fragment", and the kernel ignores ICMP's "too big" (ip(7)). Otherwise
+/// the kernel would keep, for minutes, the address of every client behind a narrow path, and would
+/// lose a datagram to learn it. IPv6 has no other way than to learn it (RFC 8200 section 5).
+fn ignore_path_mtu(socket: &OwnedFd) -> nix::Result<()> {
+    // On an IPv6 socket the option applies to mapped addresses.
     set(
         socket,
         libc::IPPROTO_IP,
@@ -216,8 +215,8 @@ fn forget_path_mtu(socket: &OwnedFd) -> nix::Result<()> {
     )
 }
 
-/// Has the kernel tell the service class of what comes, of each family that the socket takes.
-fn hear_service_class(socket: &OwnedFd, dual: bool) -> nix::Result<()> {
+/// Makes the kernel give the service class of each datagram, for each family of the socket.
+fn receive_service_class(socket: &OwnedFd, dual: bool) -> nix::Result<()> {
     set(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
     if dual {
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
@@ -231,7 +230,7 @@ fn set(
     option: libc::c_int,
     value: libc::c_int,
 ) -> nix::Result<()> {
-    // SAFETY: the kernel reads one int, which lives as long as the call.
+    // SAFETY: the kernel reads one int, which outlives the call.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -244,7 +243,7 @@ fn set(
     Errno::result(done).map(drop)
 }
 
-/// Beyond the system's limit where CAP_NET_ADMIN allows it; else up to the limit.
+/// Goes beyond the system's limit if CAP_NET_ADMIN allows it, otherwise up to the limit.
 fn enlarge_buffers(socket: &OwnedFd) {
     if socket::setsockopt(socket, sockopt::RcvBufForce, &SOCKET_BUFFER).is_err() {
         let _smaller = socket::setsockopt(socket, sockopt::RcvBuf, &SOCKET_BUFFER);
@@ -254,9 +253,9 @@ fn enlarge_buffers(socket: &OwnedFd) {
     }
 }
 
-/// What says nothing about the socket itself: no datagram yet, a signal, or an ICMP error
-/// that came for an earlier datagram.
-fn passes(error: Errno) -> bool {
+/// Whether an error says nothing about the socket itself: there is no datagram, a signal came, or
+/// an ICMP error arrived for an earlier datagram.
+fn is_transient(error: Errno) -> bool {
     matches!(
         error,
         Errno::EAGAIN

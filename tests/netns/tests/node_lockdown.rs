@@ -58,12 +58,12 @@ fn sigterm_ends_it_with_status_0() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// What becomes of a daemon on a kernel that lacks a system call: exit status, last words, and
-/// what still listens or carries packets.
+/// The end of a daemon on a kernel that lacks a system call: its exit status, its error message,
+/// and what still listens or carries packets.
 fn on_a_kernel_without(call: &str) -> (Option<i32>, String, String) {
     let namespace = Namespace::new("node");
     namespace.ip("link add eth0 type veth peer name other");
-    // Where the example's operator asks how the node is.
+    // The address at which the example's operator asks for the node's health.
     namespace.ip("addr add 192.0.2.10/24 dev eth0");
     namespace.ip("link set eth0 up");
     namespace.ip("link set other up");
@@ -87,7 +87,7 @@ fn on_a_kernel_without(call: &str) -> (Option<i32>, String, String) {
 fn a_kernel_without_landlock_gets_one_line_and_no_service() {
     let (status, words, _) = on_a_kernel_without("landlock");
     assert_eq!(status, Some(69), "{words}");
-    let line = "mayfly-node: confinement: the kernel has no Landlock, or too old a one\n";
+    let line = "mayfly-node: confinement: the kernel has no Landlock, or its Landlock is too old\n";
     assert_eq!(words, line);
 }
 
@@ -123,7 +123,7 @@ fn a_layer_that_fails_half_way_ends_the_daemon_and_nothing_is_served() {
 fn a_call_that_is_not_in_the_table_kills_the_shipped_daemon_by_sigsys() {
     let world = World::new();
     let mut node = world.node("node-a", 10);
-    // The next time that a thread waits, it asks for something else instead.
+    // When a thread waits the next time, it makes another call instead.
     let mut other_call = Command::new("strace");
     other_call
         .args(["-qq", "-f", "-e", "trace=epoll_wait"])

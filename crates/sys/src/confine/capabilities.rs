@@ -6,8 +6,8 @@ use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresui
 
 use super::Failure;
 
-/// linux/securebits.h: being root means nothing, changing user clears nothing that is not
-/// cleared by us, capabilities are neither kept nor raised for another program; all locked.
+/// linux/securebits.h: root has no privileges, a change of user clears no capabilities by itself,
+/// and capabilities are neither kept nor raised for another program. All of this is locked.
 const SECUREBITS: libc::c_ulong = {
     let noroot = 0b11;
     let no_setuid_fixup = 0b11 << 2;
@@ -16,11 +16,12 @@ const SECUREBITS: libc::c_ulong = {
     noroot | no_setuid_fixup | keep_caps_locked | no_ambient_raise
 };
 
-/// Keeps `kept`, becomes `user`. The sets come last: to change user needs two capabilities.
-pub fn drop_all_but(kept: &[Capability], user: Option<(u32, u32)>) -> Result<(), Failure> {
+/// Keeps `kept` and becomes `user`. The sets come last, because a change of user needs two
+/// capabilities.
+pub(super) fn drop_all_but(kept: &[Capability], user: Option<(u32, u32)>) -> Result<(), Failure> {
     lock_securebits()?;
     drop_bounding_set()?;
-    // No login session has cleared them in an initramfs.
+    // In an initramfs no login session has cleared them.
     setgroups(&[]).map_err(|_| Failure::User)?;
     if let Some((uid, gid)) = user {
         become_user(uid, gid)?;
@@ -36,7 +37,7 @@ fn lock_securebits() -> Result<(), Failure> {
         .map_err(|_| Failure::Capabilities)
 }
 
-/// By number, up to the kernel's last one, which may be newer than any list of names.
+/// Goes by number, up to the kernel's last capability, which may be newer than any list of names.
 fn drop_bounding_set() -> Result<(), Failure> {
     for number in 0..u64::BITS {
         let number = libc::c_ulong::from(number);

@@ -1,4 +1,4 @@
-//! Descriptors that came from elsewhere.
+//! Descriptors that the process inherited.
 
 use std::fs::File;
 
@@ -7,21 +7,21 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::Failure;
 
-/// Closes every descriptor but the standard ones. Called before the process opens its own.
+/// Closes every descriptor except the standard ones. To be called before the process opens its own.
 ///
 /// # Errors
-/// The kernel refuses.
+/// `Descriptors` if the kernel refuses.
 pub fn close_inherited() -> Result<(), Failure> {
-    // SAFETY: nothing of this process owns a descriptor above 2 yet, as the caller promises
-    // by calling this first; a closed one that is used all the same fails with EBADF.
+    // SAFETY: nothing in this process owns a descriptor above 2 yet, which the caller promises by
+    // calling this first. A closed descriptor that is used nevertheless fails with EBADF.
     let done = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
     Errno::result(done)
         .map(drop)
         .map_err(|_| Failure::Descriptors)
 }
 
-/// Input is at its end, output goes nowhere.
-pub fn lead_standard_to_null() -> Result<(), Failure> {
+/// From now on input is at its end, and output goes nowhere.
+pub(super) fn lead_standard_to_null() -> Result<(), Failure> {
     let null = File::options()
         .read(true)
         .write(true)

@@ -47,7 +47,7 @@ pub enum OnViolation {
 }
 
 /// Refuses a kernel that cannot filter calls, or cannot end a process for one.
-pub fn require() -> Result<(), Failure> {
+pub(super) fn require() -> Result<(), Failure> {
     let action = libc::SECCOMP_RET_KILL_PROCESS;
     // SAFETY: the kernel reads the four bytes of `action`, which outlives the call.
     let answer = unsafe {
@@ -64,7 +64,7 @@ pub fn require() -> Result<(), Failure> {
 }
 
 /// Translates a table for the kernel.
-pub fn compile(allowed: &[Allowed], violation: OnViolation) -> Result<BpfProgram, Failure> {
+pub(super) fn compile(allowed: &[Allowed], violation: OnViolation) -> Result<BpfProgram, Failure> {
     translate(allowed, violation).map_err(|_| Failure::Seccomp)
 }
 
@@ -103,7 +103,7 @@ fn conditions(only: &[(u8, u32)]) -> Result<Vec<SeccompCondition>, seccompiler::
 }
 
 /// Puts the filter on every thread of the process.
-pub fn apply(filter: &BpfProgram) -> Result<(), Failure> {
+pub(super) fn apply(filter: &BpfProgram) -> Result<(), Failure> {
     seccompiler::apply_filter_all_threads(filter).map_err(|_| Failure::Seccomp)
 }
 

@@ -1,26 +1,26 @@
-//! What the kernel says of each thread (proc_pid_status(5)).
+//! The kernel's status of each thread (proc_pid_status(5)).
 
 use std::fs::{self, File};
 use std::io::Read as _;
 
 use super::{Failure, Policy};
 
-/// Where this process's threads are listed.
-pub const DIRECTORY: &str = "/proc/self/task";
+/// The directory that lists this process's threads.
+pub(super) const DIRECTORY: &str = "/proc/self/task";
 
-/// Room for a status file, which is shorter than this.
+/// Room for a status file. Status files are shorter than this.
 const STATUS_LEN: usize = 8192;
 
-/// What `Seccomp:` says of a thread under a filter (SECCOMP_MODE_FILTER).
+/// The value of `Seccomp:` for a thread under a filter (SECCOMP_MODE_FILTER).
 const FILTERED: u64 = 2;
 
-/// The directory of this process's threads.
-pub fn open_directory() -> Result<File, Failure> {
+/// Opens the directory of this process's threads.
+pub(super) fn open_directory() -> Result<File, Failure> {
     File::open(DIRECTORY).map_err(|_| Failure::SelfTest)
 }
 
-/// Refuses if the process has threads besides this one.
-pub fn require_one() -> Result<(), Failure> {
+/// Fails if the process has other threads than this one.
+pub(super) fn require_one() -> Result<(), Failure> {
     let threads = fs::read_dir(DIRECTORY).map_err(|_| Failure::Threads)?;
     match threads.count() {
         1 => Ok(()),
@@ -28,8 +28,8 @@ pub fn require_one() -> Result<(), Failure> {
     }
 }
 
-/// Opens the status of every thread; the kernel writes it when it is read.
-pub fn open_status() -> Result<Vec<File>, Failure> {
+/// Opens the status of every thread. The kernel makes the contents when they are read.
+pub(super) fn open_status() -> Result<Vec<File>, Failure> {
     let failed = |_| Failure::SelfTest;
     fs::read_dir(DIRECTORY)
         .map_err(failed)?
@@ -37,14 +37,14 @@ pub fn open_status() -> Result<Vec<File>, Failure> {
         .collect()
 }
 
-/// The lines of a status file that matter, as they must read.
-pub struct Expected {
+/// The values that a status file must have, as far as they matter.
+pub(super) struct Expected {
     kept: u64,
     user: Option<(u32, u32)>,
 }
 
 impl Expected {
-    pub fn after(policy: &Policy<'_>) -> Self {
+    pub(super) fn after(policy: &Policy<'_>) -> Self {
         let bits = policy.capabilities.iter().map(caps::Capability::bitmask);
         Self {
             kept: bits.fold(0, |all, bit| all | bit),
@@ -52,8 +52,8 @@ impl Expected {
         }
     }
 
-    /// Compares every thread's status; a thread that is not among them fails, too.
-    pub fn check(&self, threads: Vec<File>) -> Result<(), Failure> {
+    /// Compares every thread's status. A thread that is not among `threads` is a failure, too.
+    pub(super) fn check(&self, threads: Vec<File>) -> Result<(), Failure> {
         let count = threads.len() as u64;
         let mut room = [0; STATUS_LEN];
         for mut thread in threads {

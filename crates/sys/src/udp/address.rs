@@ -1,26 +1,26 @@
-//! Socket addresses as the kernel has them.
+//! Socket addresses in the kernel's form.
 
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// Room for an address of either family, as a system call reads or writes it.
+/// Room for an address of either family, which a system call reads or writes.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub union RawAddress {
+pub(super) union RawAddress {
     family: libc::sa_family_t,
     v4: libc::sockaddr_in,
     v6: libc::sockaddr_in6,
 }
 
 impl RawAddress {
-    pub const EMPTY: Self = Self {
+    pub(super) const EMPTY: Self = Self {
         // SAFETY: sockaddr_in6 is plain bytes, for which all zero is a value.
         v6: unsafe { mem::zeroed() },
     };
 
-    /// The address, for a socket of IPv6 (IPv4 is mapped) or of IPv4, and its length in
-    /// bytes. None if the socket's family cannot have it.
-    pub fn new(address: SocketAddr, dual: bool) -> Option<(Self, libc::socklen_t)> {
+    /// The address and its length in bytes, for an IPv6 socket (`dual`; IPv4 is mapped) or an IPv4
+    /// socket. `None` if the socket's family cannot have the address.
+    pub(super) fn new(address: SocketAddr, dual: bool) -> Option<(Self, libc::socklen_t)> {
         match (address, dual) {
             (SocketAddr::V4(address), false) => Some(Self::v4(address)),
             (SocketAddr::V4(address), true) => {
@@ -59,8 +59,8 @@ impl RawAddress {
         (raw, mem::size_of::<libc::sockaddr_in6>() as _)
     }
 
-    /// The address that the kernel wrote; a mapped IPv4 address as the IPv4 one it is.
-    pub fn to_std(self) -> Option<SocketAddr> {
+    /// The address that the kernel wrote. A mapped IPv4 address becomes an IPv4 address.
+    pub(super) fn to_std(self) -> Option<SocketAddr> {
         // SAFETY: every variant begins with the family, and all bytes are initialised.
         let family = libc::c_int::from(unsafe { self.family });
         match family {

@@ -1,4 +1,4 @@
-//! The buffers and headers of a batch of trains, made once and used for every call.
+//! The buffers and headers of a batch of trains. They are made once and used for every call.
 
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
@@ -7,19 +7,19 @@ use super::MAX_DATAGRAM;
 use super::address::RawAddress;
 use super::control::{Control, Told};
 
-/// Trains that go to the kernel in one call, at most.
+/// How many trains go to the kernel in one call, at most.
 const SEND_AT_ONCE: usize = 64;
 
-/// Datagrams that have come together, from one place to one address.
+/// Datagrams that were received together, from one sender to one address.
 pub struct Received<'a> {
     /// Who sent them.
     pub remote: SocketAddr,
     /// The address that they were sent to.
     pub local: Option<IpAddr>,
-    /// The ECN field of their headers (RFC 3168 section 5); nothing else of the service class is
-    /// taken in.
+    /// The ECN field of their headers (RFC 3168 section 5). The rest of the service class is
+    /// dropped.
     pub ecn: u8,
-    /// Length of each payload but the last, which may be shorter; never 0.
+    /// Length of each payload except the last, which may be shorter. Never 0.
     pub segment: usize,
     /// The payloads, one behind the other.
     pub bytes: &'a mut [u8],
@@ -28,13 +28,13 @@ pub struct Received<'a> {
 /// Datagrams to be sent together.
 #[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
-    /// To whom.
+    /// The address that they are sent to.
     pub remote: SocketAddr,
-    /// From which address of ours.
+    /// The address of this machine that they leave from.
     pub local: Option<IpAddr>,
-    /// The service class of their headers: an ECN field, and no class.
+    /// The service class of their headers: an ECN field, and otherwise zero.
     pub ecn: u8,
-    /// Length of each payload but the last, which may be shorter.
+    /// Length of each payload except the last, which may be shorter.
     pub segment: usize,
     /// The payloads, one behind the other.
     pub bytes: &'a [u8],
@@ -48,11 +48,11 @@ pub struct RecvBatch {
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     received: usize,
-    /// How far each buffer was ever written.
+    /// How far each buffer has been written since the last scrub.
     touched: Vec<usize>,
 }
 
-// SAFETY: the pointers in it lead only to the heap buffers that it owns itself.
+// SAFETY: its pointers lead only to the heap buffers that it owns.
 unsafe impl Send for RecvBatch {}
 
 impl RecvBatch {
@@ -69,7 +69,7 @@ impl RecvBatch {
         }
     }
 
-    /// Zeroes all that was ever received: payloads, and where they came from.
+    /// Zeroes everything that was received: payloads and senders.
     pub fn scrub(&mut self) {
         let payloads = self.payload.chunks_exact_mut(MAX_DATAGRAM);
         let used = payloads.zip(&mut self.touched);
@@ -103,8 +103,8 @@ impl RecvBatch {
             })
     }
 
-    /// Points every header at its buffers. The kernel writes lengths over those of the headers
-    /// that it uses; they are made anew.
+    /// Points every header at its buffers. The kernel overwrites the lengths of the headers that it
+    /// uses, so they are set again.
     pub(super) fn prepare(&mut self) -> &mut [libc::mmsghdr] {
         let used = mem::take(&mut self.received);
         if self.headers.is_empty() {
@@ -139,7 +139,7 @@ impl RecvBatch {
     }
 }
 
-/// Room for the addresses of datagrams to send; the payloads stay where they are.
+/// Room for the addresses of datagrams to send. The payloads stay where they are.
 pub struct SendBatch {
     addresses: Vec<RawAddress>,
     controls: Vec<Control>,
@@ -147,7 +147,7 @@ pub struct SendBatch {
     headers: Vec<libc::mmsghdr>,
 }
 
-// SAFETY: its pointers are followed only during `Udp::send_batch`, which sets them anew.
+// SAFETY: its pointers are followed only during `Udp::send_batch`, which sets them first.
 unsafe impl Send for SendBatch {}
 
 impl Default for SendBatch {
@@ -162,14 +162,14 @@ impl Default for SendBatch {
 }
 
 impl SendBatch {
-    /// Zeroes whom anything was ever sent to.
+    /// Zeroes the addresses of all receivers.
     pub fn scrub(&mut self) {
         self.addresses.fill(RawAddress::EMPTY);
         self.controls.fill(Control::EMPTY);
     }
 
     /// Takes trains until there are no more or the batch is full. The headers point at the
-    /// payloads, which `'a` keeps.
+    /// payloads, which live for `'a`.
     pub(super) fn fill<'a>(
         &mut self,
         trains: &mut impl Iterator<Item = Outgoing<'a>>,
@@ -196,7 +196,7 @@ impl SendBatch {
             if let Ok(segment) = u16::try_from(train.segment)
                 && train.bytes.len() > train.segment
             {
-                used = control.cut(used, segment);
+                used = control.split_into(used, segment);
             }
             self.headers
                 .push(header((address, length), place, control, used));

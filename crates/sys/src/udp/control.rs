@@ -1,31 +1,31 @@
-//! Control data of a train of datagrams: the local address it came to, or shall leave from
-//! (ip(7) IP_PKTINFO, RFC 3542 section 6), what its headers say of congestion (ip(7) IP_TOS, RFC
-//! 3542 section 6.5), and the length of its datagrams (udp(7) UDP_SEGMENT, UDP_GRO).
+//! Control data of a train of datagrams: the local address that it came to or must leave from
+//! (ip(7) IP_PKTINFO, RFC 3542 section 6), the ECN field of its headers (ip(7) IP_TOS, RFC 3542
+//! section 6.5), and the length of its datagrams (udp(7) UDP_SEGMENT, UDP_GRO).
 
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The part of a service class that is about congestion (RFC 3168 section 5).
+/// The bits of a service class that are about congestion (RFC 3168 section 5).
 const ECN: u8 = 3;
 
-/// Room for the packet information of either family, aligned as the kernel wants it.
+/// Room for the control data of either family, aligned as the kernel requires.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub struct Control([u8; Control::LEN]);
+pub(super) struct Control([u8; Control::LEN]);
 
 impl Control {
-    /// CMSG_SPACE of the larger address, 40 bytes, of a service class, 24, and of a segment's
-    /// length, 24.
-    pub const LEN: usize = 88;
-    pub const EMPTY: Self = Self([0; Self::LEN]);
+    /// CMSG_SPACE of the larger address (40 bytes), a service class (24) and a segment's length
+    /// (24).
+    pub(super) const LEN: usize = 88;
+    pub(super) const EMPTY: Self = Self([0; Self::LEN]);
 
-    pub fn as_mut_ptr(&mut self) -> *mut libc::c_void {
+    pub(super) fn as_mut_ptr(&mut self) -> *mut libc::c_void {
         self.0.as_mut_ptr().cast()
     }
 
-    /// Asks that a datagram leaves from `local`; returns the bytes used. None if a socket of
+    /// Asks that a datagram leaves from `local`, and returns the bytes used. `None` if a socket of
     /// the family cannot send from there.
-    pub fn leave_from(&mut self, local: IpAddr, dual: bool) -> Option<usize> {
+    pub(super) fn leave_from(&mut self, local: IpAddr, dual: bool) -> Option<usize> {
         match (local, dual) {
             (IpAddr::V4(local), true) => Some(self.write_v6(local.to_ipv6_mapped())),
             (IpAddr::V6(local), true) => Some(self.write_v6(local)),
@@ -34,8 +34,9 @@ impl Control {
         }
     }
 
-    /// Asks for headers with a service class; returns the bytes used, with the `used` before.
-    pub fn mark(&mut self, used: usize, remote: SocketAddr, service: u8) -> usize {
+    /// Asks for headers with a service class, and returns the bytes used, including the `used`
+    /// before.
+    pub(super) fn mark(&mut self, used: usize, remote: SocketAddr, service: u8) -> usize {
         let (level, kind) = match remote {
             SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
             SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
@@ -43,15 +44,16 @@ impl Control {
         used + self.write(used, level, kind, libc::c_int::from(service))
     }
 
-    /// Asks that what is sent be cut into datagrams of `segment` bytes; returns the bytes used,
-    /// with the `used` before.
-    pub fn cut(&mut self, used: usize, segment: u16) -> usize {
+    /// Asks that the data is split into datagrams of `segment` bytes, and returns the bytes used,
+    /// including the `used` before.
+    pub(super) fn split_into(&mut self, used: usize, segment: u16) -> usize {
         used + self.write(used, libc::SOL_UDP, libc::UDP_SEGMENT, segment)
     }
 
-    /// Takes back what [`cut`](Self::cut) asked for in a header to send, and gives the segment.
-    pub fn uncut(header: &mut libc::msghdr) -> Option<usize> {
-        // SAFETY: `SendBatch::fill` has set control data and length of this header.
+    /// Removes the request of [`split_into`](Self::split_into) from a header to send, and returns
+    /// the length of its datagrams.
+    pub(super) fn take_segment(header: &mut libc::msghdr) -> Option<usize> {
+        // SAFETY: `SendBatch::fill` has set the control data of this header and its length.
         let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
         while !control.is_null() {
             // SAFETY: as in `Told::read`.
@@ -60,7 +62,7 @@ impl Control {
                     == (libc::SOL_UDP, libc::UDP_SEGMENT)
                 {
                     let segment = libc::CMSG_DATA(control).cast::<u16>().read_unaligned();
-                    // It is the last one.
+                    // This control message is the last one.
                     header.msg_controllen = control.byte_offset_from(header.msg_control) as _;
                     return Some(usize::from(segment)).filter(|&segment| segment > 0);
                 }
@@ -91,14 +93,14 @@ impl Control {
         self.write(0, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
     }
 
-    /// Writes one control message behind `used` bytes of others, and gives its length.
+    /// Writes one control message behind `used` bytes of others, and returns its length.
     fn write<T>(&mut self, used: usize, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
         let length = mem::size_of::<T>() as libc::c_uint;
-        // SAFETY: it computes a number.
+        // SAFETY: CMSG_SPACE computes a number.
         let space = unsafe { libc::CMSG_SPACE(length) } as usize;
         assert!(used.is_multiple_of(8) && used + space <= Self::LEN);
-        // SAFETY: the buffer is aligned for a cmsghdr and so is `used`; the message fits behind it,
-        // as the line above says; the data is written unaligned.
+        // SAFETY: the buffer is aligned for a cmsghdr, and so is `used`. The message fits behind
+        // it, as the line above checks. The data is written unaligned.
         unsafe {
             let header: *mut libc::cmsghdr = self.as_mut_ptr().byte_add(used).cast();
             (*header).cmsg_level = level;
@@ -110,26 +112,26 @@ impl Control {
     }
 }
 
-/// What the kernel says of a train that has come.
+/// What the kernel tells about a train that was received.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
-    /// The address that it came to.
+pub(super) struct Told {
+    /// The address that it was sent to.
     pub local: Option<IpAddr>,
-    /// What each header says of congestion: two bits.
+    /// The ECN field of each header: two bits.
     pub ecn: u8,
-    /// Length of each datagram but the last, if there are several.
+    /// Length of each datagram except the last, if there are several.
     pub segment: Option<usize>,
 }
 
 impl Told {
-    /// Reads the control data of a header that was received into.
-    pub fn read(header: &libc::msghdr) -> Self {
+    /// Reads the control data of a header after a receive.
+    pub(super) fn read(header: &libc::msghdr) -> Self {
         let mut told = Self::default();
-        // SAFETY: the kernel has filled the control buffer of this header, and set its length.
+        // SAFETY: the kernel has filled the control buffer of this header and set its length.
         let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
         while !control.is_null() {
-            // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return whole headers within the buffer;
-            // the data behind each is as long as its type says; it is read unaligned.
+            // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return complete headers within the buffer. The
+            // data behind each is as long as its type requires. It is read unaligned.
             unsafe {
                 let data = libc::CMSG_DATA(control);
                 match ((*control).cmsg_level, (*control).cmsg_type) {
@@ -172,17 +174,17 @@ mod tests {
         let local: IpAddr = "2001:db8::1".parse().unwrap();
         let used = control.leave_from(local, true).unwrap();
         let used = control.mark(used, SocketAddr::new(local, 9), 2);
-        let used = control.cut(used, 1452);
+        let used = control.split_into(used, 1452);
         assert!(used <= Control::LEN);
         // SAFETY: all zero is a value of msghdr.
         let mut header: libc::msghdr = unsafe { mem::zeroed() };
         header.msg_control = control.as_mut_ptr();
         header.msg_controllen = used as _;
-        // UDP_SEGMENT is no answer of the kernel's; the address before it is found.
+        // The kernel never gives UDP_SEGMENT. The address before it is found.
         let told = Told::read(&header);
         assert_eq!((told.local, told.ecn), (Some(local), 2));
-        assert_eq!(Control::uncut(&mut header), Some(1452));
+        assert_eq!(Control::take_segment(&mut header), Some(1452));
         assert_eq!(Told::read(&header), told);
-        assert_eq!(Control::uncut(&mut header), None);
+        assert_eq!(Control::take_segment(&mut header), None);
     }
 }

@@ -1,20 +1,20 @@
-//! Which socket of a group a datagram comes to (socket(7) SO_ATTACH_REUSEPORT_CBPF).
+//! Steering: which socket of a group a datagram comes to (socket(7) SO_ATTACH_REUSEPORT_CBPF).
 
 use std::os::fd::OwnedFd;
 
 use nix::sys::socket::{self, sockopt};
 
-/// Datagrams that tell by themselves which socket of a group they are for.
+/// Describes datagrams that name the socket of a group that they are for.
 #[derive(Debug, Clone, Copy)]
 pub struct Steering {
-    /// Their first byte.
+    /// The first byte of such a datagram.
     pub kind: u8,
-    /// The place of the byte that tells it, by what is left of it divided by the number of sockets.
+    /// The offset of the byte that names the socket: the byte modulo the number of sockets.
     pub at: u32,
 }
 
 impl Steering {
-    /// Puts it before a group of `count` sockets, of which `socket` is any.
+    /// Attaches the steering to a group of `count` sockets. `socket` is any of them.
     pub(super) fn attach(self, socket: &OwnedFd, count: usize) -> nix::Result<()> {
         let mut program = self.program(count as u32);
         let whole = libc::sock_fprog {
@@ -24,7 +24,7 @@ impl Steering {
         socket::setsockopt(socket, sockopt::AttachReusePortCbpf, &whole)
     }
 
-    /// Classic BPF over the UDP payload; a number that no socket has leaves it to the hash.
+    /// Classic BPF over the UDP payload. For a number that no socket has, the hash decides.
     fn program(self, count: u32) -> [libc::sock_filter; 6] {
         let load_byte = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
         let step = |code: u32, jt, jf, k| libc::sock_filter {
