@@ -1,9 +1,8 @@
-//! The attempts: ways for a process to leave something behind, or to get rights with which
-//! it could.
+//! The attempts: ways for a process to leave something behind, or to get rights with which it
+//! could.
 //!
-//! Each returns Ok if it came through. Where success would do harm, the call is made such
-//! that it fails for another reason once its permission check is behind it; that counts as
-//! having come through.
+//! An attempt returns Ok if it came through. If success would do harm, the call is made so that it
+//! fails for another reason after its permission check. That counts as having come through.
 
 mod files;
 mod kernel;
@@ -17,13 +16,13 @@ use crate::place::Place;
 
 /// One attempt.
 pub struct Attempt {
-    /// As in reports.
+    /// Its name in reports.
     pub name: &'static str,
-    /// Does it.
+    /// Makes the attempt.
     pub by: fn(&Place) -> Result<(), Errno>,
 }
 
-/// All of them.
+/// All attempts.
 pub fn all() -> impl Iterator<Item = &'static Attempt> {
     [
         files::ATTEMPTS,
@@ -40,8 +39,7 @@ const fn attempt(name: &'static str, by: fn(&Place) -> Result<(), Errno>) -> Att
     Attempt { name, by }
 }
 
-/// It came through if it succeeded, or failed for a reason that is asked about after the
-/// permission.
+/// Ok if the call succeeded, or failed for a reason that is checked after the permission.
 fn past<T>(done: Result<T, Errno>, reasons: &[Errno]) -> Result<(), Errno> {
     match done {
         Err(errno) if !reasons.contains(&errno) => Err(errno),

@@ -1,4 +1,4 @@
-//! System calls as the kernel has them: an attacker does not ask a library.
+//! System calls without a library, as an attacker makes them.
 
 use std::ffi::CStr;
 
@@ -8,14 +8,14 @@ use nix::errno::Errno;
 pub enum Argument<'a> {
     Number(i64),
     Text(&'a CStr),
-    /// What the kernel reads, or fills.
+    /// Memory that the kernel reads or fills.
     Bytes(&'a mut [u8]),
 }
 
-/// Makes a call and returns what it returned.
+/// Makes a call and returns its result.
 ///
 /// # Errors
-/// What the kernel said.
+/// The kernel's error.
 pub fn call<const N: usize>(
     number: libc::c_long,
     arguments: [Argument<'_>; N],
@@ -29,9 +29,9 @@ pub fn call<const N: usize>(
         };
     }
     let [a, b, c, d, e, f] = words;
-    // SAFETY: pointers among the arguments are of borrows that outlive the call, and the
-    // attempts, all in this crate, give the sizes that the kernel wants. No attempt unmaps or
-    // remaps what the program uses.
+    // SAFETY: pointers among the arguments come from borrows that outlive the call. The attempts,
+    // all in this crate, give the sizes that the kernel expects. No attempt unmaps or remaps memory
+    // that the program uses.
     let returned = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     Errno::result(returned)
 }
@@ -41,7 +41,7 @@ pub const fn number(number: i64) -> Argument<'static> {
     Argument::Number(number)
 }
 
-/// A flag, or several.
+/// One flag or several.
 pub const fn flags(flags: libc::c_int) -> Argument<'static> {
     Argument::Number(flags as i64)
 }

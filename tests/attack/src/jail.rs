@@ -6,25 +6,25 @@ use mayfly_sys::confine::{self, Allowed, Failure, Layer, OnViolation, Policy};
 
 use crate::place::SERVICE;
 
-/// Whose confinement.
+/// A process, by its confinement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jail {
     /// The daemon, which has the network.
     Daemon,
-    /// Who deletes the connections of peers that are gone.
+    /// The janitor, which deletes the connections of peers that are gone.
     Janitor,
     /// PID 1 of the image.
     FirstProcess,
 }
 
-/// A layer that can be taken away.
+/// A layer that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wall {
     /// A step of the confinement.
     Layer(Layer),
     /// The filter of system calls.
     Seccomp,
-    /// The firewall, which is not of a process.
+    /// The firewall, which does not belong to a process.
     Firewall,
     /// The root, which is read-only in the image.
     Root,
@@ -46,11 +46,11 @@ impl Jail {
         self.policy().user.unwrap_or_default()
     }
 
-    /// Locks this process up behind every wall but those `left_out`, under the filter that
-    /// refuses instead of killing.
+    /// Locks this process up behind every wall except those `left_out`. The filter refuses instead
+    /// of killing.
     ///
     /// # Errors
-    /// A wall did not stand.
+    /// The step of the confinement that failed.
     pub fn lock(self, left_out: &[Wall]) -> Result<(), Failure> {
         let policy = self.policy();
         let stands = |wall| !left_out.contains(&wall);
@@ -71,10 +71,10 @@ impl Jail {
         Ok(())
     }
 
-    /// Locks this process up as the shipped one is: a call that is not in the table kills it.
+    /// Locks this process up like the shipped one: a call that is not in the table kills it.
     ///
     /// # Errors
-    /// A wall did not stand.
+    /// The step of the confinement that failed.
     pub fn lock_as_shipped(self) -> Result<(), Failure> {
         let confined = confine::confine(&self.policy())?;
         confined.seal(self.calls(), OnViolation::Kill).map(drop)
@@ -83,11 +83,11 @@ impl Jail {
     fn policy(self) -> Policy<'static> {
         const SERVICE_PORT: &[u16] = &[SERVICE.port()];
         const DAEMON: (u32, u32) = (65_532, 65_532);
-        // What there is up to 6 is used, here as in the daemon.
-        const LEAST_ABI: u8 = 3;
+        // If the kernel has a higher ABI, up to 6, it is used, here as in the daemon.
+        const LOWEST_ABI: u8 = 3;
         match self {
-            Self::Daemon => lockdown::daemon(DAEMON, SERVICE_PORT, LEAST_ABI),
-            Self::Janitor => lockdown::janitor(LEAST_ABI),
+            Self::Daemon => lockdown::daemon(DAEMON, SERVICE_PORT, LOWEST_ABI),
+            Self::Janitor => lockdown::janitor(LOWEST_ABI),
             Self::FirstProcess => first_process::POLICY,
         }
     }

@@ -1,22 +1,23 @@
-//! An attacker in the place of the node's processes: it takes their firewall and their
-//! confinement, and then tries to leave something behind.
+//! An attacker in the place of the node's processes: it takes their firewall and their confinement,
+//! and then tries to leave something behind.
 //!
 //! ```text
 //! attack matrix              every attempt in every confinement, whole and with one layer
 //!                            left out: JSON. As root; in a network namespace of its own.
-//! attack --config -          the same as /bin/mayfly-node of an attack image; the findings
-//!                            lie in marked pages of RAM, for there is no other way out. If
-//!                            its settings say so, it writes under the shipped filter instead.
+//! attack --config -          the same as /bin/mayfly-node of an attack image. The findings
+//!                            are in marked pages of RAM, because there is no other way out.
+//!                            If its settings ask for it, it writes under the shipped filter
+//!                            instead.
 //! attack try JAIL WALLS ATTEMPT DIRECTORY
 //!                            one attempt, in a process that ends with its errno, or 0.
 //! attack syscall-filter CALL PROGRAM...
-//!                            runs a program for which the kernel refuses a call, as one that
-//!                            does not have it.
+//!                            runs a program for which the kernel refuses a call, like a kernel
+//!                            that does not have it.
 //! ```
 //!
-//! Each attempt is a process of its own: there is no way back out of a confinement, nor out
-//! of some of the attempts. The filter refuses instead of killing, which is all that is not
-//! as in the shipped node, but where the shipped filter itself is tried. It is shipped nowhere.
+//! Each attempt runs in its own process: there is no way back out of a confinement, nor out of some
+//! of the attempts. The filter refuses calls instead of killing. That is the only difference from
+//! the shipped node, except where the shipped filter itself is tried. The program is never shipped.
 
 mod attempts;
 mod call;
@@ -38,7 +39,7 @@ use std::time::Duration;
 use mayfly_sys::confine;
 
 fn main() -> ExitCode {
-    // As the programs do whose place it takes.
+    // The programs whose place it takes do so, too.
     confine::close_inherited().expect("descriptors can be closed");
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -52,18 +53,18 @@ fn main() -> ExitCode {
         }
         ["--config", "-"] => in_the_image(),
         ["syscall-filter", call, program @ ..] => trial::without_call(call, program),
-        // What the attempt "execute" becomes.
+        // The attempt "execute" starts the program without arguments.
         [] => ExitCode::SUCCESS,
         _ => panic!("see the top of main.rs for what can be asked"),
     }
 }
 
-/// What stands in the settings where one write shall be tried as the shipped node would.
+/// The line of the settings that asks for one write, as the shipped node would make it.
 const AS_SHIPPED: &str = "# attack: write under the shipped filter";
-/// How long the marked page can be seen before that.
+/// How long the marked page can be seen before the write.
 const SEEN: Duration = Duration::from_secs(10);
 
-/// Never returns: the end of the node is the end of the machine.
+/// Never returns: if the node ended, the machine would end.
 fn in_the_image() -> ! {
     let settings = io::read_to_string(io::stdin()).expect("PID 1 sends settings");
     if settings.contains(AS_SHIPPED) {
@@ -74,8 +75,8 @@ fn in_the_image() -> ! {
     stay(&pages)
 }
 
-/// Leaves a mark in RAM, and creates a file in the daemon's confinement. If it lives on, the
-/// machine does, too.
+/// Leaves a mark in RAM, and creates a file in the daemon's confinement. If the process survives,
+/// the machine does, too.
 fn write_as_shipped() -> ! {
     let pages = marked::pages(b"a write");
     thread::sleep(SEEN);

@@ -1,22 +1,23 @@
-//! Findings as pages of RAM that can be told from all others.
+//! Findings as pages of RAM that can be told apart from all others.
 
 use sha2::{Digest as _, Sha256};
 
-/// Of the architecture.
+/// Bytes of a page of the architecture.
 const PAGE: usize = 4096;
-/// What is not in the program itself as such: it would be found there, too.
+/// The mark is the hash of this phrase. The mark itself must not be in the program: it would be
+/// found there, too.
 const PHRASE: &str = "mayfly: findings of an attack";
 const HASH: usize = 32;
-/// Mark, hash of the rest, number of the page, number of pages, length: what comes before
-/// the text of a page.
+/// Bytes before the text of a page: mark, hash of the rest, number of the page, number of pages,
+/// length.
 const HEADER: usize = HASH + HASH + 3 * 4;
 
-/// Pages, each with its part of the text: mark, hash of what follows, its number from 0, the
-/// number of pages and the length of its part (32 bits each, little-endian), its part.
+/// Pages, each with a part of the text. A page holds the mark, the hash of what follows, its number
+/// from 0, the number of pages, the length of its part (32 bits each, little-endian), and its part.
 pub fn pages(text: &[u8]) -> Vec<u8> {
     let mark = Sha256::digest(PHRASE);
     let parts: Vec<_> = text.chunks(PAGE - HEADER).collect();
-    // Aligned by hand: the kernel's pages are what lies together.
+    // Aligned by hand, so that each part is in one page of the kernel.
     let mut memory = vec![0; (parts.len() + 1) * PAGE];
     let start = memory.as_ptr().align_offset(PAGE);
     let pages = memory[start..].chunks_exact_mut(PAGE);

@@ -1,4 +1,4 @@
-//! Every attempt, in every confinement, behind all walls and with one of them away.
+//! Every attempt in every confinement: behind all walls, and with one of them removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::jail::{Jail, Wall};
 use crate::scene::Scene;
 use crate::trial::{Outcome, outcome};
 
-/// What was found in one place.
+/// The findings in one place.
 #[derive(Serialize)]
 pub struct Findings {
     place: &'static str,
@@ -17,19 +17,19 @@ pub struct Findings {
     jails: BTreeMap<&'static str, InJail>,
 }
 
-/// What was found in one confinement.
+/// The findings in one confinement.
 #[derive(Serialize)]
 struct InJail {
-    /// How many system calls its table has.
+    /// How many system calls its table allows.
     syscalls_allowed: usize,
-    /// What came through.
+    /// The attempts that came through.
     allowed: Vec<&'static str>,
     /// How the others were refused.
     refused: BTreeMap<&'static str, String>,
-    /// What comes through with that wall away, beside what is allowed. Nothing stands here, nor
-    /// below, if no wall was taken away in this place.
+    /// For each wall, the attempts that come through if it is removed, and not otherwise. This and
+    /// the next field are empty if no wall is removed in this place.
     without: BTreeMap<&'static str, Vec<&'static str>>,
-    /// What comes through with all walls away: what can be tried here at all.
+    /// The attempts that come through with all walls removed: those that can be tried here at all.
     unconfined: Vec<&'static str>,
 }
 
@@ -63,7 +63,7 @@ fn in_jail(scene: &Scene, jail: Jail) -> InJail {
         let came = came.map(|(attempt, _)| attempt.name);
         came.filter(|name| !allowed.contains(name)).collect()
     };
-    let walls = match scene.takes_away_from(jail) {
+    let walls = match scene.removes_walls_of(jail) {
         true => scene.walls.as_slice(),
         false => &[],
     };

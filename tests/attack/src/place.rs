@@ -1,4 +1,4 @@
-//! What the attempts work on: all of it would let itself be written to.
+//! What the attempts work on. Without the confinement, all of it could be written to.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, Permissions};
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-/// The account service of the node's example settings. This machine has its address, too.
+/// The account service of the node's example settings. This machine has its address.
 pub const SERVICE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5)), 8443);
-/// Where logs are taken in over TCP (RFC 6587).
+/// A server that takes logs over TCP (RFC 6587).
 pub const LOG_TCP: SocketAddr = SocketAddr::new(SERVICE.ip(), 601);
-/// Where logs are taken in over UDP (RFC 5426), behind another link.
+/// A server that takes logs over UDP (RFC 5426), behind another link.
 pub const LOG_UDP: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9)), 514);
 
@@ -25,17 +25,17 @@ const FILE: &str = "file";
 const EMPTY: &str = "empty";
 const LOG: &str = "log";
 
-/// A directory, as a process finds it that is about to be confined.
+/// A directory and what is open in it, when a process is about to be confined.
 pub struct Place {
     directory: PathBuf,
     opened: io::Result<File>,
     datagrams: io::Result<UdpSocket>,
-    /// Who waits for the attempt.
+    /// The process that waits for the attempt.
     pub parent: Pid,
 }
 
-/// Makes everything in `directory` anew, of `user`. What cannot be made is not there to be
-/// written to.
+/// Makes everything in `directory` again, owned by `user`. What cannot be made cannot be written
+/// to.
 pub fn prepare(directory: &Path, user: (u32, u32)) -> Option<UnixDatagram> {
     let _ = fs::remove_dir_all(directory);
     let _ = fs::create_dir_all(directory.join(EMPTY));
@@ -50,7 +50,7 @@ pub fn prepare(directory: &Path, user: (u32, u32)) -> Option<UnixDatagram> {
 }
 
 impl Place {
-    /// Opens what is to be open already.
+    /// Opens what must be open before the confinement.
     pub fn open(directory: &Path) -> Self {
         Self {
             opened: File::options()
@@ -73,7 +73,7 @@ impl Place {
         self.named(EMPTY)
     }
 
-    /// A socket that takes in log lines.
+    /// A socket that takes log lines.
     pub fn log(&self) -> CString {
         self.named(LOG)
     }
@@ -125,7 +125,7 @@ pub fn unix(name: &[u8]) -> Vec<u8> {
     raw
 }
 
-/// As the kernel wants a path.
+/// A path with its final zero byte, as the kernel reads it.
 pub fn with_end(path: &CStr) -> &[u8] {
     path.to_bytes_with_nul()
 }

@@ -15,15 +15,15 @@ use nix::sched::{CloneFlags, unshare};
 use crate::jail::{Jail, Wall};
 use crate::place::{self, LOG_TCP, SERVICE};
 
-/// The link behind which somebody takes in logs.
+/// The link behind which a server takes logs.
 const LINK: &str = "outside";
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
-/// Everything that is the same for all attempts. Gone with its process, but the directory.
+/// Everything that is the same for all attempts. All but the directory is gone with the process.
 pub struct Scene {
-    /// As in reports.
+    /// Its name in reports.
     pub name: &'static str,
-    /// What can be taken away here.
+    /// The walls that can be removed here.
     pub walls: Vec<Wall>,
     directory: PathBuf,
     rules: Table,
@@ -32,7 +32,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// This machine, in a network namespace of its own.
+    /// This machine, in its own network namespace.
     pub fn host() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("as root");
         let walls = Wall::ALL.into_iter().filter(|wall| *wall != Wall::Root);
@@ -40,7 +40,7 @@ impl Scene {
         Self::set("host", walls.collect(), directory)
     }
 
-    /// The image, which belongs to the node.
+    /// The image, where the whole machine belongs to the node.
     pub fn image() -> Self {
         Self::set("image", Wall::ALL.into(), "/attack".into())
     }
@@ -64,13 +64,13 @@ impl Scene {
         }
     }
 
-    /// Whether walls are taken away here from around that process. An emulated machine is slow:
-    /// there, from around the daemon.
-    pub fn takes_away_from(&self, jail: Jail) -> bool {
+    /// Whether walls of this process are removed here. In the image only those of the daemon are,
+    /// because an emulated machine is slow.
+    pub fn removes_walls_of(&self, jail: Jail) -> bool {
         !self.walls.contains(&Wall::Root) || jail == Jail::Daemon
     }
 
-    /// Puts up the walls that are not of a process, but those `left_out`.
+    /// Puts up the walls that do not belong to a process, except those `left_out`.
     pub fn put_up(&self, left_out: &[Wall]) {
         let none = Table {
             name: self.rules.name,
@@ -83,7 +83,7 @@ impl Scene {
         nft::install(rules).expect("as root");
     }
 
-    /// Makes the directory anew. What is returned is to be kept for as long as it is used.
+    /// Makes the directory again. The caller must keep the socket while the directory is used.
     pub fn prepare(&self, jail: Jail, left_out: &[Wall]) -> (PathBuf, Option<UnixDatagram>) {
         let has_root = self.walls.contains(&Wall::Root);
         if has_root {

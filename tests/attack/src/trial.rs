@@ -1,4 +1,4 @@
-//! One attempt, on either side of the process in which it is made.
+//! One attempt: the process that makes it, and the one that starts that process.
 
 use std::io::Read as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -19,22 +19,22 @@ use crate::jail::{Jail, Wall};
 use crate::place::Place;
 use crate::scene::Scene;
 
-/// After this a call that waits is ended, in seconds.
+/// Seconds after which a call that waits is ended.
 const PATIENCE: u32 = 10;
-/// No errno is as high.
+/// The exit code of a trial that is broken. No errno is as high.
 const BROKEN: u8 = 250;
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     CameThrough,
     Refused(Errno),
 }
 
-/// Makes an attempt behind all walls but those `left_out`, which the scene has put up.
+/// Makes an attempt behind all walls except those `left_out`. The scene has put up its walls.
 ///
 /// # Panics
-/// The process did not get as far as the attempt.
+/// If the process does not get as far as the attempt.
 pub fn outcome(scene: &Scene, jail: Jail, left_out: &[Wall], attempt: &Attempt) -> Outcome {
     let (directory, log) = scene.prepare(jail, left_out);
     let walls: Vec<_> = left_out.iter().map(|wall| wall.name()).collect();
@@ -53,7 +53,7 @@ pub fn outcome(scene: &Scene, jail: Jail, left_out: &[Wall], attempt: &Attempt) 
     match status.code() {
         Some(0) => Outcome::CameThrough,
         Some(code) if code < i32::from(BROKEN) => {
-            // The only thing that the attempt itself cannot know.
+            // Only this side can know whether what was written to stderr arrived.
             if attempt.name == "stderr" && heard == b"seen" {
                 return Outcome::CameThrough;
             }
@@ -69,7 +69,7 @@ pub fn outcome(scene: &Scene, jail: Jail, left_out: &[Wall], attempt: &Attempt) 
     }
 }
 
-/// The attempt itself.
+/// Makes the attempt itself.
 pub fn run(jail: &str, walls: &str, attempt: &str, directory: &str) -> ExitCode {
     let jail = Jail::ALL.into_iter().find(|found| found.name() == jail);
     let left_out: Vec<_> = Wall::ALL
@@ -87,14 +87,15 @@ pub fn run(jail: &str, walls: &str, attempt: &str, directory: &str) -> ExitCode 
         eprintln!("{failure}");
         return BROKEN.into();
     }
-    // Not by returning: that would do more than end.
+    // It does not return from main, which would do more than end the process.
     match (attempt.by)(&place) {
         Ok(()) => std::process::exit(0),
         Err(errno) => std::process::exit(errno as i32),
     }
 }
 
-/// What comes through shall go with the process, as far as the kernel has namespaces.
+/// Puts the process into its own namespaces, as far as the kernel has them, so that the effects of
+/// what comes through are gone with it.
 fn keep_to_itself() {
     for apart in [CloneFlags::CLONE_NEWUTS, CloneFlags::CLONE_NEWIPC] {
         let _ = unshare(apart);
@@ -105,11 +106,11 @@ fn keep_to_itself() {
     }
 }
 
-/// Calls that a kernel can be without, by name, and of some the first argument.
+/// Calls that a kernel may lack, by name. For some, only with this first argument.
 const CALLS: [(&str, libc::c_long, Option<libc::c_uint>); 9] = [
     ("landlock", libc::SYS_landlock_create_ruleset, None),
     ("seccomp", libc::SYS_seccomp, None),
-    // Steps of the confinement, each of which can fail when others have been taken.
+    // Steps of the confinement. Each can fail after others have been taken.
     ("close-range", libc::SYS_close_range, None),
     ("prlimit", libc::SYS_prlimit64, None),
     ("setresuid", libc::SYS_setresuid, None),
@@ -127,7 +128,7 @@ const CALLS: [(&str, libc::c_long, Option<libc::c_uint>); 9] = [
     ),
 ];
 
-/// Runs a program on a kernel that does not have a system call, as far as it can tell.
+/// Runs a program that finds no such system call in the kernel, as far as it can tell.
 pub fn without_call(call: &str, program: &[&str]) -> ExitCode {
     let call = CALLS.iter().find(|(name, _, _)| *name == call);
     let (Some((_, call, first)), Some((program, arguments))) = (call, program.split_first()) else {

@@ -1,9 +1,9 @@
-//! PID 1 of a node that dies: the shipped one, from the very same source, and beside it a process
-//! that kills the daemon when it is told to. The audit boots it as `/init`, and looks at what of
-//! the daemon's memory is left. It is shipped nowhere.
+//! PID 1 of a node whose daemon dies: the shipped PID 1, built from the same source, and beside it
+//! a process that kills the daemon when it is told to. The audit boots it as `/init` and checks
+//! what is left of the daemon's memory. The program is never shipped.
 //!
 //! A sealed node takes no orders. But the audit has the machine's RAM in a file: it finds a mark
-//! in it, and overwrites what is behind the mark. So the daemon dies when its customers are
+//! there, and overwrites what follows the mark. So the daemon dies when its customers are
 //! connected, however long that takes.
 
 #[path = "../../../initramfs/init/src/main.rs"]
@@ -19,14 +19,14 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Between two looks whether it is time.
+/// The pause between two looks at the order.
 const LOOK: Duration = Duration::from_millis(100);
-/// The mark, each byte inverted, so that this program does not have it as it is.
+/// The mark with each byte inverted, so that the mark itself is not in this program.
 const PHRASE: [u8; 32] = *b"the daemon dies when this is set";
-/// What is behind it until then.
+/// The state that follows the mark until the audit overwrites it.
 const WAITING: u64 = 1;
 
-/// In one page, so that it lies in RAM as it does here.
+/// Aligned so that it is in one page, and its parts lie in RAM as they do here.
 #[repr(C, align(64))]
 struct Order {
     mark: [u8; 32],
@@ -36,11 +36,11 @@ struct Order {
 fn main() -> ExitCode {
     if env::args().nth(1).is_some() {
         await_order();
-        // Everybody but PID 1 and the one who says so (kill(2)).
+        // Kills every process except PID 1 and this one (kill(2)).
         let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
         return ExitCode::SUCCESS;
     }
-    // Without it there is a node that lives on, which the audit notices.
+    // If this fails, the daemon lives on, and the audit notices.
     let _ = Command::new("/init")
         .arg("kill")
         .env_clear()

@@ -1,7 +1,7 @@
-//! Tests between network namespaces, as root: the parts that only a kernel can judge.
+//! Tests between network namespaces, as root: what only a kernel can check.
 //!
-//! Each test makes the namespaces that it needs, joins them by veth pairs, and takes
-//! everything down again when it ends, however it ends. Traffic stays inside.
+//! Each test makes the namespaces that it needs, joins them by veth pairs, and takes everything
+//! down when it ends, whether it passed or failed. No traffic leaves the namespaces.
 
 mod namespace;
 

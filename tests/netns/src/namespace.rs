@@ -1,16 +1,16 @@
-//! Network namespaces that go when the test goes.
+//! Network namespaces that end with the test.
 
 use std::net::IpAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A named network namespace with its loopback up; gone, with all that runs in it, on drop.
+/// A named network namespace with its loopback up. On drop it goes with everything that runs in it.
 pub struct Namespace {
     name: String,
 }
 
 impl Namespace {
-    /// A new one; `role` shows in its name, which no other has.
+    /// A new namespace. `role` is a part of its name, which is unique.
     pub fn new(role: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -21,19 +21,19 @@ impl Namespace {
         namespace
     }
 
-    /// As `ip netns` lists it.
+    /// Its name, as `ip netns` lists it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A command to be run inside.
+    /// A command that will run inside.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, program]);
         command
     }
 
-    /// Runs words, split at spaces, inside; they must succeed. Returns what they printed.
+    /// Runs a command inside, split at spaces, which must succeed. Returns what it printed.
     pub fn run(&self, words: &str) -> String {
         let output = self.attempt(words);
         assert!(
@@ -44,25 +44,25 @@ impl Namespace {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Runs words, split at spaces, inside, whatever comes of it.
+    /// Runs a command inside, split at spaces, which may fail.
     pub fn attempt(&self, words: &str) -> Output {
         let mut words_in = words.split_whitespace();
         let program = words_in.next().unwrap();
         self.command(program).args(words_in).output().unwrap()
     }
 
-    /// Runs `ip` inside; it must succeed.
+    /// Runs `ip` inside, which must succeed.
     pub fn ip(&self, words: &str) {
         self.run(&format!("ip {words}"));
     }
 
-    /// Starts a command inside; it is killed when the value goes.
+    /// Starts a command inside. It is killed when the returned value is dropped.
     pub fn spawn(&self, mut command: Command) -> Process {
         command.stdin(Stdio::null());
         Process(command.spawn().unwrap())
     }
 
-    /// Does something with this thread inside; a thread of its own, so that it stays there.
+    /// Runs a function inside, on a new thread, because the thread stays inside.
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! init's DHCP client against a server of another make, over a veth.
+//! init's DHCP client against a server of another make, over a veth pair.
 //!
 //! ```text
 //! server: dnsmasq ── 192.0.2.1/24 (eth0) ──── (eth0) no address ── client: init's
@@ -16,18 +16,18 @@ use mayfly_netns::{Namespace, Process, veth};
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const BUNDLE: &str = "http://192.0.2.1:8080/node.bundle";
-/// Longer than anything here should take.
+/// Longer than anything in this test should take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// dnsmasq as a DHCP server, and what it says.
+/// dnsmasq as a DHCP server, and its log.
 struct Server {
     _process: Process,
     words: BufReader<ChildStderr>,
 }
 
 impl Server {
-    /// Leases of two minutes, from `first` to `last`, to be renewed after three seconds,
-    /// the least that dnsmasq offers.
+    /// Starts a server with leases of two minutes, from `first` to `last`, to be renewed after
+    /// three seconds. Those are the shortest times that dnsmasq offers.
     fn start(namespace: &Namespace, first: &str, last: &str) -> Self {
         let mut command = namespace.command("dnsmasq");
         command
@@ -58,14 +58,14 @@ impl Server {
         server
     }
 
-    /// Reads on until the server has said `what`.
+    /// Reads the log until a line contains `what`.
     fn hear(&mut self, what: &str) {
         let mut heard = self.words.by_ref().lines().map(Result::unwrap);
         assert!(heard.any(|line| line.contains(what)), "dnsmasq: no {what}");
     }
 }
 
-/// Turns the client until `done` says so of it and of what it said last.
+/// Turns the client until `done` returns true for it and its last event.
 fn turn(leasing: &mut Leasing, mut done: impl FnMut(&Leasing, Option<Event>) -> bool) {
     let give_up = Instant::now() + LIMIT;
     loop {
@@ -73,7 +73,7 @@ fn turn(leasing: &mut Leasing, mut done: impl FnMut(&Leasing, Option<Event>) -> 
         if done(leasing, event) {
             return;
         }
-        assert!(Instant::now() < give_up, "waited in vain");
+        assert!(Instant::now() < give_up, "timed out");
         leasing.wait(give_up).unwrap();
     }
 }
@@ -95,7 +95,7 @@ fn init_gets_a_lease_renews_it_and_notices_when_it_is_taken_away() {
         assert_eq!(lease.bundle.as_deref(), Some(BUNDLE));
         client.ip(&format!("address add {}/24 dev eth0", lease.address));
 
-        // Unanswered, the next request would be a minute away.
+        // Without an answer, the next request would be a minute away.
         let granted = Instant::now();
         turn(&mut leasing, |leasing, event| {
             assert_eq!(event, None, "a renewed lease is no news");

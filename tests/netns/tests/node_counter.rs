@@ -1,4 +1,5 @@
-//! What the counter hears of sessions, and what it does to them.
+//! The counter and the sessions, with the real daemon and the real account service. "Rule N" is
+//! rule N of `crates/counter/PROTOCOL.md`.
 
 mod node_support;
 
@@ -12,7 +13,7 @@ fn psk(granted: &Value) -> &str {
     granted["preshared_key"].as_str().unwrap()
 }
 
-/// Customers `from..to`, connected to a node, that have each fetched the page.
+/// Customers at `hosts`, connected to a node. Each has fetched the page.
 fn connected(world: &World, node: &Node, hosts: std::ops::Range<u8>) -> Vec<Customer> {
     let connect = |host| {
         let mut customer = Customer::new(world, host);
@@ -166,8 +167,8 @@ fn live_sessions_survive_the_services_absence_and_are_counted_after_it() {
     world.accounts.start(&world.wire);
     node.wait_for("ok");
     before.fetch(Internet::IPV4).unwrap();
-    // Who was granted before is counted at once, who came meanwhile within the 30 s of
-    // fairness after a restart (rule 5) and one more ask.
+    // The session that was granted before is counted at once. The one that began in the meantime is
+    // counted within the 30 s after a restart (rule 5) and one more ask.
     world.devices_become("ann", 1);
     eventually("both are counted", Duration::from_secs(60), || {
         (world.accounts.devices("ann") == 2).then_some(())
@@ -182,7 +183,7 @@ fn a_node_that_is_told_to_stop_takes_its_devices_off_at_once() {
     let _two = connected(&world, &node, 100..102);
     world.devices_become("ann", 2);
     node.terminate();
-    // A stream that just dies leaves its devices for the 30 s of grace.
+    // If the stream only died, its devices would stay for the 30 s of grace (rule 4).
     world.devices_become("ann", 0);
 }
 

@@ -1,5 +1,5 @@
-//! Many customers at once, who come together and go together: a confined node takes memory for
-//! them, gives it back, and goes on.
+//! Many customers who come together and go together: a confined node takes memory for them, gives
+//! it back, and goes on.
 
 mod node_support;
 
@@ -18,7 +18,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 /// Hosts on the wire, each with a customer.
 const CROWD: std::ops::Range<u8> = 40..240;
 
-/// What an initiator and its answer are at most, in bytes.
+/// The longest handshake message, in bytes.
 const MESSAGE: usize = 256;
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the enrolment port takes and what it refuses, and how it is spoken to.
+//! What the enrolment port accepts and refuses, and over which TLS.
 
 mod node_support;
 

@@ -1,4 +1,4 @@
-//! What the kernel knows of a peer's connections goes with the peer.
+//! The kernel's connections of a peer are deleted when the peer goes.
 
 mod node_support;
 
@@ -11,7 +11,7 @@ use node_support::{Customer, Internet, Node, World, eventually};
 const SOON: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// How many connections the node's kernel holds of an inner address.
+    /// How many connections of an inner address the node's kernel holds.
     fn connections_of(&self, inner: &str) -> usize {
         let table = format!("/proc/{}/net/nf_conntrack", self.pid());
         let table = fs::read_to_string(table).unwrap();
@@ -27,7 +27,7 @@ impl Node {
         lines.filter(|line| line.split(' ').any(of_inner)).count()
     }
 
-    /// The process that the daemon has started.
+    /// The process that the daemon started.
     fn janitor(&self) -> u32 {
         let pid = self.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();

@@ -1,4 +1,4 @@
-//! A user's whole life, as anybody can live it with curl and wg-quick.
+//! A user's whole life with the tools that everyone has: curl and wg-quick.
 
 mod node_support;
 

@@ -1,7 +1,7 @@
-//! The tables of system calls, compared with what a node under load is seen to call.
+//! The tables of system calls, compared with the calls of a node under load.
 //!
-//! That nothing else is called, the filter itself shows: the node would be dead. Here it is
-//! shown that nothing is allowed without a use.
+//! The filter itself shows that the node makes no other calls: it would be dead. This test shows
+//! that every call that is allowed has a use.
 
 mod node_support;
 
@@ -14,8 +14,8 @@ use mayfly_node::{lockdown, syscalls};
 use mayfly_sys::confine::Allowed;
 use node_support::{Customer, Internet, Node, World, eventually};
 
-/// Calls of the daemon that a healthy minute need not have in it: memory, as the allocator
-/// likes it; the end, in all its ways; a stopped process; clocks that the vDSO does not have.
+/// Calls that the daemon need not make in a healthy minute: for memory, when the allocator decides;
+/// for every kind of end; after a stop; for clocks that the vDSO does not have.
 const SELDOM: [i64; 18] = [
     libc::SYS_brk,
     libc::SYS_mmap,
@@ -33,9 +33,9 @@ const SELDOM: [i64; 18] = [
     libc::SYS_sigaltstack,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // Of a build with debug assertions.
+    // Only in a build with debug assertions.
     libc::SYS_fcntl,
-    // A train that the way out cannot cut; a TLS record in two parts.
+    // For a train that the interface cannot split, or a TLS record in two parts.
     libc::SYS_sendmsg,
 ];
 
@@ -43,7 +43,7 @@ fn calls(table: &[Allowed]) -> BTreeSet<i64> {
     table.iter().map(|row| row.call).collect()
 }
 
-/// A tracer of a process with all its threads.
+/// Traces a process with all its threads.
 struct Tracer {
     process: Child,
     output: tempfile::NamedTempFile,
@@ -69,7 +69,7 @@ impl Tracer {
         Self { process, output }
     }
 
-    /// The numbers of all calls, once the process has ended: `PID [ NUMBER] NAME(...`.
+    /// The numbers of all calls, once the process has ended. A line is `PID [ NUMBER] NAME(...`.
     fn seen(mut self) -> BTreeSet<i64> {
         self.process.wait().unwrap();
         let lines = fs::read_to_string(self.output.path()).unwrap();
@@ -89,7 +89,7 @@ impl Node {
     }
 }
 
-/// A customer's whole life, with IPv4 and IPv6, and a question about the node's health.
+/// A customer's whole life, with IPv4 and IPv6, and a request for the node's health.
 fn load(world: &World, node: &Node) {
     world.accounts.create("ann", &["--ipv6"]);
     let mut customer = Customer::new(world, 100);
@@ -108,7 +108,7 @@ fn every_call_that_is_allowed_is_called_or_has_its_time_named() {
     let mut world = World::new();
     let mut node = world.node("node-a", 10);
     let tracers = [Tracer::attach(node.pid()), Tracer::attach(node.janitor())];
-    // So that a connection to it is made.
+    // So that the node connects to the service again.
     world.accounts.stop();
     node.wait_for("counter-away");
     world.accounts.start(&world.wire);
@@ -140,7 +140,7 @@ fn every_call_that_is_allowed_is_called_or_has_its_time_named() {
         .iter()
         .filter(|call| !seldom.contains(call))
         .collect();
-    // Said and looked at before it could be traced.
+    // Called before the janitor could be traced.
     let before = [libc::SYS_write, libc::SYS_close];
     let unused: Vec<_> = unused
         .iter()

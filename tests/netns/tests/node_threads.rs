@@ -1,5 +1,5 @@
-//! A node with a packet thread for each processor: every customer has one of them, and nothing of
-//! it is lost or overtaken where the kernel brings it to another.
+//! A node with a packet thread for each processor. Every customer belongs to one of them. If the
+//! kernel brings its packets to another thread, none is lost and none overtakes another.
 
 mod node_support;
 
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use node_support::{Customer, Internet, World};
 
-/// Flows, each of which any thread may get, and datagrams of each; a socket holds all together.
+/// Flows, each of which any thread may get, and the datagrams of each. One socket holds all of
+/// them.
 const FLOWS: u8 = 16;
 const DATAGRAMS: u8 = 12;
 
@@ -66,7 +67,7 @@ fn flows_that_no_client_began_arrive_in_order_whichever_thread_has_them() {
         .set_read_timeout(Some(Duration::from_secs(5)))
         .unwrap();
     let here = socket.local_addr().unwrap();
-    // Its firewall lets neither the node nor the internet begin a flow.
+    // The node's firewall lets neither the node nor the internet begin a flow.
     node.namespace
         .run("nft insert rule inet mayfly output accept");
     send_flows(&node.namespace, here);
@@ -80,7 +81,7 @@ fn flows_that_no_client_began_arrive_in_order_whichever_thread_has_them() {
     }
 }
 
-/// From the node itself.
+/// Sends from the node itself.
 fn send_flows(node: &mayfly_netns::Namespace, to: SocketAddr) {
     node.within(|| {
         let flows: Vec<_> = (0..FLOWS)

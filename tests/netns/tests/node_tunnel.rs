@@ -37,7 +37,7 @@ fn an_account_that_wants_ipv6_has_it_and_another_is_told_at_once_that_there_is_n
 
     let mut bob = Customer::new(&world, 101);
     bob.connect(&node, &world.accounts.token("bob", false));
-    // An address of its own, or the kernel itself would refuse.
+    // Without an IPv6 address, his own kernel would refuse.
     bob.namespace.ip("addr add fd00:dead::1/128 dev lo nodad");
     let refused = bob.fetch(Internet::IPV6).unwrap_err();
     assert_eq!(
@@ -81,7 +81,7 @@ fn udp_garbage_of_any_length_moves_nothing() {
             *byte = (index * 31 % 253) as u8;
         }
         for round in 0..4u8 {
-            // As each of WireGuard's message types in turn.
+            // Each of WireGuard's message types in turn.
             garbage[..4].copy_from_slice(&[round + 1, 0, 0, 0]);
             for length in (0..2000).chain((2000..65_507).step_by(997)).chain([65_507]) {
                 let _ = socket.send_to(&garbage[..length], "192.0.2.10:51820");

@@ -1,6 +1,6 @@
-//! The confinement, attacked from inside and looked at from outside.
+//! The confinement, attacked from inside and inspected from outside.
 //!
-//! A process of its own (`src/bin/confined.rs`) for each test: there is no way back.
+//! Each test starts a process (`src/bin/confined.rs`), because a confinement cannot be undone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -14,8 +14,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
 
-/// What anybody may do with this directory, these ports and this process is done, unless the
-/// confinement is in the way.
+/// A directory, ports and a process with which every attempt succeeds, unless the confinement stops
+/// it.
 struct Jail {
     process: Child,
     input: Option<ChildStdin>,
@@ -25,7 +25,7 @@ struct Jail {
 }
 
 impl Jail {
-    /// Starts the process and hears it out, until it is ready or has ended.
+    /// Starts the process and reads its report, until it is ready or has ended.
     fn new(mode: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
@@ -54,7 +54,7 @@ impl Jail {
         }
     }
 
-    /// What came of each attempt in a stage.
+    /// The outcome of each attempt in a stage.
     fn outcomes(&self, stage: &str) -> BTreeMap<&str, &str> {
         self.lines
             .iter()
@@ -83,7 +83,7 @@ impl Drop for Jail {
     }
 }
 
-/// The socket that "abstract-socket" tries to reach: one for all tests of this process.
+/// The socket that "abstract-socket" tries to reach. All tests of this process share it.
 fn abstract_listener() -> &'static UnixListener {
     static LISTENER: std::sync::OnceLock<UnixListener> = std::sync::OnceLock::new();
     LISTENER.get_or_init(|| {
@@ -99,7 +99,7 @@ fn line<'a>(status: &'a str, name: &str) -> &'a str {
     found.unwrap().trim()
 }
 
-/// Attempts that the confinement refuses before there is a filter, and how.
+/// Attempts that the confinement refuses before there is a filter, with their errors.
 const REFUSED: [(&str, &str); 12] = [
     ("open-for-writing", "EACCES"),
     ("create", "EACCES"),
@@ -136,7 +136,7 @@ fn a_confined_process_cannot_open_a_file_for_writing() {
     }
     assert_eq!(outcomes["signal"], "EPERM");
     assert_eq!(outcomes["abstract-socket"], "EPERM");
-    // It still has threads to start, and a service to reach.
+    // The process must still start threads and reach the service.
     assert_eq!(outcomes["thread"], "done");
     assert_eq!(outcomes["connect-allowed"], "done");
 }
@@ -187,7 +187,7 @@ fn a_first_process_keeps_what_a_restart_wants_and_nothing_else() {
     for (name, refusal) in REFUSED {
         assert_eq!(outcomes[name], refusal, "{name}");
     }
-    // It belongs to root, and is not confined.
+    // The parent belongs to root and is not confined.
     assert_eq!(outcomes["signal"], "done");
     for status in jail.threads() {
         // CAP_KILL is 5, CAP_SYS_BOOT is 22 (linux/capability.h).

@@ -7,14 +7,14 @@ use std::time::Duration;
 use mayfly_netns::{Namespace, veth};
 use mayfly_sys::{link, sysctl};
 
-/// Longer than anything here takes.
+/// Longer than anything in these tests takes.
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A namespace with the link `a`, and its neighbour with the other end, `b`; both up.
+/// A namespace with the link `a`, and its neighbour with the other end, `b`. Both are up.
 fn neighbours() -> (Namespace, Namespace) {
     let (here, there) = (Namespace::new("here"), Namespace::new("there"));
     veth((&here, "a", &[]), (&there, "b", &[]));
@@ -39,7 +39,7 @@ fn a_link_whose_carrier_comes_later_is_found() {
     there.ip("link set dev b down");
     let found = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| here.within(|| link::wait_for_carrier(LIMIT).unwrap()));
-        // It listens, then sets its links up: that is how it shows that it listens.
+        // The function listens first and then sets its links up, which shows that it listens.
         while !here.run("ip link show a").contains(",UP") && !waiting.is_finished() {}
         there.ip("link set dev b up");
         waiting.join().unwrap()

@@ -23,15 +23,15 @@ const PORT: u16 = 9;
 /// 3.1, RFC 768).
 const FRAME_HEADER: usize = 10;
 const HEADERS: usize = FRAME_HEADER + 20 + 8;
-/// `gso_type` of a train of UDP, at its place in the header.
+/// `gso_type` of a train of UDP, and its place in the header.
 const TRAIN_OF_UDP: (usize, u8) = (1, 5);
-/// Longer than anything here takes.
+/// Longer than anything in these tests takes.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The device with an address and the largest MTU, and a socket that speaks through it.
+/// The device with an address and the largest MTU, and a socket that sends through it.
 fn device() -> (Namespace, Tun, UdpSocket) {
     let namespace = Namespace::new("tun");
-    // Without IPv6 the kernel has nothing of its own to say.
+    // Without IPv6 the kernel sends nothing by itself.
     namespace.run("sysctl -q -w net.ipv6.conf.default.disable_ipv6=1");
     let (tun, socket) = namespace.within(|| {
         let tun = Tun::create(NAME).unwrap();
@@ -44,7 +44,7 @@ fn device() -> (Namespace, Tun, UdpSocket) {
     (namespace, tun, socket)
 }
 
-/// The next frame; it waits for it.
+/// Waits for the next frame.
 fn read(tun: &Tun) -> Vec<u8> {
     wait_for_frames(tun);
     let mut buffer = vec![0; FRAME_HEADER + 65_535];
@@ -58,7 +58,7 @@ fn wait_for_frames(tun: &Tun) {
     assert_eq!(poll(&mut descriptors, 5_000u16).unwrap(), 1);
 }
 
-/// The frame as its receiver would answer it; what is done of the checksum stays right.
+/// The frame as its receiver would send it back. The checksum stays right, as far as it is done.
 fn answer(frame: &[u8]) -> Vec<u8> {
     let mut back = frame.to_vec();
     let (header, packet) = (&mut back[FRAME_HEADER..], &frame[FRAME_HEADER..]);
@@ -128,7 +128,7 @@ fn a_frame_that_the_kernel_refuses_does_not_stop_the_others() {
     let (_namespace, tun, socket) = device();
     socket.send_to(b"echo", (THEIRS, PORT)).unwrap();
     let good = answer(&read(&tun));
-    // Neither of IPv4 nor of IPv6; no header; a train of nothing.
+    // Neither IPv4 nor IPv6; no header; an empty train.
     let mut bad = vec![vec![0; 50], Vec::new(), good.clone()];
     bad[0][FRAME_HEADER..].fill(0xff);
     bad[2][1] = 0x7f;
@@ -186,7 +186,7 @@ fn a_flow_comes_back_by_the_queue_that_it_was_written_to() {
     }
 }
 
-/// A frame with one datagram without a checksum (RFC 768) to the socket.
+/// A frame with one datagram to the socket, without a checksum (RFC 768).
 fn datagram_from(port: u16) -> Vec<u8> {
     let mut frame = vec![0; FRAME_HEADER];
     frame.extend([0x45, 0, 0, 29, 0, 0, 0x40, 0, 64, 17, 0, 0]);

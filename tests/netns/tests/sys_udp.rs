@@ -30,7 +30,7 @@ fn server_and_client() -> (Namespace, Namespace) {
     (server, client)
 }
 
-/// A client's socket; it waits for an answer, but not forever.
+/// A client's socket. It waits for an answer, but not forever.
 fn socket_in(client: &Namespace, address: &str) -> UdpSocket {
     let socket = client.within(|| UdpSocket::bind((ip(address), 0)).unwrap());
     socket
@@ -39,14 +39,14 @@ fn socket_in(client: &Namespace, address: &str) -> UdpSocket {
     socket
 }
 
-/// Waits until something is there, and takes it.
+/// Waits until something arrives, and receives it.
 fn receive(udp: &Udp, batch: &mut RecvBatch) -> usize {
     let mut descriptors = [PollFd::new(udp.as_fd(), PollFlags::POLLIN)];
     poll(&mut descriptors, 5_000u16).unwrap();
     udp.recv_batch(batch).unwrap()
 }
 
-/// Waits until something is there, then sends all of it back.
+/// Waits until something arrives, then sends all of it back.
 fn echo_once(udp: &Udp, batch: &mut RecvBatch) -> usize {
     let count = receive(udp, batch);
     let answers = batch.iter_mut().map(|train| Outgoing {
@@ -157,7 +157,7 @@ fn a_narrow_path_loses_nothing_and_is_not_remembered() {
     let sent = [7; 3 * 1_452];
     let here = socket.local_addr().unwrap();
     let mut room = [0; 2_000];
-    // Fragmented by the router; then by the server itself, which cannot cut it then.
+    // Fragmented by the router, then by the server itself, which cannot split it then.
     for mtu in [1_500, 1_300] {
         server.ip(&format!("link set dev a mtu {mtu}"));
         let three = train(here, 1_452, &sent);

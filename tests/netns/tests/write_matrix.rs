@@ -1,7 +1,7 @@
-//! Ways to leave something behind, tried from inside each confinement of the node.
+//! Attempts to leave something behind, made inside each confinement of the node.
 //!
-//! Run once for all tests: every attempt, in every confinement, with all layers and with one
-//! of them away. What is tried is in `tests/attack`.
+//! The matrix runs once for all tests: every attempt in every confinement, with all layers and with
+//! one of them removed. The attempts are in `tests/attack`.
 
 mod node_support;
 
@@ -96,7 +96,7 @@ fn without_the_firewall_an_open_socket_reaches_a_log_server() {
 
 #[test]
 fn what_one_layer_alone_holds_is_held_by_another_when_it_is_gone() {
-    // Neither is the only one in front of anything.
+    // Neither is the only layer that stops an attempt.
     for jail in JAILS {
         for layer in ["capabilities", "isolation"] {
             assert_eq!(without(jail, layer), Vec::<&str>::new(), "{jail}, {layer}");

@@ -168,7 +168,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         call(libc::SYS_setxattr, arguments).map(drop)
     }),
     attempt("removexattr", |place| {
-        // It has none: that is found out after the permission.
+        // The file has none, which is checked after the permission.
         let done = call(
             libc::SYS_removexattr,
             [text(&place.file()), text(c"user.mayfly")],
@@ -262,7 +262,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         call(libc::SYS_ioctl, arguments).map(drop)
     }),
     attempt("stderr", |_| {
-        // Whether anybody hears it is seen at the other end.
+        // Only the other end can see whether this arrives.
         let mut line = *b"seen";
         call(libc::SYS_write, [number(2), bytes(&mut line), number(4)])?;
         Err(Errno::EPIPE)

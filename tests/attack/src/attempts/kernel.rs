@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::{Attempt, attempt, past};
 use crate::call::{bytes, call, flags, number, text};
 
-/// ADJ_TICK (linux/timex.h); a tick of no length is refused after the permission.
+/// ADJ_TICK (linux/timex.h). A tick of no length is refused after the permission.
 const ADJUST_TICK: u8 = 0x40;
 
 pub const ATTEMPTS: &[Attempt] = &[
@@ -30,7 +30,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         .map(drop)
     }),
     attempt("remount-root", |_| {
-        // MS_REMOUNT and MS_BIND: flags of this mount alone, as they are.
+        // MS_REMOUNT and MS_BIND: change only the flags of this mount, to what they are.
         const KIND: i64 = 32 | 4096;
         let (from, root) = (text(c"none"), text(c"/"));
         call(
@@ -79,7 +79,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         past(done, &[Errno::ENOENT])
     }),
     attempt("kexec-load", |_| {
-        // More segments than there may be.
+        // More segments than the kernel allows.
         let arguments = [number(0), number(9999), number(0), number(0)];
         past(call(libc::SYS_kexec_load, arguments), &[Errno::EINVAL])
     }),
@@ -88,7 +88,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         past(call(libc::SYS_kexec_file_load, arguments), &[Errno::EBADF])
     }),
     attempt("reboot", |_| {
-        // Not the magic numbers.
+        // The magic numbers are wrong.
         let done = call(
             libc::SYS_reboot,
             [number(0), number(0), number(0), number(0)],

@@ -53,7 +53,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         call(libc::SYS_io_setup, [number(1), bytes(&mut [0; 8])]).map(drop)
     }),
     attempt("userfaultfd", |_| {
-        // UFFD_USER_MODE_ONLY: anybody may.
+        // UFFD_USER_MODE_ONLY, which needs no privilege.
         call(libc::SYS_userfaultfd, [number(1)]).map(drop)
     }),
     attempt("add-key", |_| {
@@ -70,7 +70,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         call(libc::SYS_add_key, arguments).map(drop)
     }),
     attempt("keyctl", |_| {
-        // KEYCTL_GET_KEYRING_ID of the thread's keyring, made if it is not there.
+        // KEYCTL_GET_KEYRING_ID of the thread's keyring, which is made if it does not exist.
         call(libc::SYS_keyctl, [number(0), number(-1), number(1)]).map(drop)
     }),
     attempt("map-shared", |_| map(PROT_READ | PROT_WRITE, MAP_SHARED)),

@@ -15,7 +15,7 @@ use crate::place::{LOG_TCP, LOG_UDP, SERVICE, internet, unix, with_end};
 /// The only attempt that the daemon's work needs.
 pub const ALLOWED: &str = "tcp-to-the-account-service";
 
-/// How tokio opens a TCP socket: the attacker uses what there is.
+/// The type with which tokio opens a TCP socket. The attacker uses what the table allows.
 const STREAM: i32 = SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
 
 pub const ATTEMPTS: &[Attempt] = &[
@@ -31,7 +31,7 @@ pub const ATTEMPTS: &[Attempt] = &[
         call(libc::SYS_listen, [number(socket), number(1)]).map(drop)
     }),
     attempt("tcp-fast-open", |_| {
-        // MSG_FASTOPEN connects without connect.
+        // MSG_FASTOPEN connects without a call to connect.
         let socket = socket(AF_INET, STREAM, 0)?;
         send(socket, LOG_TCP, libc::MSG_FASTOPEN)
             .map_or_else(|errno| past(Err::<(), _>(errno), &[Errno::EINPROGRESS]), Ok)

@@ -8,14 +8,14 @@ use super::{Attempt, attempt, past};
 use crate::call::{bytes, call, flags, number, text};
 use crate::place::Place;
 
-/// PTRACE_SEIZE: does not stop the other.
+/// PTRACE_SEIZE, which does not stop the other process.
 const SEIZE: i64 = 0x4206;
 /// _LINUX_CAPABILITY_VERSION_3
 const CAPABILITIES: u32 = 0x2008_0522;
 
 pub const ATTEMPTS: &[Attempt] = &[
     attempt("fork", |_| {
-        // Both go on from here, and end.
+        // Both processes continue from here, and end.
         let kind = flags(libc::SIGCHLD);
         call(
             libc::SYS_clone,
@@ -35,7 +35,7 @@ pub const ATTEMPTS: &[Attempt] = &[
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EPERM)))
     }),
     attempt("execute", |_| {
-        // This program without a word does nothing, with success.
+        // Without arguments this program does nothing and succeeds.
         call(
             libc::SYS_execve,
             [text(c"/proc/self/exe"), number(0), number(0)],
@@ -110,7 +110,7 @@ fn parent(place: &Place) -> crate::call::Argument<'static> {
     number(place.parent.as_raw().into())
 }
 
-/// To an address that nobody has, which is found out after the permission.
+/// Uses an address that is mapped in no process, which is checked after the permission.
 fn vm(how: libc::c_long, place: &Place) -> Result<(), Errno> {
     let here = [0; 8];
     let mut local = [0; 16];

@@ -1,5 +1,5 @@
-//! A process that confines itself as it is told and then tries what it should not be able to
-//! do; the tests of the confinement start it, because there is no way back.
+//! A process that confines itself as it is told, and then tries what it should not be able to do.
+//! The tests of the confinement start it, because a process cannot undo its confinement.
 //!
 //! `confined MODE DIRECTORY ALLOWED_PORT OTHER_PORT`. It prints a line for each attempt
 //! (`stage name outcome`), then `ready`, and ends when its input does.
@@ -22,7 +22,7 @@ use nix::sys::signal::kill;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use nix::unistd::{Gid, Pid, Uid, setgroups, setuid};
 
-/// User and group that nothing here belongs to.
+/// A user and group that own nothing here.
 const NOBODY: (u32, u32) = (65_534, 65_534);
 
 /// What the attempts work on.
@@ -37,7 +37,7 @@ struct Place {
 type Attempt = (&'static str, fn(&Place) -> io::Result<()>);
 
 const ATTEMPTS: &[Attempt] = &[
-    // First, so that it has gone from the list of threads when that is looked at.
+    // First, so that the thread is gone from the list of threads when that is read.
     ("thread", |_| {
         thread::Builder::new()
             .spawn(|| ())
@@ -90,14 +90,14 @@ const ATTEMPTS: &[Attempt] = &[
     }),
 ];
 
-/// Enough to report, to wait and to end, and nothing to try the attempts with.
+/// Enough to report, to wait and to end. No attempt can be made with it.
 const TABLE: &[Allowed] = &[
     Allowed::any(
         libc::SYS_read,
-        "the end of the input; what the kernel says of a thread",
+        "the end of the input; the status of a thread",
     ),
     Allowed::any(libc::SYS_write, "the report"),
-    Allowed::any(libc::SYS_close, "descriptors go"),
+    Allowed::any(libc::SYS_close, "descriptors are closed"),
     Allowed::any(
         libc::SYS_fcntl,
         "a build with debug assertions checks a descriptor before it closes it",
@@ -137,7 +137,7 @@ fn live(mode: &str, place: &Place, mut report: &File, mut input: File) {
         try_all("free", place, report);
         exit(0);
     }
-    // As after a login, which an initramfs has not got.
+    // As after a login, which an initramfs does not have.
     setgroups(&[Gid::from_raw(1)]).unwrap();
     if mode == "early-thread" {
         thread::spawn(thread::park);
@@ -161,7 +161,7 @@ fn live(mode: &str, place: &Place, mut report: &File, mut input: File) {
     input.read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// A thread that has begun: what it takes to begin is not in the table.
+/// Starts a thread and waits until it runs: the calls that it makes to start are not in the table.
 fn start_a_thread() {
     let (begun, heard) = mpsc::channel();
     thread::spawn(move || {

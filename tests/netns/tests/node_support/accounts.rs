@@ -1,4 +1,4 @@
-//! The real account service, in a directory of its own.
+//! The real account service, in its own directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use super::{PATIENCE, eventually, program};
 pub struct Accounts {
     process: Option<Process>,
     pub ca: String,
-    /// The public key of tokens, as nodes pin it.
+    /// The public key for tokens, as nodes pin it.
     pub token_key: String,
     namespace: String,
     directory: TempDir,
@@ -74,12 +74,12 @@ impl Accounts {
         }
     }
 
-    /// Registers a node; its admission secret.
+    /// Registers a node, and returns its admission secret.
     pub fn admit(&self, node: &str) -> String {
         self.tool(&["ca", "node", node], "").trim().to_owned()
     }
 
-    /// Has a node admit nobody, or customers again.
+    /// Makes a node admit no one, or customers again.
     pub fn drain(&self, node: &str, on: bool) {
         self.tool(&["ca", if on { "drain" } else { "admit" }, node], "");
     }
@@ -103,7 +103,7 @@ impl Accounts {
         self.tool(&words, Self::PASSWORD);
     }
 
-    /// A token, asked for by the caller's thread's namespace.
+    /// A token, which is requested from the namespace of the service.
     pub fn token(&self, user: &str, anyway: bool) -> String {
         let answer = self.ask_token(user, anyway);
         assert_eq!(answer.status, 200, "{}", answer.head);
@@ -115,7 +115,7 @@ impl Accounts {
         self.ask("POST /v1/tokens", user, body.as_bytes())
     }
 
-    /// What tokens are signed with.
+    /// The key that tokens are signed with.
     pub fn services_key(&self) -> KeyPair {
         let pem = std::fs::read_to_string(self.data().join("token.key")).unwrap();
         KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &PKCS_ED25519).unwrap()

@@ -16,7 +16,7 @@ pub struct Customer {
     pub namespace: Namespace,
     pub public_key: String,
     private_key: String,
-    /// The client's sockets lie in one directory for the whole machine.
+    /// Unique, because the clients' sockets are in one directory for the whole machine.
     interface: String,
 }
 
@@ -35,7 +35,7 @@ impl Customer {
         }
     }
 
-    /// Enrols with a token and brings the tunnel up. What the node answered.
+    /// Enrols with a token and brings the tunnel up. Returns the node's answer.
     pub fn connect(&mut self, node: &Node, token: &str) -> Value {
         let answer = node.enrol(self, token, None);
         let body = String::from_utf8_lossy(&answer.body);
@@ -45,7 +45,7 @@ impl Customer {
         granted
     }
 
-    /// What wg-quick would do with the answer of an enrolment.
+    /// Does what wg-quick would do with the answer to an enrolment.
     pub fn bring_up(&mut self, granted: &Value) {
         if self.client.is_none() {
             self.start_client();
@@ -80,14 +80,14 @@ impl Customer {
             .ip(&format!("-6 route replace default dev {interface}"));
     }
 
-    /// Gives the client another port, and makes it forget which address it spoke from.
+    /// Gives the client another port, and makes it forget its source address.
     pub fn rebind(&self) {
         let interface = &self.interface;
         self.namespace
             .run(&format!("wg set {interface} listen-port 51900"));
     }
 
-    /// Takes the tunnel down, without a word to anybody.
+    /// Takes the tunnel down without notice.
     pub fn vanish(&mut self) {
         self.client = None;
     }

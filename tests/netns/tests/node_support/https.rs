@@ -1,4 +1,4 @@
-//! One request over TLS 1.3, spoken by hand: what a client that is not ours could do.
+//! One request over TLS 1.3, written by hand: what a client of another make could do.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-/// A server, and who vouches for it.
+/// A server, and the authority that certifies it.
 #[derive(Clone)]
 pub struct Server {
     pub address: SocketAddr,
@@ -20,7 +20,7 @@ pub struct Server {
     pub ca: String,
 }
 
-/// What came back.
+/// The answer to a request.
 pub struct Answer {
     pub status: u16,
     pub head: String,
@@ -51,7 +51,7 @@ pub fn all_groups() -> Vec<&'static dyn SupportedKxGroup> {
     aws_lc_rs::default_provider().kx_groups
 }
 
-/// What a client of some years ago offers.
+/// What a client from some years ago offers.
 pub fn classical_groups() -> Vec<&'static dyn SupportedKxGroup> {
     vec![aws_lc_rs::kx_group::X25519]
 }

@@ -1,4 +1,4 @@
-//! A web server on the internet that remembers who came.
+//! A web server on the internet that remembers the addresses of its visitors.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -52,12 +52,12 @@ impl Internet {
         Self { namespace, seen }
     }
 
-    /// Who came since this was asked last.
+    /// The addresses that have come since the last call.
     pub fn seen(&self) -> Vec<IpAddr> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 
-    /// What is on the page: more than fits into a few packets.
+    /// The page: more than fits into a few packets.
     pub fn page() -> Vec<u8> {
         (0..200_000u32).map(|byte| (byte % 251) as u8).collect()
     }

@@ -31,14 +31,15 @@ pub use customer::Customer;
 pub use internet::Internet;
 pub use node::Node;
 
-/// How long the world may take to do what it is asked for.
+/// How long the world may take to do what it was asked to do.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a session may take to be counted: a service that has just started grants nothing
-/// new for 30 s (rule 5), and a denied +1 is asked again after 10 s (rule 6).
+/// How long a session may take to be counted: a service that has just started grants nothing new
+/// for 30 s, and a denied +1 is asked again after 10 s (rules 5 and 6 of
+/// `crates/counter/PROTOCOL.md`).
 const COUNTED: Duration = Duration::from_secs(50);
 
-/// All of it; what is named last here is taken down last.
+/// All of it. The fields are taken down in their order here.
 pub struct World {
     pub internet: Internet,
     pub accounts: Accounts,
@@ -48,7 +49,8 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let wire = Namespace::new("wire");
-        // Else it takes the lowest address of its ports, and changes it as they come.
+        // Otherwise the bridge takes the lowest address of its ports, and changes it when ports
+        // come.
         wire.ip("link add bridge address 02:00:00:00:00:01 type bridge");
         wire.ip("addr add 192.0.2.1/24 dev bridge");
         wire.ip("addr add 2001:db8::1/64 dev bridge nodad");
@@ -91,7 +93,7 @@ impl World {
     }
 }
 
-/// A program of this workspace, as fresh as this test.
+/// A program of this workspace, built from the same sources as this test.
 pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -108,14 +110,14 @@ pub fn program(name: &str) -> PathBuf {
     test.ancestors().nth(2).unwrap().join(name)
 }
 
-/// Looks again and again until `look` sees something; how long it took.
+/// Calls `look` until it returns something.
 pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

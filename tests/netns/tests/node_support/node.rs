@@ -1,4 +1,4 @@
-//! The daemon, run directly on this machine in a namespace of its own.
+//! The daemon, which runs directly on this machine in its own namespace.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,7 +24,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A daemon that has started, in whatever state.
+    /// A daemon that has started. It may be in any state.
     pub fn start(world: &World, name: &str, host: u8) -> Self {
         Self::start_with(world, name, host, &world.accounts.admit(name))
     }
@@ -50,20 +50,20 @@ impl Node {
         }
     }
 
-    /// Ends the daemon at once, and starts it anew.
+    /// Kills the daemon and starts it again.
     pub fn restart(&mut self) {
         let _ = self.process.0.kill();
         let _ = self.process.0.wait();
         self.process = spawn(&self.namespace, &self.settings);
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
     }
 
-    /// The daemon's own process: `ip netns exec` has become it.
+    /// The daemon's own process, which `ip netns exec` has become.
     pub fn pid(&self) -> u32 {
         self.process.0.id()
     }

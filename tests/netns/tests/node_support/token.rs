@@ -1,4 +1,4 @@
-//! Tokens that no account has asked for.
+//! Tokens that no account has requested.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use mayfly_wire::token::Claims;
@@ -7,7 +7,7 @@ use rcgen::KeyPair;
 
 pub const FAR: u64 = 4_102_444_800; // 2100-01-01
 
-/// With a ticket of this byte.
+/// Claims whose ticket consists of this byte.
 pub fn claims(ticket: u8, exp: u64) -> Claims {
     Claims {
         ticket: Ticket([ticket; TICKET_LEN]),
