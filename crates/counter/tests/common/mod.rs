@@ -16,25 +16,25 @@ use mayfly_wire::{TICKET_LEN, Ticket};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 
-pub type Account = u8;
+pub(crate) type Account = u8;
 
 /// A session, by a number that no other one has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(pub u64);
+pub(crate) struct SessionId(pub u64);
 
 /// The longest time that a frame is under way, in microseconds.
 const MOST_LATENCY: u32 = 20_000;
 
-pub fn seconds(count: u64) -> Duration {
+pub(crate) fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
 /// A ticket that only names its account. Account 0 stands for a ticket that does not open.
-pub fn ticket(account: Account) -> Ticket {
+pub(crate) fn ticket(account: Account) -> Ticket {
     Ticket([account; TICKET_LEN])
 }
 
-pub struct Machine {
+pub(crate) struct Machine {
     pub name: &'static str,
     pub reporter: Reporter<SessionId>,
     pub sessions: BTreeMap<u64, Account>,
@@ -62,7 +62,7 @@ enum Down {
     Closed(u16),
 }
 
-pub struct World {
+pub(crate) struct World {
     pub now: Instant,
     pub service: Ledgers<Account>,
     pub machines: Vec<Machine>,
@@ -76,7 +76,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, names: &[&'static str]) -> Self {
+    pub(crate) fn new(seed: u64, names: &[&'static str]) -> Self {
         let now = Instant::now();
         let mut world = Self {
             now,
@@ -113,7 +113,7 @@ impl World {
 
     // What happens.
 
-    pub fn session_up(&mut self, machine: usize, account: Account) -> SessionId {
+    pub(crate) fn session_up(&mut self, machine: usize, account: Account) -> SessionId {
         let id = SessionId(self.next_session);
         self.next_session += 1;
         let machine_state = &mut self.machines[machine];
@@ -125,21 +125,21 @@ impl World {
         id
     }
 
-    pub fn session_down(&mut self, machine: usize, id: SessionId) {
+    pub(crate) fn session_down(&mut self, machine: usize, id: SessionId) {
         self.machines[machine].sessions.remove(&id.0);
         self.machines[machine].reporter.session_down(id, self.now);
         self.carry_out(machine);
     }
 
     /// From now on the connection of a machine carries nothing, and neither end is told.
-    pub fn cut(&mut self, machine: usize) {
+    pub(crate) fn cut(&mut self, machine: usize) {
         if let Some(connection) = self.machines[machine].connection {
             self.connections[connection].cut = true;
         }
     }
 
     /// The node's end learns at once that its connection is gone. The service's end does not.
-    pub fn break_at_node(&mut self, machine: usize) {
+    pub(crate) fn break_at_node(&mut self, machine: usize) {
         self.cut(machine);
         self.machines[machine].connection = None;
         let now = self.now;
@@ -150,7 +150,7 @@ impl World {
     }
 
     /// The machine reboots: sessions and epoch are gone, and the service is not told.
-    pub fn lose_power(&mut self, machine: usize) {
+    pub(crate) fn lose_power(&mut self, machine: usize) {
         self.cut(machine);
         let old = &self.machines[machine];
         let (name, boots) = (old.name, old.boots + 1);
@@ -158,13 +158,13 @@ impl World {
     }
 
     /// The machine stays off.
-    pub fn switch_off(&mut self, machine: usize) {
+    pub(crate) fn switch_off(&mut self, machine: usize) {
         self.lose_power(machine);
         self.machines[machine].powered = false;
     }
 
     /// The service forgets everything, and every connection breaks at both ends.
-    pub fn restart_service(&mut self) {
+    pub(crate) fn restart_service(&mut self) {
         self.service = Ledgers::new(self.now);
         for index in 0..self.connections.len() {
             let connection = &mut self.connections[index];
@@ -177,25 +177,25 @@ impl World {
     }
 
     /// An account is erased.
-    pub fn erase(&mut self, account: Account) {
+    pub(crate) fn erase(&mut self, account: Account) {
         self.erased.insert(account);
         self.service.handle_erased(&[account], self.now);
         self.carry_out_service();
     }
 
     /// Sets whether attempts to connect succeed.
-    pub fn set_reachable(&mut self, reachable: bool) {
+    pub(crate) fn set_reachable(&mut self, reachable: bool) {
         self.reachable = reachable;
     }
 
     // Time.
 
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         self.run_checked(time, |_| {});
     }
 
     /// Runs for `time`, and calls `check` after every event.
-    pub fn run_checked(&mut self, time: Duration, mut check: impl FnMut(&Self)) {
+    pub(crate) fn run_checked(&mut self, time: Duration, mut check: impl FnMut(&Self)) {
         let end = self.now + time;
         while let Some(next) = self.next_event().filter(|&at| at <= end) {
             self.now = self.now.max(next);
@@ -214,11 +214,11 @@ impl World {
         self.now = end;
     }
 
-    pub fn devices(&self, account: Account) -> u8 {
+    pub(crate) fn devices(&self, account: Account) -> u8 {
         self.service.devices(&account)
     }
 
-    pub fn live(&self, account: Account) -> usize {
+    pub(crate) fn live(&self, account: Account) -> usize {
         let all = self.machines.iter().flat_map(|m| m.sessions.values());
         all.filter(|&&owner| owner == account).count()
     }
