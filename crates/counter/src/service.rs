@@ -31,7 +31,7 @@ pub enum Output {
     Close(StreamId, CloseReason),
 }
 
-/// How many devices of which account each node counts, and so how many devices an account has.
+/// How many devices of each account each node counts, and how many an account has in all.
 ///
 /// `A` names an account. The caller opens tickets, and says with each report which account it is
 /// for, or that it cannot tell.

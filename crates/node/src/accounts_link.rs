@@ -42,7 +42,7 @@ pub(crate) enum ServiceError {
 }
 
 impl AccountsLink {
-    /// A link to the process at the first of `addresses`, of which the settings name at least one.
+    /// A link to the process at the first of `addresses`. The settings name at least one.
     pub(crate) fn new(addresses: Vec<SocketAddr>, name: TlsName, tls: Arc<ClientConfig>) -> Self {
         Self {
             addresses,

@@ -5,7 +5,6 @@
 //! means for the tunnel and the counter, as [`Change`]s in the order in which to apply them.
 
 mod barred;
-mod index;
 mod pool;
 mod pools;
 
@@ -19,13 +18,13 @@ use rand_core::{OsRng, RngCore as _, SeedableRng as _};
 use subtle::ConstantTimeEq as _;
 use x25519_dalek::StaticSecret;
 
+use mayfly_tunnel::SecretIndex;
 use mayfly_wire::token::Claims;
 use mayfly_wire::{PresharedKey, PublicKey, Ticket};
 
 use crate::refusal::Refusal;
 use crate::settings;
 use barred::Barred;
-use index::Index;
 pub(crate) use pool::own_address;
 use pools::{Class, Lease, Pools};
 
@@ -107,8 +106,8 @@ pub(crate) struct Registry {
     /// Boxed, because the allocator zeroes freed memory, but nothing zeroes a place in a table that
     /// has become free.
     enrolments: HashMap<EnrolmentId, Box<Enrolment>>,
-    by_key: Index,
-    by_ticket: Index,
+    by_key: SecretIndex<EnrolmentId>,
+    by_ticket: SecretIndex<EnrolmentId>,
     /// No token ends before this time.
     next_end: u64,
     barred: Barred,
@@ -128,8 +127,8 @@ impl Registry {
         Self {
             pools: Pools::new(pools, &mut random),
             enrolments: HashMap::new(),
-            by_key: Index::new(random.next_u64(), random.next_u64()),
-            by_ticket: Index::new(random.next_u64(), random.next_u64()),
+            by_key: SecretIndex::new(salt(&mut random)),
+            by_ticket: SecretIndex::new(salt(&mut random)),
             next_end: u64::MAX,
             barred: Barred::new(random.next_u64(), random.next_u64()),
             next: 0,
@@ -364,13 +363,13 @@ impl Registry {
 
     fn enter_key(&mut self, key: PublicKey, id: EnrolmentId) {
         let all = &self.enrolments;
-        let of = |id| Some(&all.get(&id)?.client.public_key.0[..]);
+        let of = |id| Some(&all.get(&id)?.client.public_key.0);
         self.by_key.insert(&key.0, id, of);
     }
 
     fn enter_ticket(&mut self, claims: &Claims, id: EnrolmentId) {
         let all = &self.enrolments;
-        let of = |id| Some(&all.get(&id)?.ticket.0[..]);
+        let of = |id| Some(&all.get(&id)?.ticket.0);
         self.by_ticket.insert(&claims.ticket.0, id, of);
         self.next_end = self.next_end.min(claims.exp);
     }
@@ -388,6 +387,12 @@ impl Registry {
     fn class_of(&self, id: EnrolmentId) -> Option<Class> {
         Some(self.enrolments.get(&id)?.class)
     }
+}
+
+fn salt(random: &mut ChaCha20Rng) -> [u8; 16] {
+    let mut salt = [0; 16];
+    random.fill_bytes(&mut salt);
+    salt
 }
 
 /// Whether a key gives the all-zero secret with every key (RFC 7748 section 6.1).

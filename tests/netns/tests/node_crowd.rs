@@ -49,7 +49,7 @@ fn a_node_outlives_the_going_of_everybody() {
     node.wait_for("ok");
 }
 
-/// A customer of the crowd, who has no tunnel device.
+/// A customer of the crowd, without a tunnel device.
 struct Guest {
     host: u8,
     secret: StaticSecret,

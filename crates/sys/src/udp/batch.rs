@@ -12,7 +12,7 @@ const SEND_AT_ONCE: usize = 64;
 
 /// Datagrams that were received together, from one sender to one address.
 pub struct Received<'a> {
-    /// Who sent them.
+    /// The address of their sender.
     pub remote: SocketAddr,
     /// The address that they were sent to.
     pub local: Option<IpAddr>,
