@@ -96,7 +96,7 @@ impl Udp {
     /// The port that the socket is bound to.
     ///
     /// # Errors
-    /// The kernel does not say.
+    /// The kernel does not answer.
     pub fn port(&self) -> io::Result<u16> {
         let name: SockaddrStorage = socket::getsockname(self.socket.as_raw_fd())?;
         let v6 = name.as_sockaddr_in6().map(|name| name.port());
