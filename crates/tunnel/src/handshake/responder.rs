@@ -72,7 +72,7 @@ pub struct Responder<Id> {
     private_key: StaticSecret,
     reader: InitiationReader,
     admission: Admission,
-    /// At their [places](Self::place).
+    /// At their [places](Self::place); as many as the tunnels have slots.
     peers: Vec<Option<PeerKeys<Id>>>,
     /// How many shards the peers are divided between.
     shards: u8,

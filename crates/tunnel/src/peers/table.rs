@@ -12,7 +12,9 @@ use crate::SecretIndex;
 use crate::transport::{Role, Session};
 
 pub(crate) struct Peers<Id> {
+    /// As many as there were peers at once, which the caller bounds by the addresses of its pools.
     slots: Vec<Option<Peer<Id>>>,
+    /// Empty slots.
     free: Vec<u32>,
     directory: SecretIndex<DirectoryEntry>,
     shard: Shard,
