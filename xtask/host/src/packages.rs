@@ -1,7 +1,7 @@
 //! Programs and files that a command needs. They are looked for first, and installed if possible.
 
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -202,12 +202,18 @@ fn find(what: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Two steps of `cargo xtask test` may want packages at the same time. apt-get waits for another
+/// apt-get that installs, but fails beside one that fetches package lists.
+const TURN: &str = "/run/mayfly-packages.lock";
+
 /// Installs packages. If that fails, the package lists may be missing or old: it fetches them and
 /// tries again.
 ///
 /// # Errors
 /// apt-get fails; the error has its last line.
 pub fn install(packages: &[&str]) -> Result<()> {
+    let turn = File::create(TURN).with_context(|| format!("cannot make {TURN}"))?;
+    turn.lock().context("cannot wait for another install")?;
     let install = |packages: &[&str]| {
         let words = ["install", "--yes", "--no-install-recommends"];
         apt_get(&[words.as_slice(), packages].concat())
