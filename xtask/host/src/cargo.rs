@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsString;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Seek as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process::{self, Job};
 use crate::progress::{self, Note};
@@ -33,12 +33,19 @@ pub fn command() -> Command {
     command
 }
 
-/// Builds what `words` ask for into the tree's own target directory, as the step `what`.
-/// `elsewhere` says how long it took on a fresh machine.
+/// The variable by which `cargo xtask test` tells its steps that the whole workspace is built. It
+/// names the file that lists the tests.
+pub const BUILT: &str = "MAYFLY_BUILT";
+
+/// Builds what `words` ask for into the tree's own target directory, as the step `what`; nothing, if
+/// that is done ([`BUILT`]). `elsewhere` says how long it took on a fresh machine.
 ///
 /// # Errors
 /// It does not build.
 pub fn build(what: &str, elsewhere: &'static str, words: &str) -> Result<()> {
+    if env::var_os(BUILT).is_some() {
+        return Ok(());
+    }
     let mut command = command();
     command
         .args(["build", "--locked"])
@@ -62,6 +69,19 @@ pub fn run(what: &str, elsewhere: &'static str, command: &mut Command) -> Result
         ensure!(status.success(), "{what}: cargo failed\n{last}");
         Ok(())
     })
+}
+
+/// As [`run`]; returns what cargo prints on standard output.
+///
+/// # Errors
+/// As [`run`].
+pub fn messages(what: &str, elsewhere: &'static str, command: &mut Command) -> Result<String> {
+    let mut printed = tempfile::tempfile().context("cannot make a temporary file")?;
+    run(what, elsewhere, command.stdout(printed.try_clone()?))?;
+    let mut messages = String::new();
+    printed.rewind()?;
+    printed.read_to_string(&mut messages)?;
+    Ok(messages)
 }
 
 /// A program that [`build`] has built for people who develop it, not for the image.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use mayfly_host::packages::{self, Need};
 use mayfly_host::tree;
 
+use super::step;
 use crate::{api, deny, fresh, fuzz};
 
 /// What Debian has when nothing was installed (its essential packages and apt), and what comes
@@ -104,7 +105,7 @@ fn works() -> Vec<Work> {
                     "tests/attack",
                 ],
             ],
-            super::UNIT,
+            step::UNIT,
         ),
         work("test sim", &[&["tests/sim/src", "tests/sim/tests"]], &[]),
         work("test fuzz", &[&["fuzz", "tests/fuzz/src"]], fuzz::NEEDS),
@@ -117,7 +118,7 @@ fn works() -> Vec<Work> {
         work(
             "test netns",
             &[&["tests/netns", "tests/attack/src"]],
-            super::NETNS,
+            step::NETNS,
         ),
         work("fresh", &[HOST, &["fresh"]], fresh::NEEDS),
         work("run", &[HOST, IMAGE, RUN], mayfly_run::NEEDS),
