@@ -1,4 +1,5 @@
 //! The suite with the accounts in PostgreSQL.
+
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

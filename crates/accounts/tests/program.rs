@@ -1,4 +1,5 @@
 //! What an operator sees: the program's commands, output and exit status.
+
 #![allow(
     clippy::panic,
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
 //! Several processes on one database: one counts, and the others ask it and take over.
+
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
