@@ -1,6 +1,6 @@
 //! `cargo xtask bench accounts`: what the account service carries, on either store.
 //!
-//! `crates/accounts/examples/load` does the measuring: it runs the service as it is shipped on one
+//! `tests/load` does the measuring: it runs the service as it is shipped on one
 //! core, and nodes and clients on the others.
 
 use std::fs;
@@ -61,7 +61,7 @@ fn build() -> Result<()> {
     cargo::build(
         "build the service and its load",
         "ten minutes of two processors",
-        "--release --package mayfly-accounts --bins --example load",
+        "--release --package mayfly-accounts --package mayfly-load --bins",
     )
 }
 
@@ -70,7 +70,7 @@ fn measure(store: &str, quick: bool) -> Result<Value> {
     let accounts = if quick { QUICK } else { ACCOUNTS };
     let mut command = process::command([]);
     command
-        .arg(programs.join("examples/load"))
+        .arg(programs.join("load"))
         .arg(store)
         .arg(programs.join("mayfly-accounts"))
         .arg(accounts.to_string());

@@ -155,11 +155,7 @@ fn works() -> Vec<Work> {
             "bench accounts",
             &[
                 HOST,
-                &[
-                    COMMIT,
-                    "xtask/bench/src/accounts.rs",
-                    "crates/accounts/examples",
-                ],
+                &[COMMIT, "xtask/bench/src/accounts.rs", "tests/load/src"],
             ],
             mayfly_bench::accounts::NEEDS,
         ),

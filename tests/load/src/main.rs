@@ -10,6 +10,7 @@
 //! ```
 //!
 //! `cargo xtask bench accounts` runs it once for each store.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +21,7 @@ mod clients;
 mod nodes;
 mod service;
 
-#[path = "../../tests/common/postgres.rs"]
+#[path = "../../../crates/accounts/tests/common/postgres.rs"]
 mod postgres;
 
 use std::time::{Duration, Instant};
