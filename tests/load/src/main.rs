@@ -26,6 +26,7 @@ mod postgres;
 
 use std::time::{Duration, Instant};
 
+use mayfly_counter::constants::MAX_DEVICES;
 use mayfly_wire::Ticket;
 use serde_json::{Value, json};
 use tokio::time::sleep_until;
@@ -44,7 +45,7 @@ const WHILE: Duration = Duration::from_secs(4);
 const STREAMS: [usize; 4] = [1, 10, 100, 1000];
 
 /// Devices of an account, and sessions of a node, when all devices are live.
-const DEVICES: usize = 4;
+const DEVICES: usize = MAX_DEVICES as usize;
 const SESSIONS: usize = 1000;
 
 /// Streams that report at the same time until all devices are live.
