@@ -144,7 +144,7 @@ pub(crate) struct ReleaseArgs {
 /// The account service, and the account.
 #[derive(Debug, Args)]
 pub(crate) struct AccountArgs {
-    /// The account service: https://HOST[:PORT], or NAME@ADDRESS:PORT, which needs no DNS
+    /// The account service: https://HOST or https://HOST:PORT, or NAME@ADDRESS:PORT without DNS
     #[arg(long, value_name = "SERVER")]
     pub(crate) accounts: Server,
     /// The CA certificates of the account service, in PEM

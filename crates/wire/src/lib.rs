@@ -3,7 +3,7 @@
 //! Every body, claim, frame and file that two programs exchange is declared here
 //! once: the [token](token::Claims) and its [`Ticket`], the
 //! [enrolment](enrol) at a node, the [counter protocol](counter)'s frames, the
-//! [admission](admission) of a node, the signed settings [`bundle`], a shop's [`payment`],
+//! [admission] of a node, the signed settings [`bundle`], a shop's [`payment`],
 //! and the [`Problem`] document that answers a refused request (RFC 9457).
 //!
 //! The crate does no I/O and no cryptography. It checks only the shape of a message:

@@ -122,6 +122,6 @@ fn elsewhere(step: Step) -> &'static str {
         Step::Boots => "six minutes",
         Step::Clippy | Step::Api => "three minutes",
         Step::Image | Step::Unit => "five minutes",
-        Step::Fmt | Step::Deny | Step::Sim | Step::Fuzz => "a minute",
+        Step::Fmt | Step::Doc | Step::Deny | Step::Sim | Step::Fuzz => "a minute",
     }
 }

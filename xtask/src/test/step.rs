@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Fmt,
     /// clippy has nothing to say, tests included
     Clippy,
+    /// cargo doc has nothing to say, private items included
+    Doc,
     /// No dependency is under a licence that would bind us, from elsewhere, or known to be at fault
     Deny,
     /// Tests that need no rights, some with a PostgreSQL server of their own
@@ -42,6 +44,7 @@ pub(crate) enum Step {
 pub(super) const DEFAULT: &[Step] = &[
     Step::Fmt,
     Step::Clippy,
+    Step::Doc,
     Step::Image,
     Step::Deny,
     Step::Unit,
@@ -87,6 +90,7 @@ impl Step {
                     "clippy --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings",
                 )
             }
+            Self::Doc => doc(),
             Self::Deny => deny::test(),
             Self::Unit => {
                 packages::provide(&UNIT.concat())?;
@@ -149,13 +153,24 @@ fn image() -> Result<()> {
     Ok(())
 }
 
+/// A link that leads nowhere is an error.
+fn doc() -> Result<()> {
+    let mut command = cargo_command("doc --locked --workspace --no-deps --document-private-items");
+    let status = command.env("RUSTDOCFLAGS", "-Dwarnings").status();
+    let status = status.context("cannot run cargo")?;
+    ensure!(status.success(), "cargo doc failed");
+    Ok(())
+}
+
 fn cargo(words: &str) -> Result<()> {
-    let status = Command::new(cargo::path())
-        .current_dir(tree())
-        .args(words.split_whitespace())
-        .status()
-        .context("cannot run cargo")?;
+    let status = cargo_command(words).status().context("cannot run cargo")?;
     let verb = words.split(' ').next().unwrap_or(words);
     ensure!(status.success(), "cargo {verb} failed");
     Ok(())
+}
+
+fn cargo_command(words: &str) -> Command {
+    let mut command = Command::new(cargo::path());
+    command.current_dir(tree()).args(words.split_whitespace());
+    command
 }
