@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mayfly_host::tree;
 use serde_json::Value;
 
 use super::promises;
 use super::report::Report;
 use super::{dump, rights, store};
-use mayfly_host::tree;
 
 const ACCOUNTS: &str = "crates/accounts";
 const JUDGES: &str = "tests/boot/tests/audit.rs";

@@ -95,7 +95,7 @@ pub fn run() -> Result<Report> {
     mayfly_image::provide_kernel_source()?;
     cargo::build(
         "build attack and mayfly",
-        "three minutes of two processors",
+        "3 min on 2 processors",
         "--package mayfly-attack --package mayfly-client",
     )?;
     let host = step("attempts on this machine", on_host)?;

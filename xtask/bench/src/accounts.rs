@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn build() -> Result<()> {
     cargo::build(
         "build the service and its load",
-        "ten minutes of two processors",
+        "10 min on 2 processors",
         "--release --package mayfly-accounts --package mayfly-load --bins",
     )
 }

@@ -37,7 +37,7 @@ pub(crate) struct Units {
 pub(crate) fn build() -> Result<PathBuf> {
     cargo::build(
         "build what measures the floor",
-        "a minute",
+        "1 min on 2 processors",
         "--release --package mayfly-floor",
     )?;
     Ok(tree().join("target/release/floor"))

@@ -213,7 +213,7 @@ impl Running {
             line.push_str(&format!(", {}", self.note));
         }
         if let Some(elsewhere) = self.elsewhere {
-            line.push_str(&format!(" (elsewhere {elsewhere})"));
+            line.push_str(&format!(" (elsewhere it took {elsewhere})"));
         }
         line
     }
@@ -241,12 +241,15 @@ mod tests {
         let step = Running {
             number: 0,
             what: "build it".to_owned(),
-            elsewhere: Some("6 min"),
+            elsewhere: Some("6 min on 2 processors"),
             started: Instant::now(),
             note: "12 crates".to_owned(),
             told: None,
         };
-        assert_eq!(step.line(), "build it: 0 s, 12 crates (elsewhere 6 min)");
+        assert_eq!(
+            step.line(),
+            "build it: 0 s, 12 crates (elsewhere it took 6 min on 2 processors)"
+        );
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn build(profile: Profile) -> Result<Programs> {
         .env(format!("CFLAGS_{}", TARGET.replace('-', "_")), c_flags());
     cargo::run(
         &format!("build {init} and {node}, static"),
-        "ten minutes of two processors",
+        "10 min on 2 processors",
         &mut command,
     )?;
 

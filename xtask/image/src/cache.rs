@@ -8,10 +8,12 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use mayfly_host::progress::say;
+use mayfly_host::progress::step;
+use mayfly_host::signals;
 
 /// The cache.
 pub struct Cache {
@@ -52,8 +54,9 @@ impl Cache {
         }
         let lock = File::create(entry.join(LOCK)).with_context(|| unusable(&entry))?;
         if lock.try_lock().is_err() {
-            say("waiting: this kernel is being linked");
-            lock.lock().with_context(|| unusable(&entry))?;
+            step("wait while another process links this kernel", || {
+                wait_for(&lock)
+            })?;
         }
         // It may have been removed while we waited.
         if !entry.join(FINISHED).is_file() {
@@ -73,8 +76,9 @@ impl Cache {
     pub fn take_turn(&self) -> Result<Turn<'_>> {
         let lock = File::create(self.root.join(LOCK)).with_context(|| unusable(&self.root))?;
         if lock.try_lock().is_err() {
-            say("waiting: a kernel is being built");
-            lock.lock().with_context(|| unusable(&self.root))?;
+            step("wait while another build of a kernel goes on", || {
+                wait_for(&lock)
+            })?;
         }
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?.path();
@@ -117,6 +121,18 @@ impl Held {
     }
 }
 
+/// Waits for a lock that another process holds.
+///
+/// # Errors
+/// A signal.
+fn wait_for(lock: &File) -> Result<()> {
+    while lock.try_lock().is_err() {
+        signals::check()?;
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
 /// Marks an entry as finished, and as used at that time.
 fn mark(entry: &Path, time: SystemTime) -> Result<()> {
     let mark = File::create(entry.join(FINISHED)).with_context(|| unusable(entry))?;
@@ -143,6 +159,9 @@ fn unusable(root: &Path) -> String {
 
 /// How long an unused kernel is kept. Each takes 2 GB.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Pause between two tries to get a lock.
+const LOOK: Duration = Duration::from_millis(100);
 
 const TREE: &str = "linux";
 const FINISHED: &str = "finished";

@@ -24,7 +24,7 @@ use super::verify::no_path_in;
 const INITRAMFS: &str = "mayfly.cpio.zst";
 
 /// How long a kernel took on a machine with two processors.
-const BUILD: &str = "ten minutes of two processors";
+const BUILD: &str = "10 min on 2 processors";
 
 /// What differs between two images of one kernel.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ pub(crate) fn prepare(profile: Profile) -> Result<()> {
 pub(crate) fn link(profile: Profile, inside: Inside<'_>) -> Result<Vec<u8>> {
     let recipe = Recipe::read(profile)?;
     let held = recipe.built()?;
-    recipe.make(inside, held.tree(), "link", "half a minute")
+    recipe.make(inside, held.tree(), "link", "30 s")
 }
 
 /// The same from nothing, in a directory that must be empty. Kept trees are not touched.

@@ -45,7 +45,11 @@ pub fn keys(args: &Args) -> Result<()> {
         "{} exists already; name another directory",
         args.out.display()
     );
-    cargo::build("build mayfly", "two minutes", "--package mayfly-client")?;
+    cargo::build(
+        "build mayfly",
+        "2 min on 2 processors",
+        "--package mayfly-client",
+    )?;
     make(&args.out)?;
     say(&format!("keys: {}", args.out.display()));
     Ok(())

@@ -330,12 +330,11 @@ pub fn build(options: &Options) -> Result<Image> {
 /// # Errors
 /// What the work returns, or the kernel does not build.
 pub fn while_kernel_builds<T>(profile: Profile, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    thread::scope(|scope| {
-        let kernel = scope.spawn(|| process::interruptible(|| kernel::prepare(profile)));
-        let done = work();
-        let kernel = kernel.join().map_err(|_| anyhow!("a panic"))?;
-        done.and_then(|done| kernel.map(|()| done))
-    })
+    // If the work fails, this does not wait: the compilers end with this process.
+    let kernel = thread::spawn(move || process::interruptible(|| kernel::prepare(profile)));
+    let done = work()?;
+    kernel.join().map_err(|_| anyhow!("a panic"))??;
+    Ok(done)
 }
 
 /// A panic restarts the machine. Free memory is overwritten at boot, because of what the machine

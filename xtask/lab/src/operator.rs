@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn build() -> Result<()> {
     cargo::build(
         "build mayfly and mayfly-accounts",
-        "six minutes of two processors",
+        "4 min on 2 processors",
         "--package mayfly-client --package mayfly-accounts",
     )
 }
