@@ -32,6 +32,13 @@ fn hits(moment: Moment, needle: Kind) -> Vec<usize> {
 }
 
 #[test]
+fn every_experiment_is_made_and_nothing_is_remembered() {
+    let report = report();
+    assert!(report.not_made.is_empty(), "{:?}", report.not_made);
+    assert!(report.ok, "{:?}", report.failures);
+}
+
+#[test]
 fn every_secret_is_found_while_the_customer_is_connected() {
     for needle in [
         Kind::Endpoint,

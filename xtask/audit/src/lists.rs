@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::promises;
 use super::report::Report;
-use super::{dump, rights, store};
+use super::{dump, rights, store, writes};
 
 const ACCOUNTS: &str = "crates/accounts";
 const JUDGES: &str = "tests/boot/tests/audit.rs";
@@ -119,6 +119,18 @@ fn the_mark_that_a_daemon_dies_by_is_the_one_that_its_pid_1_leaves() {
     let text = read(&tree().join("tests/mortal/src/main.rs"));
     let phrase = str::from_utf8(&dump::MORTAL).unwrap();
     assert!(text.contains(&format!("*b\"{phrase}\"")));
+}
+
+#[test]
+fn what_the_write_matrix_expects_to_come_through_is_tried() {
+    let attack: Vec<_> = sources(&tree().join("tests/attack/src"))
+        .iter()
+        .flat_map(|path| strings(&read(path)))
+        .collect();
+    for (process, attempt) in writes::NEEDED {
+        assert!(attack.iter().any(|word| word == process), "{process}");
+        assert!(attack.iter().any(|word| word == attempt), "{attempt}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use self::guest::violation::Violation;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a process may do because its work needs it: process, attempt.
-const NEEDED: [(&str, &str); 2] = [
+pub(super) const NEEDED: [(&str, &str); 2] = [
     ("daemon", "tcp-to-the-account-service"),
     ("pid1", "signal-another"),
 ];

@@ -17,10 +17,10 @@ use crate::qemu::{self, Accelerator, Machine};
 /// How long a guest may take until it asks for its settings.
 const PATIENCE: [(Accelerator, Duration); 2] = [
     (Accelerator::Kvm, Duration::from_secs(10)),
-    (Accelerator::Tcg, Duration::from_secs(120)),
+    (Accelerator::Tcg, Duration::from_secs(300)),
 ];
 /// How long a node may take from its settings to its first client, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A running guest.

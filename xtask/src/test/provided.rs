@@ -215,6 +215,25 @@ fn a_step_provides_what_it_starts() {
 }
 
 #[test]
+fn every_test_runs_to_its_end_whatever_fails() {
+    let mut files = Vec::new();
+    collect(&tree().join("xtask"), &mut files);
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let tests = text.match_indices("\"test --").map(|(at, _)| &text[at..]);
+        for words in tests {
+            let (words, _) = words[1..].split_once('"').unwrap();
+            let begins = file.ends_with("provided.rs");
+            assert!(
+                begins || words.contains("--no-fail-fast"),
+                "{}: {words}",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
 fn what_is_started_is_found_in_the_sources() {
     let text = r#"
         //! command("comment")
