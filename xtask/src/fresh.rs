@@ -24,14 +24,14 @@ use self::watch::Outcome;
 
 /// `cargo xtask fresh`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Only the commands that have these words in them
     #[arg(long)]
     only: Option<String>,
 }
 
 /// What it starts.
-pub const NEEDS: &[&[Need]] = &[packages::FRESH];
+pub(crate) const NEEDS: &[&[Need]] = &[packages::FRESH];
 
 /// `target/fresh.json`
 #[derive(Debug, Serialize)]
@@ -51,7 +51,7 @@ struct Report {
 ///
 /// # Errors
 /// A command failed, or there is no bare Debian to be had.
-pub fn fresh(args: &Args) -> Result<()> {
+pub(crate) fn fresh(args: &Args) -> Result<()> {
     signals::watch()?;
     packages::require_root()?;
     packages::provide(&NEEDS.concat())?;

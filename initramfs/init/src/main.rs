@@ -22,7 +22,7 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// A node's life. (Public for `tests/mortal`, the audit's PID 1: this one and one more process.)
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     // A panic message could contain user data.
     panic::set_hook(Box::new(|_| ()));
     let life = live();

@@ -22,7 +22,7 @@ use mayfly_host::progress::step;
 use mayfly_host::{process, tree};
 
 /// What is below the folder.
-pub const PARTS: [&str; 4] = ["base", "machine", "mayfly", "home"];
+pub(super) const PARTS: [&str; 4] = ["base", "machine", "mayfly", "home"];
 
 const MINUTES: Duration = Duration::from_secs(1800);
 /// Beside Debian's essential packages and apt. Rust takes gcc as its linker, and the libraries
@@ -88,7 +88,7 @@ exec chroot "$root" "$@"
 "#;
 
 /// The machine.
-pub struct Machine {
+pub(super) struct Machine {
     folder: PathBuf,
     toolchain: PathBuf,
 }
@@ -98,7 +98,7 @@ impl Machine {
     ///
     /// # Errors
     /// Debian's mirror is out of reach, or a disk is full.
-    pub fn make(folder: &Path) -> Result<Self> {
+    pub(super) fn make(folder: &Path) -> Result<Self> {
         let machine = Self {
             folder: folder.to_owned(),
             toolchain: toolchain()?,
@@ -113,7 +113,7 @@ impl Machine {
     ///
     /// # Errors
     /// It does not say.
-    pub fn debian(&self) -> Result<String> {
+    pub(super) fn debian(&self) -> Result<String> {
         let version = fs::read_to_string(self.part("base").join("etc/debian_version"))?;
         Ok(version.trim().to_owned())
     }
@@ -122,7 +122,7 @@ impl Machine {
     ///
     /// # Errors
     /// The machine cannot be copied.
-    pub fn command(&self, words: &str) -> Result<Command> {
+    pub(super) fn command(&self, words: &str) -> Result<Command> {
         let root = self.part("machine");
         if root.exists() {
             fs::remove_dir_all(&root).context("cannot remove a machine")?;

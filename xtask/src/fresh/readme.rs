@@ -22,7 +22,7 @@ const STAND_INS: [(&str, &str); 1] = [(
 ///
 /// # Errors
 /// There is none.
-pub fn commands(only: Option<&str>) -> Result<Vec<String>> {
+pub(super) fn commands(only: Option<&str>) -> Result<Vec<String>> {
     let text = fs::read_to_string(tree().join("README.md")).context("cannot read README.md")?;
     let mut commands = of(&text);
     commands.retain(|command| only.is_none_or(|words| command.contains(words)));

@@ -30,7 +30,7 @@ const MOST_LINES: usize = 20;
 
 /// What came of a command.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// As the README has it.
     pub command: String,
     /// What the shell says; null if a signal ended it.
@@ -48,7 +48,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// The machine does not start, or a signal has come.
-pub fn run(machine: &Machine, words: &str, log: &Path) -> Result<Outcome> {
+pub(super) fn run(machine: &Machine, words: &str, log: &Path) -> Result<Outcome> {
     let mut command = machine.command(words)?;
     let (reader, writer) = pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
@@ -100,17 +100,17 @@ fn wanted(log: &str) -> Vec<String> {
 
 impl Outcome {
     /// Whether it succeeded.
-    pub fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         self.exit == Some(0)
     }
 
     /// How long it took.
-    pub fn time(&self) -> Duration {
+    pub(super) fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
 
     /// For a person, when it has ended.
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let silent = Duration::from_secs_f64(self.silent_seconds);
         let (exit, silent) = (self.exit_word(), seconds(silent));
         let lines = self.wanted.len();
@@ -120,7 +120,7 @@ impl Outcome {
     }
 
     /// For the table.
-    pub fn row(&self) -> String {
+    pub(super) fn row(&self) -> String {
         let silent = Duration::from_secs_f64(self.silent_seconds);
         format!(
             "{:<52} {:>6} {:>10} {:>10}",

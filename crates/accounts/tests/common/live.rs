@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A session, by a number that no other one of its node has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(u64);
+pub(crate) struct SessionId(u64);
 
 /// A node that runs until it is dropped.
 pub(crate) struct LiveNode {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::https::{self, Answer, Server};
 use super::{PATIENCE, eventually, program};
 
-pub struct Accounts {
+pub(crate) struct Accounts {
     process: Option<Process>,
     pub ca: String,
     /// The public key for tokens, as nodes pin it.
@@ -23,9 +23,9 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    pub const PASSWORD: &str = "correct horse battery staple";
+    pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-    pub fn new(wire: &Namespace) -> Self {
+    pub(crate) fn new(wire: &Namespace) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         let config = format!(
@@ -47,7 +47,7 @@ impl Accounts {
         accounts
     }
 
-    pub fn start(&mut self, wire: &Namespace) {
+    pub(crate) fn start(&mut self, wire: &Namespace) {
         let mut command = wire.command(program("mayfly-accounts").to_str().unwrap());
         command.arg("--config").arg(self.config()).arg("serve");
         self.process = Some(wire.spawn(command));
@@ -58,15 +58,15 @@ impl Accounts {
         });
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.process = None;
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    pub fn server(&self) -> Server {
+    pub(crate) fn server(&self) -> Server {
         Server {
             address: "192.0.2.1:8443".parse().unwrap(),
             name: "accounts.example".to_owned(),
@@ -75,22 +75,22 @@ impl Accounts {
     }
 
     /// Registers a node, and returns its admission secret.
-    pub fn admit(&self, node: &str) -> String {
+    pub(crate) fn admit(&self, node: &str) -> String {
         self.tool(&["ca", "node", node], "").trim().to_owned()
     }
 
     /// Makes a node admit no one, or customers again.
-    pub fn drain(&self, node: &str, on: bool) {
+    pub(crate) fn drain(&self, node: &str, on: bool) {
         self.tool(&["ca", if on { "drain" } else { "admit" }, node], "");
     }
 
     /// A key for the shop.
-    pub fn shop_key(&self) -> String {
+    pub(crate) fn shop_key(&self) -> String {
         self.tool(&["keys", "shop"], "").trim().to_owned()
     }
 
     /// An account with a subscription.
-    pub fn create(&self, user: &str, more: &[&str]) {
+    pub(crate) fn create(&self, user: &str, more: &[&str]) {
         let mut words = vec![
             "account",
             "create",
@@ -104,24 +104,24 @@ impl Accounts {
     }
 
     /// A token, which is requested from the namespace of the service.
-    pub fn token(&self, user: &str, anyway: bool) -> String {
+    pub(crate) fn token(&self, user: &str, anyway: bool) -> String {
         let answer = self.ask_token(user, anyway);
         assert_eq!(answer.status, 200, "{}", answer.head);
         answer.json()["token"].as_str().unwrap().to_owned()
     }
 
-    pub fn ask_token(&self, user: &str, anyway: bool) -> Answer {
+    pub(crate) fn ask_token(&self, user: &str, anyway: bool) -> Answer {
         let body = json!({ "anyway": anyway }).to_string();
         self.ask("POST /v1/tokens", user, body.as_bytes())
     }
 
     /// The key that tokens are signed with.
-    pub fn services_key(&self) -> KeyPair {
+    pub(crate) fn services_key(&self) -> KeyPair {
         let pem = std::fs::read_to_string(self.data().join("token.key")).unwrap();
         KeyPair::from_pkcs8_pem_and_sign_algo(&pem, &PKCS_ED25519).unwrap()
     }
 
-    pub fn devices(&self, user: &str) -> u64 {
+    pub(crate) fn devices(&self, user: &str) -> u64 {
         self.record(user)["devices"].as_u64().unwrap()
     }
 

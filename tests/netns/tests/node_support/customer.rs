@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::internet::fetch;
 use super::{Node, PATIENCE, World, eventually};
 
-pub struct Customer {
+pub(crate) struct Customer {
     client: Option<Process>,
     pub namespace: Namespace,
     pub public_key: String,
@@ -22,7 +22,7 @@ pub struct Customer {
 
 impl Customer {
     /// A machine with a key pair and no tunnel.
-    pub fn new(world: &World, host: u8) -> Self {
+    pub(crate) fn new(world: &World, host: u8) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let private_key = pipe("wg", &["genkey"], "").trim().to_owned();
@@ -36,7 +36,7 @@ impl Customer {
     }
 
     /// Enrols with a token and brings the tunnel up. Returns the node's answer.
-    pub fn connect(&mut self, node: &Node, token: &str) -> Value {
+    pub(crate) fn connect(&mut self, node: &Node, token: &str) -> Value {
         let answer = node.enrol(self, token, None);
         let body = String::from_utf8_lossy(&answer.body);
         assert_eq!(answer.status, 200, "{body}");
@@ -46,7 +46,7 @@ impl Customer {
     }
 
     /// Does what wg-quick would do with the answer to an enrolment.
-    pub fn bring_up(&mut self, granted: &Value) {
+    pub(crate) fn bring_up(&mut self, granted: &Value) {
         if self.client.is_none() {
             self.start_client();
         }
@@ -81,18 +81,18 @@ impl Customer {
     }
 
     /// Gives the client another port, and makes it forget its source address.
-    pub fn rebind(&self) {
+    pub(crate) fn rebind(&self) {
         let interface = &self.interface;
         self.namespace
             .run(&format!("wg set {interface} listen-port 51900"));
     }
 
     /// Takes the tunnel down without notice.
-    pub fn vanish(&mut self) {
+    pub(crate) fn vanish(&mut self) {
         self.client = None;
     }
 
-    pub fn fetch(&self, address: &str) -> std::io::Result<Vec<u8>> {
+    pub(crate) fn fetch(&self, address: &str) -> std::io::Result<Vec<u8>> {
         self.namespace.within(|| fetch(address))
     }
 

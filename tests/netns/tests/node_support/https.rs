@@ -14,14 +14,14 @@ use serde_json::Value;
 
 /// A server, and the authority that certifies it.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     pub name: String,
     pub ca: String,
 }
 
 /// The answer to a request.
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
@@ -29,12 +29,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
     /// The last part of a problem's type.
-    pub fn problem(&self) -> String {
+    pub(crate) fn problem(&self) -> String {
         assert!(
             self.head.contains("application/problem+json"),
             "{}",
@@ -47,17 +47,17 @@ impl Answer {
 }
 
 /// Every key exchange that aws-lc-rs has, hybrid first.
-pub fn all_groups() -> Vec<&'static dyn SupportedKxGroup> {
+pub(crate) fn all_groups() -> Vec<&'static dyn SupportedKxGroup> {
     aws_lc_rs::default_provider().kx_groups
 }
 
 /// What a client from some years ago offers.
-pub fn classical_groups() -> Vec<&'static dyn SupportedKxGroup> {
+pub(crate) fn classical_groups() -> Vec<&'static dyn SupportedKxGroup> {
     vec![aws_lc_rs::kx_group::X25519]
 }
 
 /// Sends one request and reads the answer to its end.
-pub fn request(
+pub(crate) fn request(
     server: &Server,
     groups: Vec<&'static dyn SupportedKxGroup>,
     line: &str,

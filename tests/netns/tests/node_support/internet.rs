@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use mayfly_netns::{Namespace, veth};
 
-pub struct Internet {
+pub(crate) struct Internet {
     pub namespace: Namespace,
     seen: Arc<Mutex<Vec<IpAddr>>>,
 }
 
 impl Internet {
-    pub const IPV4: &str = "198.51.100.80:80";
-    pub const IPV6: &str = "[2001:db8:80::80]:80";
+    pub(crate) const IPV4: &str = "198.51.100.80:80";
+    pub(crate) const IPV6: &str = "[2001:db8:80::80]:80";
 
-    pub fn new(wire: &Namespace) -> Self {
+    pub(crate) fn new(wire: &Namespace) -> Self {
         let namespace = Namespace::new("internet");
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         veth(
@@ -53,12 +53,12 @@ impl Internet {
     }
 
     /// The addresses that have come since the last call.
-    pub fn seen(&self) -> Vec<IpAddr> {
+    pub(crate) fn seen(&self) -> Vec<IpAddr> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 
     /// The page: more than fits into a few packets.
-    pub fn page() -> Vec<u8> {
+    pub(crate) fn page() -> Vec<u8> {
         (0..200_000u32).map(|byte| (byte % 251) as u8).collect()
     }
 }
@@ -70,7 +70,7 @@ fn answer(mut stream: TcpStream) {
 }
 
 /// Fetches the page, in the namespace of the caller's thread.
-pub fn fetch(address: &str) -> std::io::Result<Vec<u8>> {
+pub(crate) fn fetch(address: &str) -> std::io::Result<Vec<u8>> {
     let address: SocketAddr = address.parse().unwrap();
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -11,12 +11,12 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the world")]
 
-pub mod accounts;
-pub mod customer;
-pub mod https;
-pub mod internet;
-pub mod node;
-pub mod token;
+pub(crate) mod accounts;
+pub(crate) mod customer;
+pub(crate) mod https;
+pub(crate) mod internet;
+pub(crate) mod node;
+pub(crate) mod token;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -26,10 +26,10 @@ use std::time::{Duration, Instant};
 
 use mayfly_netns::{Namespace, veth};
 
-pub use accounts::Accounts;
-pub use customer::Customer;
-pub use internet::Internet;
-pub use node::Node;
+pub(crate) use accounts::Accounts;
+pub(crate) use customer::Customer;
+pub(crate) use internet::Internet;
+pub(crate) use node::Node;
 
 /// How long the world may take to do what it was asked to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,14 +40,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const COUNTED: Duration = Duration::from_secs(50);
 
 /// All of it. The fields are taken down in their order here.
-pub struct World {
+pub(crate) struct World {
     pub internet: Internet,
     pub accounts: Accounts,
     pub wire: Namespace,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let wire = Namespace::new("wire");
         // Otherwise the bridge takes the lowest address of its ports, and changes it when ports
         // come.
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// A namespace on the bridge, with an `eth0`.
-    pub fn join(&self, role: &str, host: u8) -> Namespace {
+    pub(crate) fn join(&self, role: &str, host: u8) -> Namespace {
         let namespace = Namespace::new(role);
         let ipv4: IpAddr = [192, 0, 2, host].into();
         let ipv6: IpAddr = format!("2001:db8::{host}").parse().unwrap();
@@ -80,13 +80,13 @@ impl World {
     }
 
     /// A node on the bridge that is admitted and has its counter stream.
-    pub fn node(&self, name: &str, host: u8) -> Node {
+    pub(crate) fn node(&self, name: &str, host: u8) -> Node {
         let node = Node::start(self, name, host);
         node.wait_for("ok");
         node
     }
 
-    pub fn devices_become(&self, user: &str, devices: u64) {
+    pub(crate) fn devices_become(&self, user: &str, devices: u64) {
         eventually(&format!("devices become {devices}"), COUNTED, || {
             (self.accounts.devices(user) == devices).then_some(())
         });
@@ -94,7 +94,7 @@ impl World {
 }
 
 /// A program of this workspace, built from the same sources as this test.
-pub fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let packages = ["mayfly-node", "mayfly-accounts", "mayfly-attack"];
@@ -111,7 +111,11 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// Calls `look` until it returns something.
-pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(seen) = look() {

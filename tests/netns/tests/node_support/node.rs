@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use super::https::{self, Answer, Server};
 use super::{Customer, PATIENCE, World, eventually, program};
 
-pub struct Node {
+pub(crate) struct Node {
     pub process: Process,
     pub namespace: Namespace,
     pub name: String,
@@ -25,12 +25,12 @@ pub struct Node {
 
 impl Node {
     /// A daemon that has started. It may be in any state.
-    pub fn start(world: &World, name: &str, host: u8) -> Self {
+    pub(crate) fn start(world: &World, name: &str, host: u8) -> Self {
         Self::start_with(world, name, host, &world.accounts.admit(name))
     }
 
     /// The same, with the admission secret of a node that is registered.
-    pub fn start_with(world: &World, name: &str, host: u8, secret: &str) -> Self {
+    pub(crate) fn start_with(world: &World, name: &str, host: u8, secret: &str) -> Self {
         let namespace = world.join(name, host);
         namespace.ip("route add default via 192.0.2.1");
         namespace.ip("route add default via 2001:db8::1");
@@ -51,25 +51,25 @@ impl Node {
     }
 
     /// Kills the daemon and starts it again.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let _ = self.process.0.kill();
         let _ = self.process.0.wait();
         self.process = spawn(&self.namespace, &self.settings);
     }
 
     /// Sends SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
     }
 
     /// The daemon's own process, which `ip netns exec` has become.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.0.id()
     }
 
     /// The word of `GET /healthz`.
-    pub fn health(&self) -> Option<String> {
+    pub(crate) fn health(&self) -> Option<String> {
         self.namespace.within(|| {
             let mut stream = TcpStream::connect(format!("192.0.2.{}:9180", self.host)).ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -82,12 +82,12 @@ impl Node {
         })
     }
 
-    pub fn wait_for(&self, word: &str) {
+    pub(crate) fn wait_for(&self, word: &str) {
         let what = format!("{} says {word}", self.name);
         eventually(&what, PATIENCE, || (self.health()? == word).then_some(()));
     }
 
-    pub fn server(&self) -> Server {
+    pub(crate) fn server(&self) -> Server {
         Server {
             address: format!("192.0.2.{}:443", self.host).parse().unwrap(),
             name: self.name.clone(),
@@ -96,18 +96,18 @@ impl Node {
     }
 
     /// `POST /v1/peers`, from the customer's namespace.
-    pub fn enrol(&self, customer: &Customer, token: &str, bearer: Option<&str>) -> Answer {
+    pub(crate) fn enrol(&self, customer: &Customer, token: &str, bearer: Option<&str>) -> Answer {
         let body = json!({"token": token, "public_key": customer.public_key}).to_string();
         self.ask(customer, "POST /v1/peers", bearer, body.as_bytes())
     }
 
     /// `DELETE /v1/peers`, from the customer's namespace.
-    pub fn release(&self, customer: &Customer, bearer: &str) -> Answer {
+    pub(crate) fn release(&self, customer: &Customer, bearer: &str) -> Answer {
         let body = json!({"public_key": customer.public_key}).to_string();
         self.ask(customer, "DELETE /v1/peers", Some(bearer), body.as_bytes())
     }
 
-    pub fn ask(
+    pub(crate) fn ask(
         &self,
         customer: &Customer,
         line: &str,
@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// The lines of each thread's status that begin with `name`.
-    pub fn threads(&self, name: &str) -> Vec<String> {
+    pub(crate) fn threads(&self, name: &str) -> Vec<String> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let line = |status: String| {
             let found = status

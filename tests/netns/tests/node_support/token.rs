@@ -5,10 +5,10 @@ use mayfly_wire::token::Claims;
 use mayfly_wire::{TICKET_LEN, Ticket};
 use rcgen::KeyPair;
 
-pub const FAR: u64 = 4_102_444_800; // 2100-01-01
+pub(crate) const FAR: u64 = 4_102_444_800; // 2100-01-01
 
 /// Claims whose ticket consists of this byte.
-pub fn claims(ticket: u8, exp: u64) -> Claims {
+pub(crate) fn claims(ticket: u8, exp: u64) -> Claims {
     Claims {
         ticket: Ticket([ticket; TICKET_LEN]),
         exp,
@@ -19,7 +19,7 @@ pub fn claims(ticket: u8, exp: u64) -> Claims {
     }
 }
 
-pub fn sign(key: &KeyPair, claims: &Claims) -> String {
+pub(crate) fn sign(key: &KeyPair, claims: &Claims) -> String {
     let key = EncodingKey::from_ed_der(&key.serialize_der());
     encode(&Header::new(Algorithm::EdDSA), claims, &key).unwrap()
 }
