@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use crate::place::Place;
 
 /// One attempt.
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// Its name in reports.
     pub name: &'static str,
     /// Makes the attempt.
@@ -23,7 +23,7 @@ pub struct Attempt {
 }
 
 /// All attempts.
-pub fn all() -> impl Iterator<Item = &'static Attempt> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Attempt> {
     [
         files::ATTEMPTS,
         memory::ATTEMPTS,

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use nix::errno::Errno;
 
 /// An argument of a system call.
-pub enum Argument<'a> {
+pub(crate) enum Argument<'a> {
     Number(i64),
     Text(&'a CStr),
     /// Memory that the kernel reads or fills.
@@ -16,7 +16,7 @@ pub enum Argument<'a> {
 ///
 /// # Errors
 /// The kernel's error.
-pub fn call<const N: usize>(
+pub(crate) fn call<const N: usize>(
     number: libc::c_long,
     arguments: [Argument<'_>; N],
 ) -> Result<i64, Errno> {
@@ -37,21 +37,21 @@ pub fn call<const N: usize>(
 }
 
 /// A number.
-pub const fn number(number: i64) -> Argument<'static> {
+pub(crate) const fn number(number: i64) -> Argument<'static> {
     Argument::Number(number)
 }
 
 /// One flag or several.
-pub const fn flags(flags: libc::c_int) -> Argument<'static> {
+pub(crate) const fn flags(flags: libc::c_int) -> Argument<'static> {
     Argument::Number(flags as i64)
 }
 
 /// A path or a name.
-pub const fn text(text: &CStr) -> Argument<'_> {
+pub(crate) const fn text(text: &CStr) -> Argument<'_> {
     Argument::Text(text)
 }
 
 /// Memory.
-pub const fn bytes(bytes: &mut [u8]) -> Argument<'_> {
+pub(crate) const fn bytes(bytes: &mut [u8]) -> Argument<'_> {
     Argument::Bytes(bytes)
 }

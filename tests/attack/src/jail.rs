@@ -8,7 +8,7 @@ use crate::place::SERVICE;
 
 /// A process, by its confinement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Jail {
+pub(crate) enum Jail {
     /// The daemon, which has the network.
     Daemon,
     /// The janitor, which deletes the connections of peers that are gone.
@@ -19,7 +19,7 @@ pub enum Jail {
 
 /// A layer that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wall {
+pub(crate) enum Wall {
     /// A step of the confinement.
     Layer(Layer),
     /// The filter of system calls.
@@ -31,9 +31,9 @@ pub enum Wall {
 }
 
 impl Jail {
-    pub const ALL: [Self; 3] = [Self::Daemon, Self::Janitor, Self::FirstProcess];
+    pub(crate) const ALL: [Self; 3] = [Self::Daemon, Self::Janitor, Self::FirstProcess];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Daemon => "daemon",
             Self::Janitor => "janitor",
@@ -42,7 +42,7 @@ impl Jail {
     }
 
     /// User and group of the confined process.
-    pub fn user(self) -> (u32, u32) {
+    pub(crate) fn user(self) -> (u32, u32) {
         self.policy().user.unwrap_or_default()
     }
 
@@ -51,7 +51,7 @@ impl Jail {
     ///
     /// # Errors
     /// The step of the confinement that failed.
-    pub fn lock(self, left_out: &[Wall]) -> Result<(), Failure> {
+    pub(crate) fn lock(self, left_out: &[Wall]) -> Result<(), Failure> {
         let policy = self.policy();
         let stands = |wall| !left_out.contains(&wall);
         if left_out
@@ -75,7 +75,7 @@ impl Jail {
     ///
     /// # Errors
     /// The step of the confinement that failed.
-    pub fn lock_as_shipped(self) -> Result<(), Failure> {
+    pub(crate) fn lock_as_shipped(self) -> Result<(), Failure> {
         let confined = confine::confine(&self.policy())?;
         confined.seal(self.calls(), OnViolation::Kill).map(drop)
     }
@@ -93,7 +93,7 @@ impl Jail {
     }
 
     /// The table of calls.
-    pub fn calls(self) -> &'static [Allowed] {
+    pub(crate) fn calls(self) -> &'static [Allowed] {
         match self {
             Self::Daemon => syscalls::ALLOWED,
             Self::Janitor => lockdown::JANITOR_CALLS,
@@ -103,7 +103,7 @@ impl Jail {
 }
 
 impl Wall {
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Layer(Layer::Descriptors),
         Self::Layer(Layer::Limits),
         Self::Layer(Layer::Capabilities),
@@ -114,7 +114,7 @@ impl Wall {
         Self::Root,
     ];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Layer(Layer::Descriptors) => "descriptors",
             Self::Layer(Layer::Limits) => "limits",

@@ -14,7 +14,7 @@ const HEADER: usize = HASH + HASH + 3 * 4;
 
 /// Pages, each with a part of the text. A page holds the mark, the hash of what follows, its number
 /// from 0, the number of pages, the length of its part (32 bits each, little-endian), and its part.
-pub fn pages(text: &[u8]) -> Vec<u8> {
+pub(crate) fn pages(text: &[u8]) -> Vec<u8> {
     let mark = Sha256::digest(PHRASE);
     let parts: Vec<_> = text.chunks(PAGE - HEADER).collect();
     // Aligned by hand, so that each part is in one page of the kernel.

@@ -11,7 +11,7 @@ use crate::trial::{Outcome, outcome};
 
 /// The findings in one place.
 #[derive(Serialize)]
-pub struct Findings {
+pub(crate) struct Findings {
     place: &'static str,
     attempts: Vec<&'static str>,
     jails: BTreeMap<&'static str, InJail>,
@@ -34,7 +34,7 @@ struct InJail {
 }
 
 /// Tries everything.
-pub fn run(scene: Scene) -> Findings {
+pub(crate) fn run(scene: Scene) -> Findings {
     let jails = Jail::ALL.into_iter();
     Findings {
         place: scene.name,

@@ -13,12 +13,12 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 /// The account service of the node's example settings. This machine has its address.
-pub const SERVICE: SocketAddr =
+pub(crate) const SERVICE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5)), 8443);
 /// A server that takes logs over TCP (RFC 6587).
-pub const LOG_TCP: SocketAddr = SocketAddr::new(SERVICE.ip(), 601);
+pub(crate) const LOG_TCP: SocketAddr = SocketAddr::new(SERVICE.ip(), 601);
 /// A server that takes logs over UDP (RFC 5426), behind another link.
-pub const LOG_UDP: SocketAddr =
+pub(crate) const LOG_UDP: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9)), 514);
 
 const FILE: &str = "file";
@@ -26,7 +26,7 @@ const EMPTY: &str = "empty";
 const LOG: &str = "log";
 
 /// A directory and what is open in it, when a process is about to be confined.
-pub struct Place {
+pub(crate) struct Place {
     directory: PathBuf,
     opened: io::Result<File>,
     datagrams: io::Result<UdpSocket>,
@@ -36,7 +36,7 @@ pub struct Place {
 
 /// Makes everything in `directory` again, owned by `user`. What cannot be made cannot be written
 /// to.
-pub fn prepare(directory: &Path, user: (u32, u32)) -> Option<UnixDatagram> {
+pub(crate) fn prepare(directory: &Path, user: (u32, u32)) -> Option<UnixDatagram> {
     let _ = fs::remove_dir_all(directory);
     let _ = fs::create_dir_all(directory.join(EMPTY));
     let _ = fs::write(directory.join(FILE), [b'.'; 4096]);
@@ -51,7 +51,7 @@ pub fn prepare(directory: &Path, user: (u32, u32)) -> Option<UnixDatagram> {
 
 impl Place {
     /// Opens what must be open before the confinement.
-    pub fn open(directory: &Path) -> Self {
+    pub(crate) fn open(directory: &Path) -> Self {
         Self {
             opened: File::options()
                 .read(true)
@@ -64,38 +64,38 @@ impl Place {
     }
 
     /// A file with a page of dots.
-    pub fn file(&self) -> CString {
+    pub(crate) fn file(&self) -> CString {
         self.named(FILE)
     }
 
     /// An empty directory.
-    pub fn empty(&self) -> CString {
+    pub(crate) fn empty(&self) -> CString {
         self.named(EMPTY)
     }
 
     /// A socket that takes log lines.
-    pub fn log(&self) -> CString {
+    pub(crate) fn log(&self) -> CString {
         self.named(LOG)
     }
 
     /// A path in the directory.
-    pub fn named(&self, name: &str) -> CString {
+    pub(crate) fn named(&self, name: &str) -> CString {
         let path = self.directory.join(name);
         CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
     }
 
     /// The directory itself.
-    pub fn directory(&self) -> CString {
+    pub(crate) fn directory(&self) -> CString {
         self.named("")
     }
 
     /// The file, open since before the confinement.
-    pub fn opened(&self) -> Result<i64, Errno> {
+    pub(crate) fn opened(&self) -> Result<i64, Errno> {
         descriptor(&self.opened)
     }
 
     /// A UDP socket, open since before the confinement.
-    pub fn datagrams(&self) -> Result<i64, Errno> {
+    pub(crate) fn datagrams(&self) -> Result<i64, Errno> {
         descriptor(&self.datagrams)
     }
 }
@@ -108,7 +108,7 @@ fn descriptor<T: std::os::fd::AsRawFd>(opened: &io::Result<T>) -> Result<i64, Er
 }
 
 /// sockaddr_in.
-pub fn internet(address: SocketAddr) -> [u8; 16] {
+pub(crate) fn internet(address: SocketAddr) -> [u8; 16] {
     let mut raw = [0; 16];
     raw[0] = libc::AF_INET as u8;
     raw[2..4].copy_from_slice(&address.port().to_be_bytes());
@@ -119,13 +119,13 @@ pub fn internet(address: SocketAddr) -> [u8; 16] {
 }
 
 /// sockaddr_un of a path, or of an abstract name that begins with a zero byte.
-pub fn unix(name: &[u8]) -> Vec<u8> {
+pub(crate) fn unix(name: &[u8]) -> Vec<u8> {
     let mut raw = vec![libc::AF_UNIX as u8, 0];
     raw.extend(name);
     raw
 }
 
 /// A path with its final zero byte, as the kernel reads it.
-pub fn with_end(path: &CStr) -> &[u8] {
+pub(crate) fn with_end(path: &CStr) -> &[u8] {
     path.to_bytes_with_nul()
 }

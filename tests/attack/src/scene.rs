@@ -20,7 +20,7 @@ const LINK: &str = "outside";
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 
 /// Everything that is the same for all attempts. All but the directory is gone with the process.
-pub struct Scene {
+pub(crate) struct Scene {
     /// Its name in reports.
     pub name: &'static str,
     /// The walls that can be removed here.
@@ -33,7 +33,7 @@ pub struct Scene {
 
 impl Scene {
     /// This machine, in its own network namespace.
-    pub fn host() -> Self {
+    pub(crate) fn host() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("as root");
         let walls = Wall::ALL.into_iter().filter(|wall| *wall != Wall::Root);
         let directory = std::env::temp_dir().join(format!("mayfly-attack-{}", std::process::id()));
@@ -41,7 +41,7 @@ impl Scene {
     }
 
     /// The image, where the whole machine belongs to the node.
-    pub fn image() -> Self {
+    pub(crate) fn image() -> Self {
         Self::set("image", Wall::ALL.into(), "/attack".into())
     }
 
@@ -66,12 +66,12 @@ impl Scene {
 
     /// Whether walls of this process are removed here. In the image only those of the daemon are,
     /// because an emulated machine is slow.
-    pub fn removes_walls_of(&self, jail: Jail) -> bool {
+    pub(crate) fn removes_walls_of(&self, jail: Jail) -> bool {
         !self.walls.contains(&Wall::Root) || jail == Jail::Daemon
     }
 
     /// Puts up the walls that do not belong to a process, except those `left_out`.
-    pub fn put_up(&self, left_out: &[Wall]) {
+    pub(crate) fn put_up(&self, left_out: &[Wall]) {
         let none = Table {
             name: self.rules.name,
             chains: Vec::new(),
@@ -84,7 +84,7 @@ impl Scene {
     }
 
     /// Makes the directory again. The caller must keep the socket while the directory is used.
-    pub fn prepare(&self, jail: Jail, left_out: &[Wall]) -> (PathBuf, Option<UnixDatagram>) {
+    pub(crate) fn prepare(&self, jail: Jail, left_out: &[Wall]) -> (PathBuf, Option<UnixDatagram>) {
         let has_root = self.walls.contains(&Wall::Root);
         if has_root {
             remount(MsFlags::empty());

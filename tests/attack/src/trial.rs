@@ -26,7 +26,7 @@ const BROKEN: u8 = 250;
 
 /// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     CameThrough,
     Refused(Errno),
 }
@@ -35,7 +35,7 @@ pub enum Outcome {
 ///
 /// # Panics
 /// If the process does not get as far as the attempt.
-pub fn outcome(scene: &Scene, jail: Jail, left_out: &[Wall], attempt: &Attempt) -> Outcome {
+pub(crate) fn outcome(scene: &Scene, jail: Jail, left_out: &[Wall], attempt: &Attempt) -> Outcome {
     let (directory, log) = scene.prepare(jail, left_out);
     let walls: Vec<_> = left_out.iter().map(|wall| wall.name()).collect();
     let mut process = Command::new("/proc/self/exe")
@@ -70,7 +70,7 @@ pub fn outcome(scene: &Scene, jail: Jail, left_out: &[Wall], attempt: &Attempt) 
 }
 
 /// Makes the attempt itself.
-pub fn run(jail: &str, walls: &str, attempt: &str, directory: &str) -> ExitCode {
+pub(crate) fn run(jail: &str, walls: &str, attempt: &str, directory: &str) -> ExitCode {
     let jail = Jail::ALL.into_iter().find(|found| found.name() == jail);
     let left_out: Vec<_> = Wall::ALL
         .into_iter()
@@ -129,7 +129,7 @@ const CALLS: [(&str, libc::c_long, Option<libc::c_uint>); 9] = [
 ];
 
 /// Runs a program that finds no such system call in the kernel, as far as it can tell.
-pub fn without_call(call: &str, program: &[&str]) -> ExitCode {
+pub(crate) fn without_call(call: &str, program: &[&str]) -> ExitCode {
     let call = CALLS.iter().find(|(name, _, _)| *name == call);
     let (Some((_, call, first)), Some((program, arguments))) = (call, program.split_first()) else {
         return BROKEN.into();

@@ -14,7 +14,7 @@ use crate::place::Place;
 const SET_FLAGS: i64 = 0x4008_6602;
 const NO_DUMP: i32 = 0x40;
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     attempt("open-for-writing", |place| open(&place.file(), O_WRONLY)),
     attempt("open-for-appending", |place| {
         open(&place.file(), O_WRONLY | O_APPEND)

@@ -8,7 +8,7 @@ use crate::call::{bytes, call, flags, number, text};
 /// ADJ_TICK (linux/timex.h). A tick of no length is refused after the permission.
 const ADJUST_TICK: u8 = 0x40;
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     attempt("syslog-read", |_| {
         // SYSLOG_ACTION_READ_ALL
         call(

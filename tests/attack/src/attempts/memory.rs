@@ -12,7 +12,7 @@ use crate::call::{bytes, call, flags, number, text};
 /// O_CREAT and O_RDWR, with no attributes.
 const QUEUE: i32 = libc::O_CREAT | libc::O_RDWR;
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     attempt("memfd-create", |_| {
         call(libc::SYS_memfd_create, [text(c"seen"), number(1)]).map(drop)
     }),

@@ -13,12 +13,12 @@ use crate::call::{bytes, call, flags, number};
 use crate::place::{LOG_TCP, LOG_UDP, SERVICE, internet, unix, with_end};
 
 /// The only attempt that the daemon's work needs.
-pub const ALLOWED: &str = "tcp-to-the-account-service";
+pub(super) const ALLOWED: &str = "tcp-to-the-account-service";
 
 /// The type with which tokio opens a TCP socket. The attacker uses what the table allows.
 const STREAM: i32 = SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     attempt(ALLOWED, |_| connect(SERVICE)),
     attempt("tcp-to-a-log-server", |_| connect(LOG_TCP)),
     attempt("tcp-listen", |_| {

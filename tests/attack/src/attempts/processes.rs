@@ -13,7 +13,7 @@ const SEIZE: i64 = 0x4206;
 /// _LINUX_CAPABILITY_VERSION_3
 const CAPABILITIES: u32 = 0x2008_0522;
 
-pub const ATTEMPTS: &[Attempt] = &[
+pub(super) const ATTEMPTS: &[Attempt] = &[
     attempt("fork", |_| {
         // Both processes continue from here, and end.
         let kind = flags(libc::SIGCHLD);
