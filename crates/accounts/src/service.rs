@@ -65,7 +65,7 @@ pub(crate) struct Service {
     pub(crate) counter: Arc<Counter>,
     replicas: Replicas,
     pub(crate) marks: Arc<Marks>,
-    pub(crate) erasures: Notify,
+    erasures: Notify,
     pub(crate) salt: Salt,
     pub(crate) tokens: Limit,
     pub(crate) sign_ups: Limit,
