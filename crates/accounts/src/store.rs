@@ -18,6 +18,10 @@ pub(crate) use postgres::LeaderLease;
 use postgres::Postgres;
 use sqlite::Sqlite;
 
+/// The result of the store's methods. Each fails if the database does; the other reasons stand at
+/// the method.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
 /// The accounts and the register of nodes.
 pub enum Store {
     /// One file in the data directory.
@@ -60,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::UnknownVersion`], [`StoreError::Traces`], [`StoreError::File`].
-    pub async fn open(config: &Config) -> Result<Self, StoreError> {
+    pub async fn open(config: &Config) -> Result<Self> {
         Ok(match &config.store {
             Some(database) => Self::Postgres(Box::new(Postgres::open(database).await?)),
             None => Self::Sqlite(Sqlite::open(config.database()).await?),
@@ -71,7 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NameTaken`].
-    pub(crate) async fn create(&self, account: Account) -> Result<(), StoreError> {
+    pub(crate) async fn create(&self, account: Account) -> Result<()> {
         match self {
             Self::Sqlite(store) => store.create(account).await,
             Self::Postgres(store) => store.create(account).await,
@@ -79,10 +83,7 @@ impl Store {
     }
 
     /// The account with that user name, in upper or lower case.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
+    pub(crate) async fn by_name(&self, username: String) -> Result<Option<Account>> {
         match self {
             Self::Sqlite(store) => store.by_name(username).await,
             Self::Postgres(store) => store.by_name(username).await,
@@ -98,7 +99,7 @@ impl Store {
         &self,
         id: AccountId,
         change: impl FnOnce(&mut Account) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T> {
         match self {
             Self::Sqlite(store) => store.edit(id, change).await,
             Self::Postgres(store) => store.edit(id, change).await,
@@ -109,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoSuchAccount`].
-    pub(crate) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
+    pub(crate) async fn erase(&self, id: AccountId) -> Result<()> {
         match self {
             Self::Sqlite(store) => store.erase(id).await,
             Self::Postgres(store) => store.erase(id).await,
@@ -117,10 +118,7 @@ impl Store {
     }
 
     /// Removes what the database keeps of rows that this process edited. SQLite keeps nothing.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn forget(&self) -> Result<(), StoreError> {
+    pub(crate) async fn forget(&self) -> Result<()> {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(store) => store.forget().await,
@@ -128,10 +126,7 @@ impl Store {
     }
 
     /// Removes what the database keeps of rows that any process edited.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn forget_all(&self) -> Result<(), StoreError> {
+    pub(crate) async fn forget_all(&self) -> Result<()> {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(store) => store.forget_all().await,
@@ -148,7 +143,7 @@ impl Store {
         proof: Proof,
         username: String,
         give: impl FnOnce(&mut Account) + Send + 'static,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         match self {
             Self::Sqlite(store) => store.pay(proof, username, give).await,
             Self::Postgres(store) => store.pay(proof, username, give).await,
@@ -156,10 +151,7 @@ impl Store {
     }
 
     /// Deletes the proofs of payments that cannot come again after `now`.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
+    pub(crate) async fn forget_payments(&self, now: Moment) -> Result<()> {
         match self {
             Self::Sqlite(store) => store.forget_payments(now).await,
             Self::Postgres(store) => store.forget_payments(now).await,
@@ -170,7 +162,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn page(&self, last: Option<String>, max: u32) -> Result<Vec<Account>, StoreError> {
+    pub async fn page(&self, last: Option<String>, max: u32) -> Result<Vec<Account>> {
         match self {
             Self::Sqlite(store) => store.page(last.unwrap_or_default(), max).await,
             Self::Postgres(store) => store.page(last.unwrap_or_default(), max).await,
@@ -178,13 +170,7 @@ impl Store {
     }
 
     /// Those of these accounts that have not been erased, and whether each has ever connected.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn known(
-        &self,
-        ids: Vec<AccountId>,
-    ) -> Result<HashMap<AccountId, bool>, StoreError> {
+    pub(crate) async fn known(&self, ids: Vec<AccountId>) -> Result<HashMap<AccountId, bool>> {
         match self {
             Self::Sqlite(store) => store.known(ids).await,
             Self::Postgres(store) => store.known(ids).await,
@@ -195,7 +181,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails. Then nothing was written.
-    pub(crate) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
+    pub(crate) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<()> {
         match self {
             Self::Sqlite(store) => store.mark(marks).await,
             Self::Postgres(store) => store.mark(marks).await,
@@ -204,13 +190,7 @@ impl Store {
 
     /// A lease with which this process, reached at `address`, takes part in the election of the
     /// leader. `None`: the store belongs to this process alone.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn leader_lease(
-        &self,
-        address: &str,
-    ) -> Result<Option<LeaderLease>, StoreError> {
+    pub(crate) async fn leader_lease(&self, address: &str) -> Result<Option<LeaderLease>> {
         match self {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(store) => store.leader_lease(address).await.map(Some),
@@ -219,10 +199,7 @@ impl Store {
 
     /// The address of the leader. `None`: there is no leader, or the store belongs to this process
     /// alone.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn leader_address(&self) -> Result<Option<String>, StoreError> {
+    pub(crate) async fn leader_address(&self) -> Result<Option<String>> {
         match self {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(store) => store.leader_address().await,
@@ -233,7 +210,7 @@ impl Store {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn register_node(&self, name: String, secret: NodeSecret) -> Result<(), StoreError> {
+    pub async fn register_node(&self, name: String, secret: NodeSecret) -> Result<()> {
         match self {
             Self::Sqlite(store) => store.register_node(name, secret).await,
             Self::Postgres(store) => store.register_node(name, secret).await,
@@ -241,10 +218,7 @@ impl Store {
     }
 
     /// Removes a node from the register. `false`: it was not there.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
+    pub(crate) async fn revoke_node(&self, name: String) -> Result<bool> {
         match self {
             Self::Sqlite(store) => store.revoke_node(name).await,
             Self::Postgres(store) => store.revoke_node(name).await,
@@ -252,10 +226,7 @@ impl Store {
     }
 
     /// Tells a registered node to drain, or to stop draining. `false`: it is not registered.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
+    pub(crate) async fn drain_node(&self, name: String, on: bool) -> Result<bool> {
         match self {
             Self::Sqlite(store) => store.drain_node(name, on).await,
             Self::Postgres(store) => store.drain_node(name, on).await,
@@ -263,10 +234,7 @@ impl Store {
     }
 
     /// The registered node with that name.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub(crate) async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
+    pub(crate) async fn node(&self, name: String) -> Result<Option<Node>> {
         match self {
             Self::Sqlite(store) => store.node(name).await,
             Self::Postgres(store) => store.node(name).await,

@@ -9,9 +9,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId};
-use crate::store::{Mark, Store};
+use crate::store::{Mark, Result, Store};
 
 /// The hour of the day, in UTC, at which the marks are written.
 pub(crate) const HOUR_OF_WRITE: u64 = 3;
@@ -55,7 +54,7 @@ impl Marks {
     ///
     /// # Errors
     /// The database fails.
-    pub(crate) async fn write(&self, store: &Store) -> Result<(), StoreError> {
+    pub(crate) async fn write(&self, store: &Store) -> Result<()> {
         let marks = std::mem::take(&mut *self.lock());
         let written = store.mark(marks.clone()).await;
         if written.is_err() {

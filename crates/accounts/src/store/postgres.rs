@@ -22,7 +22,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{Mark, Node, NodeSecret};
+use super::{Mark, Node, NodeSecret, Result};
 use crate::config::Database;
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Moment, Proof};
@@ -66,7 +66,7 @@ impl From<PoolError> for StoreError {
 
 impl Postgres {
     /// Connects, checks the server's settings, and migrates the tables to this program's schema.
-    pub(super) async fn open(database: &Database) -> Result<Self, StoreError> {
+    pub(super) async fn open(database: &Database) -> Result<Self> {
         let config = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -95,16 +95,16 @@ impl Postgres {
         Ok(store)
     }
 
-    async fn client(&self) -> Result<Object, StoreError> {
+    async fn client(&self) -> Result<Object> {
         Ok(self.pool.get().await?)
     }
 
-    pub(super) async fn create(&self, account: Account) -> Result<(), StoreError> {
+    pub(super) async fn create(&self, account: Account) -> Result<()> {
         let created = row::insert(&self.client().await?, &account).await?;
         created.then_some(()).ok_or(StoreError::NameTaken)
     }
 
-    pub(super) async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
+    pub(super) async fn by_name(&self, username: String) -> Result<Option<Account>> {
         row::by_name(&self.client().await?, &username).await
     }
 
@@ -112,7 +112,7 @@ impl Postgres {
         &self,
         id: AccountId,
         change: impl FnOnce(&mut Account) -> T,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
         // Locked until the end: no other edit may come between read and write.
@@ -125,7 +125,7 @@ impl Postgres {
         Ok(changed)
     }
 
-    pub(super) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
+    pub(super) async fn erase(&self, id: AccountId) -> Result<()> {
         let client = self.client().await?;
         let statement = client
             .prepare_cached("DELETE FROM account WHERE id = $1")
@@ -142,7 +142,7 @@ impl Postgres {
         proof: Proof,
         username: String,
         give: impl FnOnce(&mut Account),
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await?;
         let account = row::lock_by_name(&transaction, &username).await?;
@@ -163,7 +163,7 @@ impl Postgres {
         Ok(true)
     }
 
-    pub(super) async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
+    pub(super) async fn forget_payments(&self, now: Moment) -> Result<()> {
         let client = self.client().await?;
         let forgotten = client
             .execute(
@@ -177,25 +177,22 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn page(&self, last: String, max: u32) -> Result<Vec<Account>, StoreError> {
+    pub(super) async fn page(&self, last: String, max: u32) -> Result<Vec<Account>> {
         row::page(&self.client().await?, &last, max).await
     }
 
     /// Removes what the edits of this process left.
-    pub(super) async fn forget(&self) -> Result<(), StoreError> {
+    pub(super) async fn forget(&self) -> Result<()> {
         self.remnants.clean(&self.client().await?).await
     }
 
     /// Removes what the edits of any process left.
-    pub(super) async fn forget_all(&self) -> Result<(), StoreError> {
+    pub(super) async fn forget_all(&self) -> Result<()> {
         self.remnants.mark_dirty();
         self.forget().await
     }
 
-    pub(super) async fn known(
-        &self,
-        ids: Vec<AccountId>,
-    ) -> Result<HashMap<AccountId, bool>, StoreError> {
+    pub(super) async fn known(&self, ids: Vec<AccountId>) -> Result<HashMap<AccountId, bool>> {
         let client = self.client().await?;
         let statement = client
             .prepare_cached("SELECT id, has_connected FROM account WHERE id = ANY ($1)")
@@ -207,7 +204,7 @@ impl Postgres {
             .collect()
     }
 
-    pub(super) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
+    pub(super) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<()> {
         let client = self.client().await?;
         let statement = client.prepare_cached(schema::MARK).await?;
         let (ids, marks): (Vec<AccountId>, Vec<Mark>) = marks.into_iter().unzip();
@@ -223,20 +220,16 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn leader_lease(&self, address: &str) -> Result<LeaderLease, StoreError> {
+    pub(super) async fn leader_lease(&self, address: &str) -> Result<LeaderLease> {
         LeaderLease::connect(self.server.clone(), self.tls.clone(), address).await
     }
 
-    pub(super) async fn leader_address(&self) -> Result<Option<String>, StoreError> {
+    pub(super) async fn leader_address(&self) -> Result<Option<String>> {
         let client = self.client().await?;
         lease::holder(&client).await
     }
 
-    pub(super) async fn register_node(
-        &self,
-        name: String,
-        secret: NodeSecret,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn register_node(&self, name: String, secret: NodeSecret) -> Result<()> {
         let client = self.client().await?;
         client
             .execute(
@@ -248,7 +241,7 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
+    pub(super) async fn revoke_node(&self, name: String) -> Result<bool> {
         let client = self.client().await?;
         let revoked = client
             .execute("DELETE FROM node WHERE name = $1", &[&name])
@@ -257,7 +250,7 @@ impl Postgres {
         Ok(revoked == 1)
     }
 
-    pub(super) async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
+    pub(super) async fn drain_node(&self, name: String, on: bool) -> Result<bool> {
         let client = self.client().await?;
         let found = client
             .execute("UPDATE node SET drains = $2 WHERE name = $1", &[&name, &on])
@@ -266,7 +259,7 @@ impl Postgres {
         Ok(found == 1)
     }
 
-    pub(super) async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
+    pub(super) async fn node(&self, name: String) -> Result<Option<Node>> {
         let client = self.client().await?;
         let statement = client
             .prepare_cached("SELECT salt, hash, drains FROM node WHERE name = $1")

@@ -19,7 +19,7 @@ use rusqlite::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{Mark, Node, NodeSecret};
+use super::{Mark, Node, NodeSecret, Result};
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Moment, Proof};
 
@@ -44,7 +44,7 @@ impl From<rusqlite::Error> for StoreError {
 
 impl Sqlite {
     /// Opens the file, or makes it with mode 0600.
-    pub(super) async fn open(path: PathBuf) -> Result<Self, StoreError> {
+    pub(super) async fn open(path: PathBuf) -> Result<Self> {
         let opened = spawn_blocking(move || connect(&path)).await;
         let connection = opened.map_err(|_| StoreError::Task)??;
         Ok(Self {
@@ -55,8 +55,8 @@ impl Sqlite {
     /// Every statement runs in a transaction, so a panic elsewhere leaves the connection intact.
     async fn ask<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        ask: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let connection = self.connection.clone();
         let asked = spawn_blocking(move || {
             ask(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))
@@ -64,12 +64,12 @@ impl Sqlite {
         asked.await.map_err(|_| StoreError::Task)?
     }
 
-    pub(super) async fn create(&self, account: Account) -> Result<(), StoreError> {
+    pub(super) async fn create(&self, account: Account) -> Result<()> {
         self.ask(move |connection| Ok(row::insert(connection, &account)?))
             .await
     }
 
-    pub(super) async fn by_name(&self, username: String) -> Result<Option<Account>, StoreError> {
+    pub(super) async fn by_name(&self, username: String) -> Result<Option<Account>> {
         self.ask(move |connection| Ok(row::by_name(connection, &username)?))
             .await
     }
@@ -78,7 +78,7 @@ impl Sqlite {
         &self,
         id: AccountId,
         change: impl FnOnce(&mut Account) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T> {
         self.ask(move |connection| {
             // Locked for writing from the start: no other edit may come between read and write.
             let transaction =
@@ -95,7 +95,7 @@ impl Sqlite {
 
     /// `secure_delete` zeroes freed space, but a row that was once moved within a page may remain
     /// in the page's gaps. So the whole file is rewritten.
-    pub(super) async fn erase(&self, id: AccountId) -> Result<(), StoreError> {
+    pub(super) async fn erase(&self, id: AccountId) -> Result<()> {
         self.ask(move |connection| {
             let erased = connection.execute("DELETE FROM account WHERE id = ?1", [id.0])?;
             if erased == 0 {
@@ -111,7 +111,7 @@ impl Sqlite {
         proof: Proof,
         username: String,
         give: impl FnOnce(&mut Account) + Send + 'static,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         self.ask(move |connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -132,7 +132,7 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn forget_payments(&self, now: Moment) -> Result<(), StoreError> {
+    pub(super) async fn forget_payments(&self, now: Moment) -> Result<()> {
         self.ask(move |connection| {
             connection.execute("DELETE FROM payment WHERE ends <= ?1", [row::seconds(now)])?;
             Ok(())
@@ -140,15 +140,12 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn page(&self, last: String, max: u32) -> Result<Vec<Account>, StoreError> {
+    pub(super) async fn page(&self, last: String, max: u32) -> Result<Vec<Account>> {
         self.ask(move |connection| Ok(row::page(connection, &last, max)?))
             .await
     }
 
-    pub(super) async fn known(
-        &self,
-        ids: Vec<AccountId>,
-    ) -> Result<HashMap<AccountId, bool>, StoreError> {
+    pub(super) async fn known(&self, ids: Vec<AccountId>) -> Result<HashMap<AccountId, bool>> {
         self.ask(move |connection| {
             // One transaction, so that SQLite locks the file only once.
             let transaction = connection.transaction()?;
@@ -164,7 +161,7 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<(), StoreError> {
+    pub(super) async fn mark(&self, marks: HashMap<AccountId, Mark>) -> Result<()> {
         self.ask(move |connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -184,11 +181,7 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn register_node(
-        &self,
-        name: String,
-        secret: NodeSecret,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn register_node(&self, name: String, secret: NodeSecret) -> Result<()> {
         self.ask(move |connection| {
             connection.execute(
                 "INSERT INTO node (name, salt, hash) VALUES (?1, ?2, ?3)
@@ -200,7 +193,7 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn revoke_node(&self, name: String) -> Result<bool, StoreError> {
+    pub(super) async fn revoke_node(&self, name: String) -> Result<bool> {
         self.ask(move |connection| {
             let revoked = connection.execute("DELETE FROM node WHERE name = ?1", [name])?;
             Ok(revoked == 1)
@@ -208,7 +201,7 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn drain_node(&self, name: String, on: bool) -> Result<bool, StoreError> {
+    pub(super) async fn drain_node(&self, name: String, on: bool) -> Result<bool> {
         self.ask(move |connection| {
             let found = connection.execute(
                 "UPDATE node SET drains = ?2 WHERE name = ?1",
@@ -219,7 +212,7 @@ impl Sqlite {
         .await
     }
 
-    pub(super) async fn node(&self, name: String) -> Result<Option<Node>, StoreError> {
+    pub(super) async fn node(&self, name: String) -> Result<Option<Node>> {
         self.ask(move |connection| {
             let mut query =
                 connection.prepare_cached("SELECT salt, hash, drains FROM node WHERE name = ?1")?;
@@ -238,7 +231,7 @@ impl Sqlite {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+fn connect(path: &Path) -> Result<Connection> {
     // SQLite gives the journal the mode of the database file.
     OpenOptions::new()
         .append(true)

@@ -167,7 +167,7 @@ fn proof(hash: u8, ends: u64) -> Proof {
 }
 
 /// Gives ann a day if the payment is new.
-async fn pay(store: &Store, proof: Proof) -> Result<bool, StoreError> {
+async fn pay(store: &Store, proof: Proof) -> Result<bool> {
     let give = |account: &mut Account| {
         let end = account.subscription.map_or(0, |end| end.0);
         account.subscription = Some(Moment(end + 86_400));

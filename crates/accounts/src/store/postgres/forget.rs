@@ -15,7 +15,7 @@ use deadpool_postgres::Object;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::core::error::StoreError;
+use crate::store::Result;
 
 /// The steps, one after the other: some of them cannot run in a transaction.
 ///
@@ -53,7 +53,7 @@ impl Remnants {
 
     /// Removes all remnants of edits before the call. Of several calls at the same time, one does
     /// the work for all that wait.
-    pub(super) async fn clean(&self, client: &Object) -> Result<(), StoreError> {
+    pub(super) async fn clean(&self, client: &Object) -> Result<()> {
         let own = self.dirty.load(Ordering::Relaxed);
         let mut cleaned = self.cleaned.lock().await;
         if *cleaned >= own {
@@ -72,7 +72,7 @@ impl Remnants {
 }
 
 /// Waits until every transaction that is running now has ended. `false`: some have not in time.
-async fn older_have_ended(client: &Object) -> Result<bool, StoreError> {
+async fn older_have_ended(client: &Object) -> Result<bool> {
     let deadline = Instant::now() + PATIENCE;
     let mut older = running(client).await?;
     while !older.is_empty() && Instant::now() < deadline {
@@ -83,7 +83,7 @@ async fn older_have_ended(client: &Object) -> Result<bool, StoreError> {
     Ok(older.is_empty())
 }
 
-async fn running(client: &Object) -> Result<Vec<String>, StoreError> {
+async fn running(client: &Object) -> Result<Vec<String>> {
     let rows = client.query(RUNNING, &[]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }

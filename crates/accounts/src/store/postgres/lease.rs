@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::core::error::StoreError;
+use crate::store::Result;
 
 /// Our number for the lock.
 const LOCK: i64 = 0x6d61_7966_6c79_0002;
@@ -38,7 +39,7 @@ impl LeaderLease {
         mut server: tokio_postgres::Config,
         tls: MakeRustlsConnect,
         address: &str,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self> {
         server.application_name(address);
         let (client, connection) = server.connect(tls).await?;
         let connection = tokio::spawn(async {
@@ -53,7 +54,7 @@ impl LeaderLease {
     ///
     /// # Errors
     /// The connection has ended.
-    pub(crate) async fn try_acquire(&self) -> Result<bool, StoreError> {
+    pub(crate) async fn try_acquire(&self) -> Result<bool> {
         let row = self
             .client
             .query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])
@@ -65,7 +66,7 @@ impl LeaderLease {
     ///
     /// # Errors
     /// The connection has ended.
-    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+    pub(crate) async fn check(&self) -> Result<()> {
         Ok(self.client.batch_execute("").await?)
     }
 
@@ -73,7 +74,7 @@ impl LeaderLease {
     ///
     /// # Errors
     /// The connection has ended. The wait ends at once.
-    pub(crate) async fn hold(&mut self, time: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn hold(&mut self, time: Duration) -> Result<()> {
         match timeout(time, &mut self.connection).await {
             Ok(_) => Err(StoreError::Postgres("the connection has ended".to_owned())),
             Err(_) => Ok(()),
@@ -82,7 +83,7 @@ impl LeaderLease {
 }
 
 /// The address of the process that holds the lock.
-pub(super) async fn holder(client: &Client) -> Result<Option<String>, StoreError> {
+pub(super) async fn holder(client: &Client) -> Result<Option<String>> {
     let row = client.query_opt(HOLDER, &[&LOCK]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }

@@ -6,13 +6,11 @@ use tokio_postgres::types::ToSql;
 
 use crate::core::error::StoreError;
 use crate::core::record::{Account, AccountId, Flag, Moment, PasswordHash};
+use crate::store::Result;
 
 /// `false`: the name is taken. That is not an error for the server, because the server may log
 /// errors.
-pub(super) async fn insert(
-    client: &impl GenericClient,
-    account: &Account,
-) -> Result<bool, StoreError> {
+pub(super) async fn insert(client: &impl GenericClient, account: &Account) -> Result<bool> {
     let inserted = write(client, account, |columns| {
         let places: Vec<_> = (1..=columns.len())
             .map(|place| format!("${place}"))
@@ -23,10 +21,7 @@ pub(super) async fn insert(
     Ok(inserted.await? == 1)
 }
 
-pub(super) async fn update(
-    client: &impl GenericClient,
-    account: &Account,
-) -> Result<(), StoreError> {
+pub(super) async fn update(client: &impl GenericClient, account: &Account) -> Result<()> {
     let updated = write(client, account, |columns| {
         let places = columns.iter().zip(1..).skip(1);
         let changes: Vec<_> = places
@@ -44,7 +39,7 @@ async fn write(
     client: &impl GenericClient,
     account: &Account,
     statement: impl FnOnce(&[&str]) -> String,
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let columns: [(&str, &(dyn ToSql + Sync)); 21] = [
         ("id", &&account.id.0[..]),
         ("username", &account.username),
@@ -77,7 +72,7 @@ async fn write(
 pub(super) async fn by_name(
     client: &impl GenericClient,
     username: &str,
-) -> Result<Option<Account>, StoreError> {
+) -> Result<Option<Account>> {
     let statement = client
         .prepare_cached("SELECT * FROM account WHERE lower(username) = lower($1)")
         .await?;
@@ -86,10 +81,7 @@ pub(super) async fn by_name(
 }
 
 /// Reads an account and locks it against other writers until the end of the transaction.
-pub(super) async fn lock(
-    client: &impl GenericClient,
-    id: AccountId,
-) -> Result<Option<Account>, StoreError> {
+pub(super) async fn lock(client: &impl GenericClient, id: AccountId) -> Result<Option<Account>> {
     let statement = client
         .prepare_cached("SELECT * FROM account WHERE id = $1 FOR UPDATE")
         .await?;
@@ -101,7 +93,7 @@ pub(super) async fn lock(
 pub(super) async fn lock_by_name(
     client: &impl GenericClient,
     username: &str,
-) -> Result<Option<Account>, StoreError> {
+) -> Result<Option<Account>> {
     let statement = client
         .prepare_cached("SELECT * FROM account WHERE lower(username) = lower($1) FOR UPDATE")
         .await?;
@@ -113,7 +105,7 @@ pub(super) async fn page(
     client: &impl GenericClient,
     last: &str,
     max: u32,
-) -> Result<Vec<Account>, StoreError> {
+) -> Result<Vec<Account>> {
     let statement = client
         .prepare_cached(
             "SELECT * FROM account WHERE lower(username) > lower($1)
@@ -124,7 +116,7 @@ pub(super) async fn page(
     rows.iter().map(read).collect()
 }
 
-fn read(row: &Row) -> Result<Account, StoreError> {
+fn read(row: &Row) -> Result<Account> {
     let flag = |column| row.try_get(column).map(Flag);
     let time = |column| row.try_get(column).map(|end: Option<i64>| end.map(moment));
     Ok(Account {
@@ -153,12 +145,12 @@ fn read(row: &Row) -> Result<Account, StoreError> {
 }
 
 /// The account of a row.
-pub(super) fn id(row: &Row) -> Result<AccountId, StoreError> {
+pub(super) fn id(row: &Row) -> Result<AccountId> {
     Ok(AccountId(bytes(row, "id")?))
 }
 
 /// A column of `N` bytes. A rule of the schema ensures the length.
-pub(super) fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N], StoreError> {
+pub(super) fn bytes<const N: usize>(row: &Row, column: &str) -> Result<[u8; N]> {
     let bytes: &[u8] = row.try_get(column)?;
     bytes
         .try_into()

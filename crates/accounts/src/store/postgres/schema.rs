@@ -3,6 +3,7 @@
 use deadpool_postgres::Object;
 
 use crate::core::error::StoreError;
+use crate::store::Result;
 
 /// The schema version that this program knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -85,7 +86,7 @@ WHERE account.id = mark.id AND (
         IS DISTINCT FROM account.extension_version)";
 
 /// Migrates older tables to [`VERSION`].
-pub(super) async fn migrate(client: &mut Object) -> Result<(), StoreError> {
+pub(super) async fn migrate(client: &mut Object) -> Result<()> {
     let transaction = client.transaction().await?;
     // Held until the end of the transaction: another process may be migrating.
     transaction

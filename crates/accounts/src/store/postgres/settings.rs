@@ -5,6 +5,7 @@
 use deadpool_postgres::Object;
 
 use crate::core::error::StoreError;
+use crate::store::Result;
 
 /// Settings, and the values with which they leave no traces. A server that does not know a setting
 /// is of another version, and does not have its feature either.
@@ -63,7 +64,7 @@ const GRANTS: [&str; 4] = [
 ];
 
 /// Refuses a server that would keep more than the current rows.
-pub(super) async fn check(client: &Object) -> Result<(), StoreError> {
+pub(super) async fn check(client: &Object) -> Result<()> {
     let version: i32 = client
         .query_one("SELECT current_setting('server_version_num')::int", &[])
         .await?

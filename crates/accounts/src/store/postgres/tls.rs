@@ -13,11 +13,12 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::Database;
 use crate::core::error::StoreError;
 use crate::core::files;
+use crate::store::Result;
 
 /// The address of the server with the password, and the TLS settings.
 pub(super) fn configure(
     database: &Database,
-) -> Result<(tokio_postgres::Config, MakeRustlsConnect), StoreError> {
+) -> Result<(tokio_postgres::Config, MakeRustlsConnect)> {
     let mut server = database.postgres.get_ref().0.clone();
     if let Some(path) = &database.password_file {
         let password = files::read_private(path)?;
@@ -34,7 +35,7 @@ pub(super) fn configure(
         let pem = std::fs::read(path)?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let added = certificate.ok().map(|certificate| roots.add(certificate));
-            added.and_then(Result::ok).ok_or_else(|| {
+            added.and_then(|added| added.ok()).ok_or_else(|| {
                 StoreError::Postgres("the authority's file is not PEM".to_owned())
             })?;
         }
@@ -42,7 +43,7 @@ pub(super) fn configure(
     Ok((server, MakeRustlsConnect::new(client(roots)?)))
 }
 
-fn client(roots: RootCertStore) -> Result<ClientConfig, StoreError> {
+fn client(roots: RootCertStore) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::core::error::StoreError;
+use crate::store::Result;
 
 /// The schema version that this program knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -63,7 +64,7 @@ UPDATE account SET
 WHERE id = :id";
 
 /// Has SQLite empty its journal with each transaction and zero free space.
-pub(super) fn leave_no_traces(connection: &Connection) -> Result<(), StoreError> {
+pub(super) fn leave_no_traces(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)?;
@@ -85,7 +86,7 @@ pub(super) fn leave_no_traces(connection: &Connection) -> Result<(), StoreError>
 }
 
 /// Migrates an older file to [`VERSION`].
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     if version(connection)? == VERSION {
         return Ok(());
     }
@@ -107,6 +108,6 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn version(connection: &Connection) -> Result<i64, StoreError> {
+fn version(connection: &Connection) -> Result<i64> {
     Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }

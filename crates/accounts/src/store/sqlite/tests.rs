@@ -53,7 +53,7 @@ async fn the_schema_is_the_policy() {
     let strings = |query: &str| -> Vec<String> {
         let mut query = connection.prepare(query).unwrap();
         let found = query.query_map([], |row| row.get(0)).unwrap();
-        found.map(Result::unwrap).collect()
+        found.map(|row| row.unwrap()).collect()
     };
     let tables = strings("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name");
     assert_eq!(tables, POLICY.map(|(table, _)| table));
