@@ -60,6 +60,8 @@ pub(crate) struct Device<'a> {
     visit: Visit,
     port: u16,
     traffic: Option<Traffic>,
+    /// Its interface is there.
+    is_up: bool,
 }
 
 impl<'a> Device<'a> {
@@ -90,6 +92,7 @@ impl<'a> Device<'a> {
             },
             port: 0,
             traffic: None,
+            is_up: false,
             enrolment,
         })
     }
@@ -100,6 +103,7 @@ impl<'a> Device<'a> {
     /// # Errors
     /// Nothing comes.
     pub(crate) fn connect(&mut self, pause: Duration) -> Result<()> {
+        self.is_up = true;
         self.client.up()?;
         self.port = self.listen_port()?;
         let mut question = vec![0x4d, 0x46, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -150,6 +154,7 @@ impl<'a> Device<'a> {
     /// # Errors
     /// Its interface does not exist.
     pub(crate) fn vanish(&mut self) -> Result<()> {
+        self.is_up = false;
         self.client.vanish()?;
         self.traffic = None;
         Ok(())
@@ -177,5 +182,14 @@ impl<'a> Device<'a> {
         let mut command = self.enrolment.home().namespace.command(words);
         let port = process::output(&mut command, "wg", Duration::from_secs(10))?;
         port.trim().parse().context("wg shows no port")
+    }
+}
+
+impl Drop for Device<'_> {
+    /// An experiment that was given up leaves no client behind that the next one would count.
+    fn drop(&mut self) {
+        if self.is_up {
+            let _ = self.client.vanish();
+        }
     }
 }

@@ -211,11 +211,12 @@ impl Setup<'_> {
             let disk = Disk::make(lab)?;
             let (mut guest, booted) = self.boot(strand, lab, operator, &disk)?;
             let scene = Scene::new(strand, Load::Busy, lab, operator, booted)?;
-            let _other = scene.busy()?;
+            let other = scene.busy()?;
             scene.make("release", || scene.release())?;
             scene.make("silence", || scene.silence())?;
             scene.make("reboot", || scene.die(Death::Reset, &mut guest))?;
             scene.make("devices", || scene.look_at_devices(&disk))?;
+            drop(other);
             Ok(scene.findings())
         })
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// are written: KVM, nothing else to do.
 const BOOT: Duration = Duration::from_secs(3);
 /// More than this helps nobody: something is broken then.
-const MOST: f64 = 40.0;
+const MOST: f64 = 20.0;
 
 /// How many times as long as written.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ impl Patience {
 
     /// How often something is tried that is written to be tried `times`.
     pub fn tries(self, times: u32) -> u32 {
-        // At most 40 times a small number.
+        // At most 20 times a small number.
         (f64::from(times) * self.0) as u32
     }
 }
@@ -44,7 +44,7 @@ mod tests {
         let limit = Duration::from_secs(10);
         assert_eq!(Patience::after(BOOT / 2).of(limit), limit);
         assert_eq!(Patience::after(BOOT * 8).of(limit), limit * 8);
-        assert_eq!(Patience::after(BOOT * 1000).of(limit), limit * 40);
+        assert_eq!(Patience::after(BOOT * 1000).of(limit), limit * 20);
         assert_eq!(Patience::after(BOOT * 2).tries(6), 12);
     }
 }

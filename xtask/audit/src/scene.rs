@@ -150,9 +150,9 @@ impl<'a> Scene<'a> {
         self.findings
             .borrow_mut()
             .not_made(self.strand.0, what, &error);
-        let settled = self
-            .strand
-            .step("wait until nobody is connected", || self.await_silence());
+        let settled = self.strand.step("wait until nobody is connected", || {
+            self.await_silence(SILENCE + A_LITTLE)
+        });
         signals::check()?;
         // If they stay, the next experiment says so itself.
         drop(settled);
@@ -236,7 +236,7 @@ impl<'a> Scene<'a> {
         self.strand
             .step("wait until 180 s of silence end the sessions", || {
                 // The token of the last has ended long ago: with the session goes the enrolment.
-                self.await_silence()
+                self.await_silence(SILENCE + self.patience.of(A_LITTLE))
             })?;
         self.look(Moment::Silence, &party.needles())?;
         self.wait("a minute", A_MINUTE)?;
@@ -345,8 +345,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Waits until nobody is counted any longer who has not said good-bye.
-    fn await_silence(&self) -> Result<()> {
-        let limit = SILENCE + self.patience.of(A_LITTLE);
+    fn await_silence(&self, limit: Duration) -> Result<()> {
         self.operator.await_devices_of(USER, 0, limit)?;
         self.operator.await_devices_of(USERS[2], 0, limit)?;
         Ok(())
