@@ -1,8 +1,6 @@
 //! Congestion marks cross the tunnel, and nothing else of a service class does.
 
-mod common;
-
-use common::*;
+use mayfly_kit::wireguard::*;
 use mayfly_tunnel::{Ecn, Refusal};
 
 /// An IPv4 packet with this service class. Its checksum is not checked here.

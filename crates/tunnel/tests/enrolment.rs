@@ -1,8 +1,6 @@
 //! Which peers can be added, and how each is found.
 
-mod common;
-
-use common::*;
+use mayfly_kit::wireguard::*;
 use mayfly_tunnel::{AddressTaken, Refusal};
 
 #[test]

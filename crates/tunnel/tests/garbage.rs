@@ -1,8 +1,6 @@
 //! Whatever is received, there is no panic, no answer and no growth.
 
-mod common;
-
-use common::*;
+use mayfly_kit::wireguard::*;
 use mayfly_tunnel::{Frame, Refusal};
 use proptest::prelude::*;
 

@@ -1,11 +1,9 @@
 //! Which packets may come out of the tunnel, and from which peer.
 
-mod common;
-
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use common::*;
+use mayfly_kit::wireguard::*;
 use mayfly_tunnel::{Event, Refusal};
 
 const INTERNET_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);

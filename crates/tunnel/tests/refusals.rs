@@ -1,8 +1,6 @@
 //! The refusals of handshakes, each by name.
 
-mod common;
-
-use common::*;
+use mayfly_kit::wireguard::*;
 use mayfly_tunnel::{Ecn, Refusal};
 
 /// Where the encrypted static key and the first MAC of an initiation are (paper, section 5.4.2).

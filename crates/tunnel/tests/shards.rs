@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
-mod common;
-
 use std::time::Instant;
 
-use common::*;
+use mayfly_kit::wireguard::*;
 use mayfly_tunnel::{
     Config, Ecn, Endpoint, Event, FRAME_HEADER, Frame, Outbox, Prefix, Refusal, Responder,
     SHARD_BYTE, SHARDED_KIND, Tunnel,

@@ -1,11 +1,9 @@
 //! Traps of boringtun that a server must not fall into. Some tests pin the trap itself: if one of
 //! those fails with a new boringtun, our workaround can be removed.
 
-mod common;
-
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};
-use common::*;
+use mayfly_kit::wireguard::*;
 use mayfly_tunnel::{Ecn, Event, Refusal};
 use x25519_dalek::PublicKey;
 

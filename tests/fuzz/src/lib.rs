@@ -12,13 +12,6 @@
 //! There is no corpus: an input is a list of decisions about packets ([`Shape`]), not the packets,
 //! so that the fuzzer reaches the interesting ones from nothing within seconds.
 
-#[path = "../../../crates/tunnel/tests/common/mod.rs"]
-#[allow(
-    missing_docs,
-    clippy::new_without_default,
-    reason = "written for the tunnel's own tests"
-)]
-pub mod common;
 mod flow;
 mod shape;
 mod world;

@@ -3,8 +3,8 @@
 
 use arbitrary::Arbitrary;
 
-use crate::common::{ipv4, ipv6};
 use crate::world::{FAR_IPV4, FAR_IPV6};
+use mayfly_kit::wireguard::{ipv4, ipv6};
 
 /// Longest payload, in bytes. With all headers and options it is still within the tunnel's MTU.
 const LONGEST: u16 = 1300;

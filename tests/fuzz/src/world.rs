@@ -6,7 +6,7 @@ use std::time::Instant;
 use mayfly_tunnel::{Config, Frame, Outbox, PeerConfig, Prefix, Refusal, Tunnel};
 use zeroize::Zeroizing;
 
-use crate::common::{Client, MTU, Node, peer_config};
+use mayfly_kit::wireguard::{Client, MTU, Node, peer_config};
 
 /// The inner addresses of the far peer.
 pub const FAR_IPV4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 3);

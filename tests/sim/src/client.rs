@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use boringtun::noise::{Tunn, TunnResult};
+use mayfly_kit::packets::ipv4_packet;
 use mayfly_tunnel::Endpoint;
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -66,12 +67,12 @@ impl Client {
 
     /// A packet of this client to the internet.
     pub fn packet(&self, payload: &[u8]) -> Vec<u8> {
-        crate::packet::ipv4(self.ipv4, Ipv4Addr::new(203, 0, 113, 1), payload)
+        ipv4_packet(self.ipv4, Ipv4Addr::new(203, 0, 113, 1), payload)
     }
 
     /// A packet from the internet for this client.
     pub fn answer(&self, payload: &[u8]) -> Vec<u8> {
-        crate::packet::ipv4(Ipv4Addr::new(203, 0, 113, 1), self.ipv4, payload)
+        ipv4_packet(Ipv4Addr::new(203, 0, 113, 1), self.ipv4, payload)
     }
 
     /// Takes an inner packet and returns the datagrams to send: an initiation if there is no

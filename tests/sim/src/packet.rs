@@ -1,6 +1,4 @@
-//! Inner packets, and the parts of outer ones that an eavesdropper can read.
-
-use std::net::{Ipv4Addr, Ipv6Addr};
+//! The parts of outer packets that an eavesdropper can read.
 
 /// WireGuard's message types, as the first byte of a datagram.
 pub const INITIATION: u8 = 1;
@@ -12,24 +10,3 @@ pub const COOKIE: u8 = 3;
 pub const TRANSPORT: u8 = 4;
 /// Length of a transport message with no content, in bytes.
 pub const KEEPALIVE_LEN: usize = 32;
-
-/// A whole IPv4 packet.
-pub fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
-    packet.extend(source.octets());
-    packet.extend(destination.octets());
-    packet.extend(payload);
-    let len = (packet.len() as u16).to_be_bytes();
-    packet[2..4].copy_from_slice(&len);
-    packet
-}
-
-/// A whole IPv6 packet.
-pub fn ipv6(source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
-    let len = (payload.len() as u16).to_be_bytes();
-    let mut packet = vec![0x60, 0, 0, 0, len[0], len[1], 17, 64];
-    packet.extend(source.octets());
-    packet.extend(destination.octets());
-    packet.extend(payload);
-    packet
-}

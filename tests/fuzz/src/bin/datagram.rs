@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 
 use libfuzzer_sys::fuzz_target;
-use mayfly_fuzz::common::{INTERNET, ipv4, ipv4_packet};
 use mayfly_fuzz::{Shape, World};
+use mayfly_kit::wireguard::{INTERNET, ipv4, ipv4_packet};
 
 thread_local! {
     static WORLD: RefCell<World> = RefCell::new(World::new());

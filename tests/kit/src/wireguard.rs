@@ -1,12 +1,5 @@
 //! A node's tunnel, with stock clients and evil ones.
 
-#![allow(dead_code, reason = "each test binary takes what it needs")]
-#![allow(
-    unreachable_pub,
-    reason = "the fuzzer's library shows it to its programs"
-)]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
@@ -20,22 +13,37 @@ use mayfly_tunnel::{
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
+pub use crate::packets::{ipv4_packet, ipv6_packet};
+
+/// MTU of the inner network.
 pub const MTU: u16 = 1420;
+/// The node's inner IPv4 address.
 pub const NODE_IPV4: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
+/// The node's inner IPv6 address.
 pub const NODE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+/// An address beyond the node.
 pub const INTERNET: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// A node's tunnel with its responder and outbox. Its time stands still unless a test moves it.
 pub struct Node {
+    /// The only shard.
     pub tunnel: Tunnel<u64>,
+    /// Its responder.
     pub responder: Responder<u64>,
+    /// The outbox of both.
     pub out: Outbox,
+    /// The time.
     pub now: Instant,
     /// How many peers were enrolled, which is also the last id.
     pub enrolled: u64,
 }
 
 impl Node {
+    /// A node without peers.
+    #[allow(
+        clippy::new_without_default,
+        reason = "a default would not say that it has keys"
+    )]
     pub fn new() -> Self {
         let pools = [
             Prefix::new(IpAddr::from([10, 64, 0, 0]), 16).unwrap(),
@@ -90,6 +98,7 @@ impl Node {
         self.take_from(endpoint(number), bytes)
     }
 
+    /// Hands in a datagram from any endpoint.
     pub fn take_from(&mut self, endpoint: Endpoint, bytes: &[u8]) -> Result<(), Refusal> {
         self.take_as(endpoint, Ecn::NotEct, bytes)
     }
@@ -127,14 +136,17 @@ impl Node {
         (datagrams, packets)
     }
 
+    /// Takes the datagrams out of the outbox, and drops the packets.
     pub fn datagrams(&mut self) -> Vec<Vec<u8>> {
         self.outbox().0
     }
 
+    /// Takes the packets out of the outbox, and drops the datagrams.
     pub fn packets(&mut self) -> Vec<Vec<u8>> {
         self.outbox().1
     }
 
+    /// Takes the tunnel's events.
     pub fn events(&mut self) -> Vec<Event<u64>> {
         std::iter::from_fn(|| self.tunnel.poll_event()).collect()
     }
@@ -151,22 +163,27 @@ impl Node {
     }
 }
 
+/// The private key of client `number`.
 pub fn private_key(number: u8) -> StaticSecret {
     StaticSecret::from([number; 32])
 }
 
+/// The pre-shared key of client `number`.
 pub fn preshared_key(number: u8) -> [u8; 32] {
     [!number; 32]
 }
 
+/// The inner IPv4 address of client `number`.
 pub fn ipv4(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 64, 0, number)
 }
 
+/// The inner IPv6 address of client `number`.
 pub fn ipv6(number: u8) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())
 }
 
+/// The endpoint of client `number`.
 pub fn endpoint(number: u8) -> Endpoint {
     Endpoint {
         remote: SocketAddr::from(([198, 51, 100, number], 51_820)),
@@ -174,6 +191,7 @@ pub fn endpoint(number: u8) -> Endpoint {
     }
 }
 
+/// Client `number`, as a node enrols it.
 pub fn peer_config(number: u8, with_ipv6: bool) -> PeerConfig {
     PeerConfig {
         public_key: PublicKey::from(&private_key(number)).to_bytes(),
@@ -183,31 +201,11 @@ pub fn peer_config(number: u8, with_ipv6: bool) -> PeerConfig {
     }
 }
 
-/// A whole IPv4 packet.
-pub fn ipv4_packet(source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
-    packet.extend(source.octets());
-    packet.extend(destination.octets());
-    packet.extend(payload);
-    let len = (packet.len() as u16).to_be_bytes();
-    packet[2..4].copy_from_slice(&len);
-    packet
-}
-
-/// A whole IPv6 packet.
-pub fn ipv6_packet(source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
-    let len = (payload.len() as u16).to_be_bytes();
-    let mut packet = vec![0x60, 0, 0, 0, len[0], len[1], 17, 64];
-    packet.extend(source.octets());
-    packet.extend(destination.octets());
-    packet.extend(payload);
-    packet
-}
-
 /// A stock client.
 pub struct Client(pub Tunn);
 
 impl Client {
+    /// Client `number` of the node with this public key.
     pub fn new(number: u8, node: [u8; 32]) -> Self {
         let psk = Some(preshared_key(number));
         Self(Tunn::new(
@@ -220,6 +218,7 @@ impl Client {
         ))
     }
 
+    /// Makes a handshake initiation.
     pub fn initiation(&mut self) -> Vec<u8> {
         written(self.0.format_handshake_initiation(&mut [0; 148], true)).unwrap()
     }
@@ -249,6 +248,7 @@ impl Client {
     }
 }
 
+/// The datagram that boringtun wants to send, if there is one.
 pub fn written(result: TunnResult<'_>) -> Option<Vec<u8>> {
     match result {
         TunnResult::WriteToNetwork(bytes) => Some(bytes.to_vec()),
@@ -291,6 +291,7 @@ impl Evil {
         }
     }
 
+    /// Seals any bytes with this counter.
     pub fn seal(&self, counter: u64, inside: &[u8]) -> Vec<u8> {
         let mut datagram = vec![4, 0, 0, 0];
         datagram.extend(self.receiver);
