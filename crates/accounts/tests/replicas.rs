@@ -12,9 +12,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::live::LiveNode;
-use common::postgres::Cluster;
 use common::process::Process;
 use common::{ANN, Answer};
+use mayfly_kit::postgres::Cluster;
 use serde_json::json;
 
 /// Three processes on a database of their own, one of which counts, and an account.

@@ -21,9 +21,6 @@ mod clients;
 mod nodes;
 mod service;
 
-#[path = "../../../crates/accounts/tests/common/postgres.rs"]
-mod postgres;
-
 use std::time::{Duration, Instant};
 
 use mayfly_counter::constants::MAX_DEVICES;

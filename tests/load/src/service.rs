@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mayfly_accounts::config::Config;
 use mayfly_accounts::nodes::{Registration, new_secret};
 use mayfly_accounts::{AccountId, Authority, Signer, Store, TicketKeys, clock, password};
+use mayfly_kit::postgres::Cluster;
 use mayfly_wire::Ticket;
 use mayfly_wire::token::Claims;
 use rcgen::{CertificateParams, KeyPair};
@@ -18,8 +19,6 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-
-use crate::postgres::Cluster;
 
 pub(crate) const PASSWORD: &str = "a long password";
 

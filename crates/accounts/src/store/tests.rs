@@ -1,15 +1,12 @@
 //! Tests of every back end.
 
-#[path = "../../tests/common/postgres.rs"]
-pub(super) mod cluster;
-
+use mayfly_kit::postgres::Cluster;
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::Database;
 use crate::core::record::{Moment, PasswordHash};
 use crate::core::sign_up::{new_account, plain_sign_up};
-use cluster::Cluster;
 
 /// An empty store of each back end.
 async fn stores() -> (TempDir, [Store; 2]) {

@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod live;
-pub(crate) mod postgres;
 pub(crate) mod process;
 
 use std::collections::BTreeMap;
@@ -23,6 +22,7 @@ use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use mayfly_accounts::config::Config;
 use mayfly_accounts::start;
+use mayfly_kit::postgres::Cluster;
 use mayfly_wire::Ticket;
 use mayfly_wire::admission::AdmissionResponse;
 use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
@@ -42,8 +42,6 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-
-use postgres::Cluster;
 
 pub(crate) const PASSWORD: &str = "a long password";
 pub(crate) const ANN: Option<(&str, &str)> = Some(("ann", PASSWORD));

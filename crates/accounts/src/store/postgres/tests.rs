@@ -4,13 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use mayfly_kit::postgres::{Cluster, QUIET, give};
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::*;
 use crate::core::record::PasswordHash;
-use crate::store::tests::cluster::{Cluster, QUIET, give};
 use crate::store::tests::{account, database};
 
 async fn store() -> (&'static Cluster, String, Postgres) {

@@ -1,8 +1,6 @@
 //! A PostgreSQL server for a test. It runs as an unprivileged user in a temporary directory, and
 //! listens on a socket there. It ends with the process of the test, however that ends.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +14,7 @@ use aho_corasick::AhoCorasick;
 const NOBODY: u32 = 65_534;
 
 /// The settings that the service requires.
-pub(crate) const QUIET: &str = include_str!("../../postgresql.conf");
+pub const QUIET: &str = include_str!("../../../crates/accounts/postgresql.conf");
 
 /// Starts the server, and stops it when standard input ends, with the process that holds its other
 /// end.
@@ -30,7 +28,8 @@ rm -rf "$2"
 "#;
 
 /// A running server.
-pub(crate) struct Cluster {
+pub struct Cluster {
+    /// Its directory, with its files, its socket and its log.
     pub directory: PathBuf,
     programs: PathBuf,
     databases: AtomicU32,
@@ -40,13 +39,13 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// The server of this process, with the settings that the service requires.
-    pub(crate) fn shared() -> &'static Self {
+    pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(QUIET))
     }
 
     /// Another server with these settings.
-    pub(crate) fn start(settings: &str) -> Self {
+    pub fn start(settings: &str) -> Self {
         let programs = programs();
         let directory = tempfile::Builder::new()
             .prefix("pg")
@@ -104,7 +103,7 @@ impl Cluster {
     }
 
     /// The connection string of a new database that belongs to the role `mayfly`.
-    pub(crate) fn database(&self) -> String {
+    pub fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("mayfly{number}");
         self.sql("postgres", &format!("CREATE DATABASE {name} OWNER mayfly"));
@@ -114,7 +113,7 @@ impl Cluster {
     }
 
     /// Executes a statement as PostgreSQL's superuser. Returns what it printed.
-    pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
+    pub fn sql(&self, database: &str, statement: &str) -> String {
         let output = Command::new(self.programs.join("psql"))
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
             .args(["--username=postgres", "--dbname", database, "--host"])
@@ -127,13 +126,13 @@ impl Cluster {
     }
 
     /// Whether any file of the server contains these bytes.
-    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+    pub fn holds(&self, bytes: &[u8]) -> bool {
         holds(&self.directory, &AhoCorasick::new([bytes]).unwrap())
     }
 }
 
 /// Gives a file to the user of the servers. Returns whether that is another user.
-pub(crate) fn give(path: &Path) -> bool {
+pub fn give(path: &Path) -> bool {
     chown(path, Some(NOBODY), Some(NOBODY)).is_ok()
 }
 
