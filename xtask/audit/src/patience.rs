@@ -1,34 +1,34 @@
-//! How long a guest may take for something: by what it took to boot on this machine.
+//! How long a guest may take for something, from the time that it took to boot on this machine.
 //!
-//! Limits are written for a guest that the processor itself runs, on a machine with nothing else
-//! to do. An emulated guest takes several times as long for everything, and more still on a
-//! machine with other work. A limit that is long costs nothing where all goes well: it is only
+//! The limits in the sources are those of a guest that runs on the processor itself, on a machine
+//! with no other work. An emulated guest takes several times as long for everything, and longer
+//! still on a machine with other work. A long limit costs nothing where all goes well: it is only
 //! the time after which an experiment is given up.
 
 use std::time::Duration;
 
-/// What a guest takes from QEMU's start until its node takes clients, where limits hold as they
-/// are written: KVM, nothing else to do.
+/// The time from QEMU's start until the node takes clients, with KVM and no other work. Limits hold
+/// as they are written then.
 const BOOT: Duration = Duration::from_secs(3);
-/// More than this helps nobody: something is broken then.
+/// The most. A guest that is slower than that is broken, and a longer wait does not help.
 const MOST: f64 = 20.0;
 
-/// How many times as long as written.
+/// By how much each limit is multiplied.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience(f64);
 
 impl Patience {
-    /// With a guest that took that long to boot.
+    /// The patience with a guest that took `boot` from QEMU's start until its node took clients.
     pub fn after(boot: Duration) -> Self {
         Self(boot.div_duration_f64(BOOT).clamp(1.0, MOST))
     }
 
-    /// The limit that is written as `limit`.
+    /// A limit, for this guest.
     pub fn of(self, limit: Duration) -> Duration {
         limit.mul_f64(self.0)
     }
 
-    /// How often something is tried that is written to be tried `times`.
+    /// How often to try something, for this guest.
     pub fn tries(self, times: u32) -> u32 {
         // At most 20 times a small number.
         (f64::from(times) * self.0) as u32

@@ -15,20 +15,20 @@ use mayfly_host::signals;
 
 /// Processors that one guest at work keeps busy.
 const A_GUESTS: usize = 2;
-/// Between two looks whether somebody wants all of it to end.
+/// Pause between two looks for a signal.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The turns that nobody has.
+/// The turns that are free.
 pub(crate) struct Turns {
     free: Mutex<usize>,
     given_back: Condvar,
 }
 
-/// One of them, until it is dropped.
+/// A turn. It is given back when this is dropped.
 pub(crate) struct Turn<'a>(&'a Turns);
 
 impl Turns {
-    /// As many as this machine has: one at least.
+    /// As many turns as this machine has processors for, and at least one.
     pub(crate) fn of_this_machine() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self::new((processors / A_GUESTS).max(1))

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   target/fresh/base     what mmdebstrap made
-//!   target/fresh/machine  a copy of it, made anew for each command: its root
+//!   target/fresh/machine  a copy of it for each command, which has it as its root
 //!   target/fresh/mayfly   a clone of HEAD, and what was built in it     /mayfly
 //!   target/fresh/home     crates' downloads, and what was cached        /root
 //!   the host's toolchain, which cannot be written to                    /opt/rust
@@ -118,7 +118,7 @@ impl Machine {
         Ok(version.trim().to_owned())
     }
 
-    /// The words of a shell as a command on a machine that nobody has used.
+    /// A line for the shell, as a command on a machine in which nothing was installed.
     ///
     /// # Errors
     /// The machine cannot be copied.
@@ -201,7 +201,7 @@ impl Machine {
     }
 }
 
-/// What the host's apt is told of how packages are reached: proxies, dates that are not checked.
+/// Copies the settings of the host's apt that say how packages are reached, such as a proxy.
 fn take_apt_settings(base: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir("/etc/apt/apt.conf.d") else {
         return Ok(());
