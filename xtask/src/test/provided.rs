@@ -103,6 +103,7 @@ fn works() -> Vec<Work> {
                     "crates/wire",
                     "initramfs/init",
                     "tests/attack",
+                    "tests/kit/src",
                 ],
             ],
             step::UNIT,
