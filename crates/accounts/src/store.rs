@@ -20,7 +20,7 @@ use sqlite::Sqlite;
 
 /// The result of the store's methods. Each fails if the database does; the other reasons stand at
 /// the method.
-pub type Result<T> = std::result::Result<T, StoreError>;
+pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 
 /// The accounts and the register of nodes.
 pub enum Store {
