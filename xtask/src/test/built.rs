@@ -69,7 +69,7 @@ impl Built {
         ]);
         let messages = cargo::messages(
             "build the workspace's tests and programs",
-            "seven minutes of two processors",
+            "four minutes of two processors",
             &mut command,
         )?;
         let tests = messages
