@@ -61,6 +61,8 @@ const START: &str = r#"
 set -e
 root=$1 rust=$2 tree=$3 home=$4
 shift 4
+# `ip netns exec` changes how / propagates, which the kernel allows only where / is a mount.
+mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount -t tmpfs tmpfs "$root/run"
