@@ -27,9 +27,19 @@ pub fn path() -> OsString {
 }
 
 /// A call of cargo in the work tree. It ends when this process ends.
+///
+/// It does not get the variables in which `cargo run` names this program's own package. Some build
+/// scripts read them, and cargo would compile their crates again for each program that calls it.
 pub fn command() -> Command {
     let mut command = process::command([]);
     command.arg(path()).current_dir(tree());
+    let of_package = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    };
+    for (name, _) in env::vars_os().filter(|(name, _)| of_package(name)) {
+        command.env_remove(name);
+    }
     command
 }
 
