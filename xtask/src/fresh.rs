@@ -25,9 +25,9 @@ use self::watch::Outcome;
 /// `cargo xtask fresh`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only the commands that have these words in them
+    /// Only the commands that have these words in them; may be given several times
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
 }
 
 /// What it starts.
@@ -55,7 +55,7 @@ pub(crate) fn fresh(args: &Args) -> Result<()> {
     signals::watch()?;
     packages::require_root()?;
     packages::provide(&NEEDS.concat())?;
-    let commands = readme::commands(args.only.as_deref())?;
+    let commands = readme::commands(&args.only)?;
     let folder = Folder::take(tree().join("target/fresh"))?;
     let machine = Machine::make(&folder.path)?;
     let mut report = Report {
@@ -89,10 +89,9 @@ impl Report {
     }
 
     fn print(&self) {
-        let head = ["command", "exit", "took", "silent"];
-        let [command, exit, took, silent] = head;
         say(&format!(
-            "\n{command:<52} {exit:>6} {took:>10} {silent:>10}"
+            "\n{:<52} {:>6} {:>10} {:>10} {:>10}",
+            "command", "exit", "took", "computed", "silent"
         ));
         for outcome in &self.commands {
             say(&outcome.row());

@@ -95,12 +95,8 @@ impl Tag {
 
     /// Whether the run still goes on.
     fn is_alive(&self) -> bool {
-        let program = fs::read_link(format!("/proc/{}/exe", self.pid));
-        let is_xtask = program.is_ok_and(|path| path.to_string_lossy().contains("xtask"));
-        is_xtask
-            || self
-                .hold()
-                .is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+        self.hold()
+            .is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
     }
 }
 

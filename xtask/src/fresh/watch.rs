@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use mayfly_host::process::Job;
 use mayfly_host::progress::{seconds, step};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use serde::Serialize;
 
 use super::machine::Machine;
@@ -37,6 +39,8 @@ pub(super) struct Outcome {
     pub exit: Option<i32>,
     /// From its start to its end.
     pub seconds: f64,
+    /// What its processes took of all processors together, but for those that lost their parent.
+    pub cpu_seconds: f64,
     /// The longest time in which it printed nothing, without a terminal.
     pub silent_seconds: f64,
     /// Lines that tell of a program or a file that was not there. A command that succeeds can have
@@ -53,7 +57,7 @@ pub(super) fn run(machine: &Machine, words: &str, log: &Path) -> Result<Outcome>
     let (reader, writer) = pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
     let file = File::create(log).context("cannot write a log")?;
-    let started = Instant::now();
+    let (started, computed) = (Instant::now(), of_children()?);
     let mut job = Job::start(&mut command, words)?;
     // The pipe's other end is open in the command alone, so that it ends with it.
     drop(command);
@@ -66,9 +70,18 @@ pub(super) fn run(machine: &Machine, words: &str, log: &Path) -> Result<Outcome>
         command: words.to_owned(),
         exit: status?.code(),
         seconds: time.as_secs_f64(),
+        cpu_seconds: of_children()? - computed,
         silent_seconds: silent.as_secs_f64(),
         wanted: wanted(&fs::read_to_string(log).unwrap_or_default()),
     })
+}
+
+/// Processor seconds of this process's children that have ended, and of theirs.
+fn of_children() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let milliseconds =
+        usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds();
+    Ok(Duration::from_millis(milliseconds.try_into()?).as_secs_f64())
 }
 
 /// Writes down what comes, and says how long nothing came at the longest.
@@ -123,10 +136,11 @@ impl Outcome {
     pub(super) fn row(&self) -> String {
         let silent = Duration::from_secs_f64(self.silent_seconds);
         format!(
-            "{:<52} {:>6} {:>10} {:>10}",
+            "{:<52} {:>6} {:>10} {:>10} {:>10}",
             self.command,
             self.exit_word(),
             seconds(self.time()),
+            seconds(Duration::from_secs_f64(self.cpu_seconds)),
             seconds(silent)
         )
     }

@@ -57,6 +57,8 @@ pub(super) fn run(steps: &[Step]) -> Result<Vec<Outcome>> {
 fn outcome(step: Step, built: Option<&Path>) -> Outcome {
     let started = Instant::now();
     let name = step.name();
+    // One of an earlier run must not be taken for this one's.
+    let _ = fs::remove_file(log(&name));
     let result = progress::long_step(&format!("test {name}"), elsewhere(step), |note| {
         process_of(step, built, note)
     });
