@@ -56,6 +56,17 @@ const PATH: &str = "/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 /// A package's service must not start: there is no init here, and the network is the host's.
 const NO_SERVICES: &str = "#!/bin/sh\nexit 101\n";
 
+/// Starts a program in namespaces of its own, which end with it, as do all processes in them.
+const ALONE: [&str; 7] = [
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "--pid",
+    "--fork",
+    "--kill-child",
+];
+
 /// Mounts what a machine has, and becomes the command: root, toolchain, tree, home, words.
 const START: &str = r#"
 set -e
@@ -131,19 +142,8 @@ impl Machine {
         }
         let mut copy = process::command(["cp", "--archive", "--reflink=auto"]);
         process::output(copy.arg(self.part("base")).arg(&root), "cp", MINUTES)?;
-        let mut command = process::command([
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "sh",
-            "-c",
-            START,
-            "sh",
-        ]);
+        let mut command = process::command(ALONE);
+        command.args(["sh", "-c", START, "sh"]);
         command.args([&root, &self.toolchain]);
         command.args([self.part("mayfly"), self.part("home")]);
         command.args(["env", "-i", "HOME=/root", "USER=root", "LANG=C.UTF-8"]);
@@ -159,7 +159,9 @@ impl Machine {
 
     fn debootstrap(&self) -> Result<()> {
         let base = self.part("base");
-        let mut command = process::command(["mmdebstrap", "--quiet", "--variant=minbase"]);
+        // It mounts things for packages' scripts, and leaves them mounted if it is killed.
+        let mut command = process::command(ALONE);
+        command.args(["mmdebstrap", "--quiet", "--variant=minbase"]);
         command.arg(format!("--include={INCLUDED}"));
         command.arg(RELEASE).arg(&base);
         process::output(&mut command, "mmdebstrap", MINUTES)?;
