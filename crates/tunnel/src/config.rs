@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
+use crate::Endpoint;
+
 /// The node's own side of every tunnel.
 pub struct Config {
     /// The node's X25519 private key, made in RAM at its boot. With a key that outlived a boot,
@@ -38,7 +40,23 @@ impl InnerNetwork {
     /// Whether an inner address is a peer's or could be.
     #[inline]
     pub(crate) fn is_peers(&self, address: IpAddr) -> bool {
-        !self.owns(address) && self.pools.iter().any(|pool| pool.contains(address))
+        !self.owns(address) && self.in_pool(address)
+    }
+
+    /// Whether a datagram between these ends came out of the tunnel, or from this node itself. Such
+    /// an end must not become a peer's endpoint: each packet for the peer would be sealed, routed
+    /// back into the tunnel, and sealed again.
+    #[inline]
+    pub(crate) fn has_end(&self, endpoint: &Endpoint) -> bool {
+        let remote = endpoint.remote.ip().to_canonical();
+        let local = endpoint.local.map(|address| address.to_canonical());
+        self.owns(remote)
+            || self.in_pool(remote)
+            || local.is_some_and(|local| local == remote || self.owns(local))
+    }
+
+    fn in_pool(&self, address: IpAddr) -> bool {
+        self.pools.iter().any(|pool| pool.contains(address))
     }
 }
 

@@ -6,6 +6,9 @@
 pub enum Refusal {
     /// Not one of WireGuard's four messages by type and length, or longer than any datagram.
     NotWireGuard,
+    /// One end of the datagram is an inner address, or both are the node's own outer one: what is
+    /// sent there would come back into the tunnel.
+    InnerEndpoint,
     /// A handshake response or a cookie reply. The node starts no handshake, so it asked for none.
     NotAsked,
     /// The first MAC does not match: the sender does not know the node's public key.

@@ -1,10 +1,10 @@
 //! Which packets may come out of the tunnel, and from which peer.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use mayfly_kit::wireguard::*;
-use mayfly_tunnel::{Event, Refusal};
+use mayfly_tunnel::{Endpoint, Event, Refusal};
 
 const INTERNET_IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
@@ -133,4 +133,65 @@ fn prohibitions_are_ten_a_second() {
         assert_eq!(node.datagrams().len(), 10);
         node.now += Duration::from_secs(1);
     }
+}
+
+/// Ends of a datagram that came out of the tunnel: an inner address at one end, or the node's own
+/// outer one at both.
+fn nested_endpoints() -> Vec<Endpoint> {
+    let outer = Some(IpAddr::from([192, 0, 2, 1]));
+    let remotes = [
+        ipv4(2).into(),
+        Ipv4Addr::new(10, 64, 255, 255).into(),
+        NODE_IPV4.into(),
+        IpAddr::from(ipv4(2).to_ipv6_mapped()),
+        ipv6(2).into(),
+        NODE_IPV6.into(),
+        IpAddr::from([192, 0, 2, 1]),
+    ];
+    let remotes = remotes.map(|remote| (remote, outer));
+    let locals = [NODE_IPV4.into(), NODE_IPV6.into()];
+    let locals = locals.map(|local| (endpoint(2).remote.ip(), Some(local)));
+    let ends = remotes.into_iter().chain(locals);
+    ends.map(|(remote, local)| Endpoint {
+        remote: SocketAddr::new(remote, 40_000),
+        local,
+    })
+    .collect()
+}
+
+#[test]
+fn a_packet_that_came_out_of_the_tunnel_moves_no_endpoint_and_uses_no_counter() {
+    let mut node = Node::new();
+    node.enrol(2, true);
+    let mut client = node.connect(2);
+    let packet = ipv4_packet(ipv4(2), INTERNET, b"own");
+    for nested in nested_endpoints() {
+        let sealed = client.seal(&packet);
+        let refused = node.take_from(nested, &sealed);
+        assert_eq!(refused, Err(Refusal::InnerEndpoint));
+        assert!(node.out.is_empty());
+        node.send(&ipv4_packet(INTERNET, ipv4(2), b"where?"))
+            .unwrap();
+        let remotes: Vec<_> = node.out.datagrams().map(|d| d.endpoint.remote).collect();
+        assert_eq!(remotes, [endpoint(2).remote]);
+        node.out.clear();
+        assert_eq!(node.take(2, &sealed), Ok(()), "its counter was not used");
+        node.out.clear();
+    }
+}
+
+#[test]
+fn no_handshake_message_is_answered_to_an_inner_address() {
+    let mut node = Node::new();
+    node.enrol(2, true);
+    let mut client = Client::new(2, node.tunnel.public_key());
+    for nested in nested_endpoints() {
+        // More than one source may have without a cookie.
+        for _ in 0..40 {
+            let refused = node.take_from(nested, &client.initiation());
+            assert_eq!(refused, Err(Refusal::InnerEndpoint));
+        }
+    }
+    assert!(node.out.is_empty());
+    assert_eq!(node.responder.poll_timeout(), None, "no answer was begun");
 }

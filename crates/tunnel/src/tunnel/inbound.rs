@@ -15,7 +15,8 @@ use crate::{Ecn, Endpoint, Outbox, Refusal};
 
 impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     /// Takes one datagram from the network, with the ECN field of its header. It does not panic,
-    /// whatever the datagram holds.
+    /// whatever the datagram holds. A datagram from an inner address is refused before it is
+    /// opened, so that no inner address gets an answer or becomes an endpoint.
     ///
     /// # Errors
     /// Why the datagram was dropped, or [`OfShard`](Refusal::OfShard).
@@ -27,7 +28,11 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         out: &mut Outbox,
         now: Instant,
     ) -> Result<(), Refusal> {
-        match message::classify(datagram)? {
+        let message = message::classify(datagram)?;
+        if self.inner_network.has_end(&endpoint) {
+            return Err(Refusal::InnerEndpoint);
+        }
+        match message {
             Message::Initiation => self.initiation(endpoint, datagram),
             Message::Transport { counter, .. } if counter >= REJECT_AFTER_MESSAGES => {
                 Err(Refusal::CounterExhausted)
