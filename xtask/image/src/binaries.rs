@@ -1,14 +1,12 @@
 //! The two programs of the image: static, stripped, and without any path of the machine that
 //! built them.
 
-use std::env;
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use mayfly_host::{cargo, tree};
 
-use super::{Profile, silence};
+use super::{Profile, paths, silence};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -38,9 +36,9 @@ pub fn build(profile: Profile) -> Result<Programs> {
         .args(["--package", init_package, "--package", package])
         .arg("--target-dir")
         .arg(&out)
-        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags().join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags()?.join("\x1f"))
         .env_remove("RUSTFLAGS")
-        .env(format!("CFLAGS_{}", TARGET.replace('-', "_")), c_flags());
+        .env(format!("CFLAGS_{}", TARGET.replace('-', "_")), c_flags()?);
     cargo::run(
         &format!("build {init} and {node}, static"),
         "10 min on 2 processors",
@@ -67,46 +65,30 @@ pub fn build(profile: Profile) -> Result<Programs> {
 /// glibc is linked statically, since the image has no loader, and paths of this machine are
 /// replaced. Without the last flag, crate getrandom would ask the loader for a function, and open
 /// /dev/urandom if there is none; our kernel has the system call.
-fn rust_flags() -> Vec<String> {
+fn rust_flags() -> Result<Vec<String>> {
     let mut flags = vec![
         "-Ctarget-feature=+crt-static".to_owned(),
         "--cfg=getrandom_backend=\"linux_getrandom\"".to_owned(),
     ];
+    let remapped = paths::replaced()?.into_iter();
     flags.extend(
-        machine_paths()
-            .into_iter()
-            .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())),
+        remapped.map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())),
     );
-    flags
+    Ok(flags)
 }
 
 /// The same for the C in ring and aws-lc.
-fn c_flags() -> String {
-    let flags: Vec<String> = machine_paths()
+fn c_flags() -> Result<String> {
+    let flags: Vec<String> = paths::replaced()?
         .into_iter()
         .map(|(path, name)| format!("-ffile-prefix-map={}={name}", path.display()))
         .collect();
-    flags.join(" ")
-}
-
-/// Paths that must not appear, and their replacements.
-fn machine_paths() -> [(PathBuf, &'static str); 2] {
-    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/nonexistent".into()));
-    let cargo = env::var_os("CARGO_HOME").map_or_else(|| home().join(".cargo"), PathBuf::from);
-    [(tree(), "/mayfly"), (cargo, "/cargo")]
+    Ok(flags.join(" "))
 }
 
 fn check(name: &str, program: &[u8]) -> Result<()> {
     ensure!(!wants_a_loader(program)?, "{name} is not static");
-    for (path, _) in machine_paths() {
-        let path = path.into_os_string().into_encoded_bytes();
-        ensure!(
-            !program.windows(path.len()).any(|window| window == path),
-            "{name} holds the path {}",
-            String::from_utf8_lossy(&path)
-        );
-    }
-    Ok(())
+    paths::none_in(name, program)
 }
 
 /// Whether an ELF file names an interpreter (program header PT_INTERP).
@@ -137,6 +119,8 @@ fn wants_a_loader(elf: &[u8]) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::env;
+
     use super::*;
 
     #[test]

@@ -17,8 +17,8 @@ use super::Profile;
 use super::cache::{Cache, Held};
 use super::config::{self, Demand};
 use super::lock::{Lock, Source, hex};
+use super::paths;
 use super::pe;
-use super::verify::no_path_in;
 
 /// Where the archive has to be, from the top of the tree (`CONFIG_INITRAMFS_SOURCE`).
 const INITRAMFS: &str = "mayfly.cpio.zst";
@@ -143,7 +143,7 @@ impl Recipe {
         make::compile(&what, elsewhere, tree)?;
         let unpacked = fs::read(tree.join("arch/x86/boot/compressed/vmlinux.bin"))
             .context("make left no kernel")?;
-        no_path_in("the kernel", &unpacked)?;
+        paths::none_in("the kernel", &unpacked)?;
         let image = fs::read(tree.join("arch/x86/boot/bzImage"));
         let mut image = image.context("make left no bzImage")?;
         pe::set_checksum(&mut image)?;

@@ -21,6 +21,7 @@ mod kernel;
 pub mod keys;
 pub mod lock;
 mod manifest;
+mod paths;
 mod pcr;
 mod pe;
 mod release;

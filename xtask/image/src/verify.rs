@@ -17,6 +17,7 @@ use mayfly_host::progress::say;
 use mayfly_host::{TREE, packages, process, tree};
 
 use super::manifest::{ARTIFACTS, Reproducible};
+use super::paths::{self, home_of};
 use super::{Options, cache};
 
 /// Limit for a build. From nothing on two cores it takes an hour.
@@ -165,57 +166,13 @@ fn show_difference(ours: &Path, theirs: &Path) {
 pub fn check_paths(out: &Path) -> Result<()> {
     for name in compared() {
         let bytes = fs::read(out.join(name)).with_context(|| format!("{name} is missing"))?;
-        no_path_in(name, &bytes)?;
+        paths::none_in(name, &bytes)?;
     }
     Ok(())
-}
-
-/// # Errors
-/// It contains a path of this machine, which the error names.
-pub fn no_path_in(name: &str, bytes: &[u8]) -> Result<()> {
-    for path in machine_paths()? {
-        let needle = path.as_os_str().as_encoded_bytes();
-        ensure!(
-            !bytes.windows(needle.len()).any(|window| window == needle),
-            "{name} holds the path {}",
-            path.display()
-        );
-    }
-    Ok(())
-}
-
-fn machine_paths() -> Result<[PathBuf; 4]> {
-    Ok([
-        tree(),
-        cache::root()?,
-        home_of("CARGO_HOME", ".cargo")?,
-        home_of("RUSTUP_HOME", ".rustup")?,
-    ])
-}
-
-fn home_of(variable: &str, name: &str) -> Result<PathBuf> {
-    if let Some(path) = env::var_os(variable) {
-        return Ok(PathBuf::from(path));
-    }
-    let home = env::var_os("HOME").context("HOME is not set")?;
-    Ok(PathBuf::from(home).join(name))
 }
 
 fn git_directory() -> Result<String> {
     let mut git = process::command(["git", "rev-parse", "--absolute-git-dir"]);
     let said = process::output(git.current_dir(tree()), "git", TOOL)?;
     Ok(said.trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_of_this_machine_is_found() {
-        let mut bytes = vec![7; 4096];
-        no_path_in("it", &bytes).unwrap();
-        bytes.extend(tree().into_os_string().into_encoded_bytes());
-        assert!(no_path_in("it", &bytes).is_err());
-    }
 }
