@@ -23,6 +23,7 @@ fn main() -> Outcome<()> {
         ipv4: [10, 64, 0, 1].into(),
         ipv6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
         pools: Prefix::new([10, 64, 0, 0].into(), 16).into_iter().collect(),
+        processors: 2,
     };
     // One shard. The ids of peers are the caller's: here they are texts.
     let (mut tunnels, mut responder) = Tunnel::<&str>::sharded(&config, [4; 32], 1);

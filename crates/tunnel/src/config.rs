@@ -20,6 +20,8 @@ pub struct Config {
     /// The prefixes that peers' inner addresses come from. A packet of a peer into one of them is
     /// refused: peers cannot reach each other.
     pub pools: Vec<Prefix>,
+    /// How many processors the node has. The limit of handshakes follows from it.
+    pub processors: u8,
 }
 
 /// The part of the settings that a tunnel keeps.

@@ -86,7 +86,7 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         let tunnels = tunnels.collect();
         (
             tunnels,
-            Responder::new(private_key, hash_key, random, count),
+            Responder::new(private_key, hash_key, random, count, config.processors),
         )
     }
 

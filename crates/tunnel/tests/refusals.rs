@@ -39,23 +39,38 @@ fn an_initiation_whose_static_key_does_not_decrypt_is_refused() {
 #[test]
 fn a_source_that_has_proven_its_address_still_has_a_limit() {
     let mut node = Node::new();
+    let mut stranger = Client::new(2, node.tunnel.public_key());
+    let unproven = stranger.initiation();
+    for _ in 0..20 {
+        assert_eq!(node.take(2, &unproven), Err(Refusal::UnknownPeer));
+    }
+    assert_eq!(node.take(2, &unproven), Err(Refusal::CookieDemanded));
+    let cookie = node.datagrams().remove(0);
+    assert_eq!(stranger.take(&cookie), None);
+    let proven = stranger.initiation();
+    let mut opened = 0;
+    while node.take(2, &proven) == Err(Refusal::UnknownPeer) {
+        opened += 1;
+    }
+    assert_eq!(node.take(2, &proven), Err(Refusal::OverLimit));
+    assert!((20..200).contains(&opened), "{opened}");
+    assert!(node.out.is_empty(), "it has a cookie already");
+    assert_eq!(node.take(3, &unproven), Err(Refusal::UnknownPeer));
+}
+
+#[test]
+fn one_key_has_five_answers_a_second_wherever_it_asks() {
+    let mut node = Node::new();
     node.enrol(2, false);
     let mut client = Client::new(2, node.tunnel.public_key());
-    for _ in 0..20 {
-        assert_eq!(node.take(2, &client.initiation()), Ok(()));
+    for _ in 0..2 {
+        for from in 0..5 {
+            assert_eq!(node.take(from, &client.initiation()), Ok(()));
+        }
+        let over = node.take(6, &client.initiation());
+        assert_eq!(over, Err(Refusal::OverLimit));
+        node.now += std::time::Duration::from_secs(1);
     }
-    node.out.clear();
-    let demanded = node.take(2, &client.initiation());
-    assert_eq!(demanded, Err(Refusal::CookieDemanded));
-    let cookie = node.datagrams().remove(0);
-    assert_eq!(client.take(&cookie), None);
-    for _ in 0..20 {
-        assert_eq!(node.take(2, &client.initiation()), Ok(()));
-    }
-    node.out.clear();
-    let over = node.take(2, &client.initiation());
-    assert_eq!(over, Err(Refusal::OverLimit));
-    assert!(node.out.is_empty(), "it has a cookie already");
 }
 
 #[test]

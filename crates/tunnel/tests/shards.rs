@@ -31,6 +31,7 @@ impl Threads {
             ipv4: NODE_IPV4,
             ipv6: NODE_IPV6,
             pools: Prefix::new(NODE_IPV4.into(), 16).into_iter().collect(),
+            processors: 2,
         };
         let (tunnels, responder) = Tunnel::sharded(&config, [1; 32], SHARDS);
         Self {

@@ -1,6 +1,8 @@
 //! Traps of boringtun that a server must not fall into. Some tests pin the trap itself: if one of
 //! those fails with a new boringtun, our workaround can be removed.
 
+use std::time::Duration;
+
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};
 use mayfly_kit::wireguard::*;
@@ -120,6 +122,7 @@ fn a_peer_without_a_session_is_sent_nothing() {
     node.take(2, &client.initiation()).unwrap();
     assert_eq!(node.datagrams().len(), 1);
     for _ in 0..19 {
+        node.now += Duration::from_millis(250);
         assert_eq!(node.send(&packet), Err(Refusal::NoSession));
         assert_eq!(node.take(2, &client.initiation()), Ok(()));
     }
@@ -147,7 +150,7 @@ fn a_handshake_is_counted_once() {
     let admitted = (0..100)
         .filter(|_| node.take(2, &client.initiation()).is_ok())
         .count();
-    assert_eq!(admitted, 20);
+    assert_eq!(admitted, 5, "as many as one key may have in a second");
 }
 
 #[test]

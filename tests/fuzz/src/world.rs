@@ -102,6 +102,7 @@ fn far_node() -> Node {
         ipv4: Ipv4Addr::new(203, 0, 113, 1),
         ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
         pools: pools.into_iter().flatten().collect(),
+        processors: 2,
     };
     let (mut tunnels, responder) = Tunnel::sharded(&config, [2; 32], 1);
     let mut node = Node {

@@ -55,6 +55,7 @@ impl Node {
             ipv4: NODE_IPV4,
             ipv6: NODE_IPV6,
             pools: pools.to_vec(),
+            processors: 2,
         };
         let (mut tunnels, responder) = Tunnel::sharded(&config, [1; 32], 1);
         Self {

@@ -112,6 +112,36 @@ impl Client {
     }
 }
 
+/// Somebody who knows the node's public key and has no peer there. What it sends is junk that costs
+/// the node a Diffie-Hellman.
+pub struct Stranger {
+    /// Where it is, as the node sees it.
+    pub endpoint: Endpoint,
+    tunn: Tunn,
+}
+
+impl Stranger {
+    /// A stranger at this endpoint, to the node with this public key.
+    pub fn new(endpoint: Endpoint, node: [u8; 32]) -> Self {
+        let key = StaticSecret::from([0x99; 32]);
+        let tunn = Tunn::new(key, PublicKey::from(node), None, None, 0, None);
+        Self { endpoint, tunn }
+    }
+
+    /// Makes an initiation. Once a cookie was taken, it has the proof of the address.
+    pub fn initiation(&mut self) -> Vec<u8> {
+        let mut room = [0; 148];
+        datagram(self.tunn.format_handshake_initiation(&mut room, true)).unwrap()
+    }
+
+    /// Takes the node's cookie.
+    pub fn take_cookie(&mut self, cookie: &[u8]) {
+        let mut room = [0; 148];
+        let answer = self.tunn.decapsulate(None, cookie, &mut room);
+        assert!(matches!(answer, TunnResult::Done), "{answer:?}");
+    }
+}
+
 fn datagram(result: TunnResult<'_>) -> Option<Vec<u8>> {
     match result {
         TunnResult::WriteToNetwork(bytes) => Some(bytes.to_vec()),

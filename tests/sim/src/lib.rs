@@ -12,5 +12,5 @@ mod client;
 pub mod packet;
 mod sim;
 
-pub use client::{Client, ClientId};
+pub use client::{Client, ClientId, Stranger};
 pub use sim::{Sim, Way, Wire};

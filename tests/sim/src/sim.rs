@@ -75,13 +75,15 @@ impl Sim {
     pub fn new() -> Self {
         MockClock::set_time(Duration::ZERO);
         let config = Config {
-            private_key: Zeroizing::new([0xee; 32]),
+            // No client has this number.
+            private_key: Zeroizing::new([1; 32]),
             mtu: 1420,
             ipv4: [10, 64, 0, 1].into(),
             ipv6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1),
             pools: Prefix::new(IpAddr::from([10, 64, 0, 0]), 16)
                 .into_iter()
                 .collect(),
+            processors: 1,
         };
         let (mut tunnels, responder) = Tunnel::sharded(&config, [1; 32], 1);
         Self {

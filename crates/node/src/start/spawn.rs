@@ -163,6 +163,7 @@ fn tunnels(settings: &Settings, shards: u8) -> (Vec<Tunnel>, Responder) {
             _ => NO_IPV6,
         },
         pools: prefixes.collect(),
+        processors: shards,
     };
     Tunnel::sharded(&config, *seed(), shards)
 }

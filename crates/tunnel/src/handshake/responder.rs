@@ -8,7 +8,7 @@ use rand_core::{RngCore as _, SeedableRng as _};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::admission::{Admission, Denied};
+use super::admission::{Admission, Admitted, Denied};
 use super::initiation::{Initiation, InitiationReader, TimeStamp};
 use crate::peers::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
@@ -28,14 +28,18 @@ pub enum HandshakeJob<Id> {
     },
     /// Forget a peer.
     RemovePeer(PeerHandle<Id>),
+    /// A session has begun: the peer's handshakes are rekeys from now on.
+    BeginSession(PeerHandle<Id>),
     /// Forget the last handshake of a session that has ended.
     EndSession(EndedSession<Id>),
     /// Answer an initiation.
     Answer(Initiation),
+    /// Answer an initiation again, because the index of the reply is another peer's.
+    AnswerAgain(EndedSession<Id>, Initiation),
 }
 
-/// Names a session that has ended by its last handshake. It is ignored if the peer has made a newer
-/// handshake since, as that one belongs to a newer session.
+/// Names a session that has ended by its last handshake, or one that never began by its only one.
+/// If the peer has made a newer handshake since, that belongs to a newer session and is kept.
 pub struct EndedSession<Id> {
     pub(crate) peer: PeerHandle<Id>,
     pub(crate) index: u32,
@@ -90,7 +94,9 @@ struct PeerKeys<Id> {
     preshared_key: [u8; 32],
     /// The shared secret of the node's static key and the peer's.
     static_shared: [u8; 32],
-    /// While the peer is live.
+    /// Whether it has a session that counts.
+    is_live: bool,
+    /// While the peer is live, or about to be.
     last_handshake: Option<Box<LastHandshake>>,
 }
 
@@ -105,12 +111,13 @@ impl<Id: Copy + Eq> Responder<Id> {
         hash_key: [u8; 16],
         mut random: ChaCha20Rng,
         shards: u8,
+        processors: u8,
     ) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         random.fill_bytes(&mut *seed);
         let limiter_random = ChaCha20Rng::from_seed(*seed);
         Self {
-            admission: Admission::new(&PublicKey::from(&private_key), limiter_random),
+            admission: Admission::new(&PublicKey::from(&private_key), limiter_random, processors),
             reader: InitiationReader::new(private_key.clone()),
             private_key,
             peers: Vec::new(),
@@ -144,11 +151,24 @@ impl<Id: Copy + Eq> Responder<Id> {
                 self.remove_peer(peer);
                 Ok(None)
             }
+            HandshakeJob::BeginSession(peer) => {
+                if let Some(keys) = self.keys_of(peer) {
+                    keys.is_live = true;
+                }
+                Ok(None)
+            }
             HandshakeJob::EndSession(ended) => {
-                self.end_session(&ended);
+                self.forget_handshake(&ended);
+                if let Some(keys) = self.keys_of(ended.peer) {
+                    keys.is_live = false;
+                }
                 Ok(None)
             }
             HandshakeJob::Answer(initiation) => self.answer(initiation, out, now).map(Some),
+            HandshakeJob::AnswerAgain(taken, initiation) => {
+                self.forget_handshake(&taken);
+                self.answer(initiation, out, now).map(Some)
+            }
         }
     }
 
@@ -163,12 +183,7 @@ impl<Id: Copy + Eq> Responder<Id> {
         self.admission.handle_timeout(now);
     }
 
-    /// Admits the initiation first. Then its static key tells the peer, and its time stamp tells
-    /// whether it is new. A key that is not enrolled gets no answer and leaves nothing.
-    ///
-    /// No time is kept of a session that has ended, so a recording of its initiation is answered
-    /// once more. The session that this makes stays half open, unknown to the counter and without
-    /// an endpoint.
+    /// Admits the initiation, and bills it as junk if it gets no answer.
     fn answer(
         &mut self,
         initiation: Initiation,
@@ -181,14 +196,35 @@ impl<Id: Copy + Eq> Responder<Id> {
             .admission
             .admit(endpoint.remote.ip(), bytes, cookie, now)
         {
-            Ok(()) => {}
-            Err(Denied::Refused(refusal)) => return Err(refusal),
+            Ok(admitted) => {
+                let answered = self.answer_admitted(admitted, initiation, now);
+                if answered.is_err() {
+                    self.admission.bill_junk(admitted, now);
+                }
+                answered
+            }
+            Err(Denied::Refused(refusal)) => Err(refusal),
             Err(Denied::Cookie) => {
                 out.datagrams
                     .keep((*endpoint, Ecn::NotEct), COOKIE_REPLY_LEN);
-                return Err(Refusal::CookieDemanded);
+                Err(Refusal::CookieDemanded)
             }
         }
+    }
+
+    /// The static key of the initiation tells the peer, and the time stamp tells whether it is new.
+    /// A key that is not enrolled gets no answer and leaves nothing.
+    ///
+    /// No time is kept of a session that has ended, so a recording of its initiation is answered
+    /// once more. The session that this makes stays half open, unknown to the counter and without
+    /// an endpoint.
+    fn answer_admitted(
+        &mut self,
+        admitted: Admitted,
+        initiation: Initiation,
+        now: Instant,
+    ) -> Result<HandshakeReply<Id>, Refusal> {
+        let bytes = &initiation.bytes;
         let opened = self.reader.open(bytes).ok_or(Refusal::Undecryptable)?;
         let place = self.find(&opened.static_key).ok_or(Refusal::UnknownPeer)?;
         let keys = keys_mut(&mut self.peers, place).ok_or(Refusal::UnknownPeer)?;
@@ -199,6 +235,8 @@ impl<Id: Copy + Eq> Responder<Id> {
         if last.is_some_and(|last| timestamp <= last.timestamp) {
             return Err(Refusal::Handshake);
         }
+        self.admission
+            .admit_answer(admitted, &keys.public_key, keys.is_live, now)?;
         let peer = peer_at(place, self.shards, keys.id);
         let shard = Shard {
             number: peer.shard,
@@ -249,6 +287,7 @@ impl<Id: Copy + Eq> Responder<Id> {
             public_key,
             preshared_key,
             static_shared: shared.to_bytes(),
+            is_live: false,
             last_handshake: None,
         });
         let peers = &self.peers;
@@ -268,13 +307,17 @@ impl<Id: Copy + Eq> Responder<Id> {
         self.peers[place as usize] = None;
     }
 
-    fn end_session(&mut self, ended: &EndedSession<Id>) {
-        let place = self.place(ended.peer);
-        let keys = keys_mut(&mut self.peers, place);
-        if let Some(keys) = keys.filter(|keys| keys.id == ended.peer.id) {
+    /// Forgets a peer's last handshake, unless it has made a newer one.
+    fn forget_handshake(&mut self, ended: &EndedSession<Id>) {
+        if let Some(keys) = self.keys_of(ended.peer) {
             keys.last_handshake
                 .take_if(|last| last.index == ended.index);
         }
+    }
+
+    fn keys_of(&mut self, peer: PeerHandle<Id>) -> Option<&mut PeerKeys<Id>> {
+        let place = self.place(peer);
+        keys_mut(&mut self.peers, place).filter(|keys| keys.id == peer.id)
     }
 
     /// Where a peer is in `peers`: the slots of all shards, interleaved.

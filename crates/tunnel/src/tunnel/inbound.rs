@@ -11,7 +11,7 @@ use crate::message::{self, Message};
 use crate::peers::{Live, PeerName};
 use crate::spec::{INITIATION_LEN, REJECT_AFTER_MESSAGES};
 use crate::transport::{Opened, Role, Session, icmp6, inner};
-use crate::{Ecn, Endpoint, Outbox, Refusal};
+use crate::{Ecn, Endpoint, Outbox, PeerHandle, Refusal};
 
 impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     /// Takes one datagram from the network, with the ECN field of its header. It does not panic,
@@ -67,9 +67,9 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         self.end_if_expired(slot, now);
         if self.peers.find(PeerName::Index(keypair.index)).is_some() {
             let index = keypair.index;
+            let taken = EndedSession { peer, index };
             self.jobs
-                .push_back(HandshakeJob::EndSession(EndedSession { peer, index }));
-            self.jobs.push_back(HandshakeJob::Answer(initiation));
+                .push_back(HandshakeJob::AnswerAgain(taken, initiation));
             return Ok(());
         }
         let is_new = self.peers.change(slot, |session| match session {
@@ -122,6 +122,12 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         let (role, opened) = received.ok_or(Refusal::NotAuthentic)?;
         if live.session.note_received(endpoint, now) {
             self.events.push_back(Event::SessionUp(live.id));
+            let peer = PeerHandle {
+                shard: self.shard.number,
+                slot,
+                id: live.id,
+            };
+            self.jobs.push_back(HandshakeJob::BeginSession(peer));
         }
         let result = match opened {
             Opened::Keepalive => Ok(()),
