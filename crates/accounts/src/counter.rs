@@ -46,24 +46,24 @@ pub(crate) struct Counter {
 #[error("the process that counts cannot be reached")]
 pub(crate) struct NotLeader;
 
-/// A message from the counter to a stream.
+/// What the counter has for a stream.
 pub(crate) enum Outgoing {
-    /// A frame to send.
-    Frame(ServiceFrame),
+    /// A message with these frames is to be sent.
+    Message(Vec<ServiceFrame>),
     /// The stream is to be closed.
     Close(CloseReason),
-    /// This process is no longer the leader.
-    Stopped,
 }
 
-/// A stream that the counter has accepted.
+/// A stream that the counter has accepted: its way to the counter.
 pub(crate) struct Stream {
     id: StreamId,
     commands: mpsc::Sender<Command>,
     lookup: Arc<Lookup>,
     tickets: Arc<TicketKeys>,
-    outgoing: mpsc::UnboundedReceiver<Outgoing>,
 }
+
+/// What the counter has for a stream, in order. It ends when this process is no longer the leader.
+pub(crate) type Answers = mpsc::UnboundedReceiver<Outgoing>;
 
 impl Counter {
     /// A counter that has not started.
@@ -124,12 +124,12 @@ impl Counter {
     ///
     /// # Errors
     /// [`NotLeader`].
-    pub(crate) async fn accept(&self, node: Arc<str>) -> Result<Stream, NotLeader> {
+    pub(crate) async fn accept(&self, node: Arc<str>) -> Result<(Stream, Answers), NotLeader> {
         let commands = self.commands()?;
-        // The channel has no limit, but its content is bounded: the verdicts for one batch of
-        // frames, which are sent before the next batch is read, and a ping every ten seconds until
-        // the stream counts as dead.
-        let (sender, outgoing) = mpsc::unbounded_channel();
+        // The channel has no limit, but its content is bounded: a stream's task has only a number
+        // of asks without a verdict at a time, and gives up a stream that takes no message for as
+        // long as some ticks, each of which has one.
+        let (sender, answers) = mpsc::unbounded_channel();
         let (reply, accepted) = oneshot::channel();
         let command = Command::Accept {
             node,
@@ -137,13 +137,13 @@ impl Counter {
             reply,
         };
         commands.send(command).await.map_err(|_| NotLeader)?;
-        Ok(Stream {
+        let stream = Stream {
             id: accepted.await.map_err(|_| NotLeader)?,
             commands,
             lookup: self.lookup.clone(),
             tickets: self.tickets.clone(),
-            outgoing,
-        })
+        };
+        Ok((stream, answers))
     }
 
     /// The number of an account's devices that are connected now.
@@ -181,9 +181,8 @@ impl Counter {
 }
 
 impl Stream {
-    /// Hands frames of the node to the counter, in their order. `false`: this process is no longer
-    /// the leader.
-    pub(crate) async fn submit(&self, frames: Vec<NodeFrame>) -> bool {
+    /// Messages of the node have arrived: hands their frames to the counter, in their order.
+    pub(crate) async fn submit(&self, frames: Vec<NodeFrame>) {
         let mut incoming: Vec<Incoming> =
             frames.into_iter().map(|frame| self.open(frame)).collect();
         let asking = incoming.iter().filter(|incoming| incoming.asks());
@@ -198,7 +197,31 @@ impl Stream {
             stream: self.id,
             incoming,
         };
-        self.commands.send(command).await.is_ok()
+        self.tell(command).await;
+    }
+
+    /// A message has arrived that cannot be read.
+    pub(crate) async fn unreadable(&self) {
+        self.tell(Command::Unreadable { stream: self.id }).await;
+    }
+
+    /// Asks the node to drain, or to admit again.
+    pub(crate) async fn drain(&self, on: bool) {
+        self.tell(Command::Drain {
+            stream: self.id,
+            on,
+        })
+        .await;
+    }
+
+    /// Tells the counter that the connection has ended.
+    pub(crate) async fn closed(self) {
+        self.tell(Command::Closed { stream: self.id }).await;
+    }
+
+    async fn tell(&self, command: Command) {
+        // A counter that has stopped has forgotten the stream. The end of its answers says so.
+        let _ = self.commands.send(command).await;
     }
 
     /// Opens the ticket of a report. An expired ticket has an account for a -1, but not for a +1.
@@ -218,22 +241,6 @@ impl Stream {
         let opened = self.tickets.open_ticket(ticket)?;
         let counts = delta == Delta::Down || clock::unix_now() < opened.expiry;
         counts.then_some(opened.account)
-    }
-
-    /// Waits until the counter has something for the stream, and moves it into `outgoing`.
-    pub(crate) async fn recv(&mut self, outgoing: &mut Vec<Outgoing>, max: usize) {
-        if self.outgoing.recv_many(outgoing, max).await == 0 {
-            outgoing.push(Outgoing::Stopped);
-        }
-    }
-
-    /// Tells the counter that the connection has ended.
-    pub(crate) async fn closed(self) {
-        // A counter that has stopped has forgotten the stream.
-        let _ = self
-            .commands
-            .send(Command::Closed { stream: self.id })
-            .await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Both ends of the counter protocol talk to each other, without I/O.
 //!
 //! A node has two live sessions of one account, and one of them ends. What a connection would
-//! carry goes from one end to the other by function calls, and time stands still.
+//! carry goes from one end to the other by function calls, and time passes in ticks.
 //!
 //! ```text
 //! cargo run -p mayfly-counter --example counter
@@ -10,7 +10,7 @@
 use std::io::{self, Write as _};
 use std::time::Instant;
 
-use mayfly_counter::constants::RESTART_WINDOW;
+use mayfly_counter::constants::{RESTART_WINDOW, TICK};
 use mayfly_counter::node::{Action, Reporter};
 use mayfly_counter::service::{Ledgers, Output, StreamId};
 use mayfly_wire::counter::NodeFrame;
@@ -18,6 +18,8 @@ use mayfly_wire::{TICKET_LEN, Ticket};
 
 /// The account service knows accounts by what their tickets hold. Here that is one letter.
 const ACCOUNT: char = 'a';
+/// Enough of them for a hello, its welcome, a report and its verdict.
+const TICKS: usize = 5;
 /// Seconds since 1970, which the service tells the node.
 const TIME: u64 = 1_800_000_000;
 
@@ -33,17 +35,16 @@ fn main() -> io::Result<()> {
     };
     let ticket = Ticket([ACCOUNT as u8; TICKET_LEN]);
 
-    link.reporter.handle_timeout(link.now);
-    link.settle();
+    link.run();
     link.say("connected")?;
 
     link.reporter.session_up("phone", ticket, link.now);
     link.reporter.session_up("laptop", ticket, link.now);
-    link.settle();
+    link.run();
     link.say("two sessions began")?;
 
     link.reporter.session_down("phone", link.now);
-    link.settle();
+    link.run();
     link.say("one session ended")
 }
 
@@ -56,9 +57,14 @@ struct Link {
 }
 
 impl Link {
-    /// Carries frames both ways until neither end has anything to send.
-    fn settle(&mut self) {
-        while self.drain_node() || self.drain_service() {}
+    /// Lets some ticks pass, and carries what the two ends send at each.
+    fn run(&mut self) {
+        for _ in 0..TICKS {
+            self.reporter.handle_timeout(self.now);
+            self.ledgers.handle_timeout(self.now);
+            while self.drain_node() || self.drain_service() {}
+            self.now += TICK;
+        }
     }
 
     fn drain_node(&mut self) -> bool {
@@ -70,10 +76,13 @@ impl Link {
                 self.stream = Some(self.ledgers.accept("node-1", self.now));
                 self.reporter.handle_connected(self.now);
             }
-            (Action::Send(frame), Some(stream)) => {
-                let account = account_of(frame);
-                self.ledgers
-                    .handle_frame(stream, frame, account, TIME, self.now);
+            (Action::Send(frames), Some(stream)) => {
+                self.ledgers.handle_message(stream, self.now);
+                for frame in frames {
+                    let account = account_of(frame);
+                    self.ledgers
+                        .handle_frame(stream, frame, account, TIME, self.now);
+                }
             }
             // The rest is for a node that runs longer: its clock, draining, the end of sessions.
             _ => {}
@@ -83,7 +92,7 @@ impl Link {
 
     fn drain_service(&mut self) -> bool {
         match self.ledgers.poll_output() {
-            Some(Output::Send(_, frame)) => self.reporter.handle_frame(frame, self.now),
+            Some(Output::Send(_, frames)) => self.reporter.handle_message(&frames, self.now),
             Some(Output::Close(_, reason)) => {
                 self.stream = None;
                 let code = Some(reason.code());

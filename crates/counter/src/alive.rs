@@ -1,22 +1,18 @@
-//! Ping and pong: each end keeps one [`Alive`] for each stream.
+//! Whether the other end is alive. Each end sends on every tick, so silence says that it is not.
 
 use std::time::Instant;
 
-use crate::constants::{DEAD_AFTER, PING_INTERVAL};
+use crate::constants::DEAD_AFTER;
 
-/// Tells whether the other end still answers.
+/// When something was last received on a stream.
 #[derive(Clone, Copy)]
 pub(crate) struct Alive {
     last_heard: Instant,
-    ping_at: Instant,
 }
 
 impl Alive {
     pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            last_heard: now,
-            ping_at: now + PING_INTERVAL,
-        }
+        Self { last_heard: now }
     }
 
     /// Something was received.
@@ -25,19 +21,10 @@ impl Alive {
     }
 
     pub(crate) fn is_dead(&self, now: Instant) -> bool {
-        now >= self.last_heard + DEAD_AFTER
-    }
-
-    /// Whether a ping is due. It says so once for each ping.
-    pub(crate) fn take_ping(&mut self, now: Instant) -> bool {
-        let due = now >= self.ping_at;
-        if due {
-            self.ping_at = now + PING_INTERVAL;
-        }
-        due
+        now >= self.timeout()
     }
 
     pub(crate) fn timeout(&self) -> Instant {
-        self.ping_at.min(self.last_heard + DEAD_AFTER)
+        self.last_heard + DEAD_AFTER
     }
 }

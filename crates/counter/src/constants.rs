@@ -4,9 +4,20 @@
 
 use std::time::Duration;
 
-/// The message list: each end sends a ping this often.
-pub const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// The message list: an end that has received nothing for this long takes its stream for dead.
+/// Rule 8: each end sends this often, and at no other time.
+pub const TICK: Duration = Duration::from_secs(1);
+/// Rule 8: bytes of a message, of either end. With the headers of WebSocket, TLS, TCP and IPv6 it
+/// fits into a packet of 1,280 bytes, which every path carries whole.
+pub const MESSAGE_LEN: usize = 1024;
+/// Rule 8: the most frames in a message, that is as many of the longest, a report, as fit. Whoever
+/// watches cannot tell one session that comes or goes in a second from seven, or from none.
+pub const MESSAGE_FRAMES: usize = 7;
+/// Rule 8: the most messages of one end in a tick, 1 MiB of them. 65,000 sessions take ten ticks to
+/// be replayed, a third of [`SYNC_WITHIN`].
+pub const MESSAGES_A_TICK: usize = 1024;
+/// Rule 8: a session that ended by silence is reported at a random one of the ticks in this time.
+pub const SILENCE_TOLD_WITHIN: Duration = Duration::from_secs(30);
+/// The frame list: an end that has received nothing for this long takes its stream for dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(15);
 /// Rule 3: how many devices of an account may count at the same time.
 pub const MAX_DEVICES: u8 = 4;

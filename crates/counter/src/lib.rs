@@ -1,9 +1,10 @@
 //! The counter protocol between a node and the account service: both ends, without I/O.
 //!
 //! [`node::Reporter`] is a node's end: it takes the beginning and end of sessions, and gives
-//! frames. Its caller asks it what to do next (dial, send, hang up, end a session).
+//! frames, once a second. Its caller asks it what to do next (dial, send, hang up, end a session).
 //! [`service::Ledgers`] is the service's end: it takes streams and their frames. `devices` of an
-//! account is the sum of what the ledgers hold. `examples/counter.rs` lets the two ends talk.
+//! account is the sum of what the ledgers hold. [`message`] is what frames travel in.
+//! `examples/counter.rs` lets the two ends talk.
 //!
 //! ```text
 //!   tunnel: session up, down -> Reporter -> frames ~~~ WebSocket ~~~> Ledgers -> devices
@@ -18,7 +19,9 @@
 
 mod alive;
 pub mod constants;
+pub mod message;
 pub mod node;
+mod outbox;
 mod reason;
 pub mod service;
 

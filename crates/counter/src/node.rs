@@ -1,5 +1,6 @@
 //! A node's end. "Rule N" is rule N of `crates/counter/PROTOCOL.md`.
 
+mod agenda;
 mod link;
 mod session;
 
@@ -8,22 +9,24 @@ use std::hash::Hash;
 use std::time::Instant;
 
 use mayfly_wire::Ticket;
-use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame, VERSION};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 
 use crate::CloseReason;
 use crate::constants::FINAL_AFTER;
+use crate::outbox::Outbox;
+use agenda::Agenda;
 use link::{Link, Pacer};
 use session::{Session, Standing};
 
 /// What the caller has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<Id> {
     /// Open a connection, then call [`Reporter::handle_connected`] or `handle_disconnected`.
     Connect,
-    /// Send a frame on the connection.
-    Send(NodeFrame),
+    /// Send a message with these frames on the connection.
+    Send(Vec<NodeFrame>),
     /// Close the connection. The reporter treats it as closed already.
     Disconnect,
     /// End this session and its enrolment, and refuse its key for
@@ -46,8 +49,9 @@ pub enum Action<Id> {
 /// - Commands: [`session_up`](Self::session_up), [`session_down`](Self::session_down),
 ///   [`renew`](Self::renew).
 /// - Inputs: [`handle_connected`](Self::handle_connected),
-///   [`handle_disconnected`](Self::handle_disconnected), [`handle_frame`](Self::handle_frame),
-///   and [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
+///   [`handle_disconnected`](Self::handle_disconnected),
+///   [`handle_message`](Self::handle_message), and
+///   [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
 /// - After any of them: drain [`poll_action`](Self::poll_action), in order.
 ///
 /// `now` never goes back.
@@ -64,6 +68,9 @@ pub struct Reporter<Id> {
     /// Asks without a verdict on this stream, oldest first.
     asked: VecDeque<(u64, Id)>,
     next_report: u64,
+    outbox: Outbox<NodeFrame>,
+    /// The denied sessions, each at the tick at which it is asked for again.
+    retries: Agenda<Id>,
     /// What the service last said on this stream about draining.
     drain: bool,
     actions: VecDeque<Action<Id>>,
@@ -84,6 +91,8 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             started: 0,
             asked: VecDeque::new(),
             next_report: 0,
+            outbox: Outbox::new(now),
+            retries: Agenda::default(),
             drain: false,
             actions: VecDeque::new(),
         }
@@ -96,7 +105,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
 
     /// Whether there is nothing left to send and no verdict to wait for.
     pub fn is_settled(&self) -> bool {
-        self.asked.is_empty() && self.actions.is_empty()
+        self.asked.is_empty() && self.outbox.is_empty() && self.actions.is_empty()
     }
 
     /// A session began: it will be counted. A session that is known already is left as it is.
@@ -142,8 +151,12 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
     pub fn handle_connected(&mut self, now: Instant) {
         if matches!(self.link, Link::Dialing) {
             self.link = Link::greeted(now);
+            self.outbox = Outbox::new(now);
             self.drain = false;
-            self.send(NodeFrame::Hello { epoch: self.epoch });
+            self.outbox.push(NodeFrame::Hello {
+                version: VERSION,
+                epoch: self.epoch,
+            });
         }
     }
 
@@ -162,15 +175,20 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         };
     }
 
-    /// Takes a frame from the service. A frame that the protocol does not allow closes the stream.
-    pub fn handle_frame(&mut self, frame: ServiceFrame, now: Instant) {
-        let Some(alive) = self.link.alive_mut() else {
-            return;
-        };
-        alive.handle_received(now);
+    /// Takes a message from the service. A frame in it that the protocol does not allow closes the
+    /// stream.
+    pub fn handle_message(&mut self, frames: &[ServiceFrame], now: Instant) {
+        if let Some(alive) = self.link.alive_mut() {
+            alive.handle_received(now);
+        }
+        for &frame in frames {
+            self.handle_frame(frame, now);
+        }
+    }
+
+    fn handle_frame(&mut self, frame: ServiceFrame, now: Instant) {
         match (frame, &self.link) {
-            (ServiceFrame::Ping {}, _) => self.send(NodeFrame::Pong {}),
-            (ServiceFrame::Pong {}, _) => {}
+            (_, Link::Down { .. } | Link::Dialing | Link::Replaced) => {}
             (ServiceFrame::Drain { on }, link) => {
                 self.drain = on;
                 // Until `welcome`, what the last stream said stays in force.
@@ -188,34 +206,28 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         }
     }
 
-    /// Does what is due: dials, pings, asks again, gives up a silent stream.
+    /// Does what is due: dials, sends, asks again, gives up a silent stream.
     pub fn handle_timeout(&mut self, now: Instant) {
-        match &mut self.link {
+        match &self.link {
             Link::Down { dial_at } if now >= *dial_at => {
                 self.link = Link::Dialing;
                 self.actions.push_back(Action::Connect);
             }
-            Link::Greeted { alive } | Link::Open { alive } => {
-                if alive.is_dead(now) {
-                    self.hang_up(now);
-                } else if alive.take_ping(now) {
-                    self.send(NodeFrame::Ping {});
-                }
+            Link::Greeted { alive } | Link::Open { alive } if alive.is_dead(now) => {
+                self.hang_up(now);
             }
+            Link::Greeted { .. } | Link::Open { .. } => self.tick(now),
             Link::Down { .. } | Link::Dialing | Link::Replaced => {}
-        }
-        if self.is_in_reach() {
-            self.ask_again(now);
         }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let retries = self
-            .sessions
-            .values()
-            .filter_map(|session| session.retry_at());
-        retries.chain(self.link.timeout()).min()
+        let timeout = self.link.timeout()?;
+        Some(match self.link {
+            Link::Greeted { .. } | Link::Open { .. } => timeout.min(self.outbox.timeout()),
+            _ => timeout,
+        })
     }
 
     /// What to do next. `None` if there is nothing to do.
@@ -244,12 +256,12 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         let replayed = order.partition_point(|&(later, ..)| !later);
         for (place, (_, _, id)) in order.into_iter().enumerate() {
             if place == replayed {
-                self.send(NodeFrame::Synced {});
+                self.outbox.push(NodeFrame::Synced {});
             }
             self.ask(id, now);
         }
         if replayed == self.sessions.len() {
-            self.send(NodeFrame::Synced {});
+            self.outbox.push(NodeFrame::Synced {});
         }
     }
 
@@ -260,6 +272,10 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             return self.hang_up(now);
         };
         self.asked.pop_front();
+        if self.asked.is_empty() {
+            // Frees its memory, too, which tells in which order sessions were asked for.
+            self.asked = VecDeque::new();
+        }
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -289,8 +305,9 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             (false, false) => {
                 session.standing = Standing::Denied {
                     first: first_denial.unwrap_or(now),
-                    retry_at: now + session::retry_pause(&mut self.random),
                 };
+                let later = session::retry_later(now.duration_since(sent), &mut self.random);
+                self.retries.enter(id, later);
             }
         }
     }
@@ -304,28 +321,39 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         self.report(ticket, Delta::Up);
     }
 
-    fn ask_again(&mut self, now: Instant) {
-        let due = |session: &Session| session.retry_at().is_some_and(|at| now >= at);
-        let mut again: Vec<(u64, Id)> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| due(session))
-            .map(|(&id, session)| (session.started, id))
-            .collect();
-        again.sort_unstable_by_key(|&(started, _)| started);
-        for (_, id) in again {
+    /// Asks again for what is due at the ticks since the last call, and sends the messages of one
+    /// tick (rule 8).
+    fn tick(&mut self, now: Instant) {
+        let ticks = self.outbox.take_ticks(now);
+        for _ in 0..ticks {
+            for id in self.retries.tick() {
+                self.ask_again(id, now);
+            }
+        }
+        // A link that has not carried the last tick's messages yet gets no more of them.
+        if ticks > 0 && !self.is_sending() {
+            let messages = self.outbox.take_messages();
+            self.actions.extend(messages.into_iter().map(Action::Send));
+        }
+    }
+
+    /// Asks for a session that still stands denied: it may have ended since.
+    fn ask_again(&mut self, id: Id, now: Instant) {
+        let session = self.sessions.get(&id);
+        if session.is_some_and(|session| matches!(session.standing, Standing::Denied { .. })) {
             self.ask(id, now);
         }
+    }
+
+    fn is_sending(&self) -> bool {
+        let mut actions = self.actions.iter();
+        actions.any(|action| matches!(action, Action::Send(_)))
     }
 
     fn report(&mut self, ticket: Ticket, delta: Delta) {
         let n = self.next_report;
         self.next_report += 1;
-        self.send(NodeFrame::Report { n, ticket, delta });
-    }
-
-    fn send(&mut self, frame: NodeFrame) {
-        self.actions.push_back(Action::Send(frame));
+        self.outbox.push(NodeFrame::Report { n, ticket, delta });
     }
 
     fn hang_up(&mut self, now: Instant) {
@@ -337,8 +365,10 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
     fn forget_stream(&mut self) {
         self.actions
             .retain(|action| !matches!(action, Action::Send(_)));
-        self.asked.clear();
+        self.asked = VecDeque::new();
         self.next_report = 0;
+        self.outbox = Outbox::new(self.outbox.timeout());
+        self.retries = Agenda::default();
         self.sessions.retain(|_, session| !session.ended);
         for session in self.sessions.values_mut() {
             session.standing = Standing::Unreported;

@@ -12,20 +12,23 @@ pub enum CloseReason {
     Superseded,
     /// Nothing was received for [`DEAD_AFTER`](crate::constants::DEAD_AFTER).
     Silent,
-    /// The stream was not synced within [`SYNC_WITHIN`](crate::constants::SYNC_WITHIN) (rule 4).
+    /// The stream was not synced in time (rules 4 and 9).
     NotSynced,
     /// The node must report its sessions again: an account that it counts was erased.
     Recount,
+    /// The node's first message is not one of this version of the protocol.
+    Version,
 }
 
 impl CloseReason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Protocol,
         Self::EpochReplaced,
         Self::Superseded,
         Self::Silent,
         Self::NotSynced,
         Self::Recount,
+        Self::Version,
     ];
 
     /// The close code.
@@ -37,6 +40,7 @@ impl CloseReason {
             Self::Silent => 4003,
             Self::NotSynced => 4004,
             Self::Recount => 4005,
+            Self::Version => 4006,
         }
     }
 

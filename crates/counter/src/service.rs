@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Instant;
 
-use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame, VERSION};
 
 use crate::CloseReason;
 use crate::constants::{MAX_DEVICES, RESTART_WINDOW};
@@ -23,10 +23,10 @@ use timers::Timers;
 pub struct StreamId(u64);
 
 /// What the caller has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Send a frame on a stream.
-    Send(StreamId, ServiceFrame),
+    /// Send a message with these frames on a stream.
+    Send(StreamId, Vec<ServiceFrame>),
     /// Close a stream. The ledgers treat it as closed already.
     Close(StreamId, CloseReason),
 }
@@ -37,10 +37,11 @@ pub enum Output {
 /// for, or that it cannot tell.
 ///
 /// - Getters: [`devices`](Self::devices), [`accounts`](Self::accounts).
-/// - Inputs: [`accept`](Self::accept), [`handle_frame`](Self::handle_frame),
+/// - Inputs: [`accept`](Self::accept), [`drain`](Self::drain),
+///   [`handle_message`](Self::handle_message) and then [`handle_frame`](Self::handle_frame) for
+///   each of its frames, [`handle_unreadable`](Self::handle_unreadable),
 ///   [`handle_close`](Self::handle_close), [`handle_erased`](Self::handle_erased), and
-///   [`handle_timeout`](Self::handle_timeout) at
-///   [`poll_timeout`](Self::poll_timeout).
+///   [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
 /// - After any of them: drain [`poll_output`](Self::poll_output), in order.
 ///
 /// `now` never goes back. Nothing in here is stored: after a restart the ledgers are empty, and the
@@ -93,10 +94,24 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         id
     }
 
+    /// Asks the stream's node to drain, or to admit again.
+    pub fn drain(&mut self, id: StreamId, on: bool) {
+        self.send(id, ServiceFrame::Drain { on });
+    }
+
+    /// A message has arrived. Its frames, if it has any, come by [`handle_frame`](Self::handle_frame).
+    pub fn handle_message(&mut self, id: StreamId, now: Instant) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.alive.handle_received(now);
+        }
+    }
+
     /// Takes a frame. `account` is the account of a report's ticket. For a +1 it is `None` if the
     /// ticket does not open, has expired, or its account is erased. For a -1 it is `None` if the
     /// ticket does not open. `time` is for a `welcome`, in seconds since 1970. A frame that the
     /// protocol does not allow closes the stream. Frames of a closed stream are ignored.
+    ///
+    /// Returns whether it was a +1 that is granted.
     pub fn handle_frame(
         &mut self,
         id: StreamId,
@@ -104,32 +119,43 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         account: Option<A>,
         time: u64,
         now: Instant,
-    ) {
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return;
+    ) -> bool {
+        let Some(stream) = self.streams.get(&id) else {
+            return false;
         };
-        stream.alive.handle_received(now);
         let done = match (frame, stream.stage) {
-            (NodeFrame::Ping {}, _) => {
-                self.send(id, ServiceFrame::Pong {});
-                Ok(())
+            (NodeFrame::Hello { version, .. }, Stage::Accepted) if version != VERSION => {
+                Err(CloseReason::Version)
             }
-            (NodeFrame::Pong {}, _) => Ok(()),
-            (NodeFrame::Hello { epoch }, Stage::Accepted) => {
-                self.handle_hello(id, epoch, time, now)
+            (NodeFrame::Hello { epoch, .. }, Stage::Accepted) => {
+                self.handle_hello(id, epoch, time, now).map(|()| false)
             }
             (NodeFrame::Report { n, delta, .. }, Stage::Replaying | Stage::Synced) => {
                 self.handle_report(id, n, account, delta, now)
             }
             (NodeFrame::Synced {}, Stage::Replaying) => {
                 self.handle_synced(id);
-                Ok(())
+                Ok(false)
             }
             _ => Err(CloseReason::Protocol),
         };
-        if let Err(reason) = done {
+        done.unwrap_or_else(|reason| {
             self.close(id, reason, now);
-        }
+            false
+        })
+    }
+
+    /// A message has arrived that is not one of this version of the protocol. It closes the
+    /// stream: with [`CloseReason::Version`] if it is the first.
+    pub fn handle_unreadable(&mut self, id: StreamId, now: Instant) {
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
+        let reason = match stream.stage {
+            Stage::Accepted => CloseReason::Version,
+            Stage::Replaying | Stage::Synced => CloseReason::Protocol,
+        };
+        self.close(id, reason, now);
     }
 
     /// A stream is gone. Its ledger becomes its node's credit (rule 4).
@@ -157,7 +183,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         }
     }
 
-    /// Does what is due: pings, closes streams that are silent or not synced, takes credit off.
+    /// Does what is due: sends, closes streams that are silent or not synced, takes credit off.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(id) = self.stream_timers.take_due(now) {
             self.check_stream(id, now);
@@ -189,9 +215,10 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         if let Some(reason) = stream.overdue(now) {
             return self.close(id, reason, now);
         }
-        if stream.alive.take_ping(now) {
-            let ping = Output::Send(id, ServiceFrame::Ping {});
-            self.outputs.push_back(ping);
+        if stream.outbox.take_ticks(now) > 0 {
+            let messages = stream.outbox.take_messages().into_iter();
+            let outputs = messages.map(|frames| Output::Send(id, frames));
+            self.outputs.extend(outputs);
         }
         self.stream_timers.set(stream.timeout(), id);
     }
@@ -236,25 +263,24 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         account: Option<A>,
         delta: Delta,
         now: Instant,
-    ) -> Result<(), CloseReason> {
+    ) -> Result<bool, CloseReason> {
         let stream = self.streams.get_mut(&id).ok_or(CloseReason::Protocol)?;
         stream.expect_report(n)?;
-        match delta {
-            Delta::Up => {
+        match (delta, account) {
+            (Delta::Up, account) => {
                 let granted = account.is_some_and(|account| self.grant(id, account, now));
                 self.send(id, ServiceFrame::Verdict { n, granted });
+                Ok(granted)
             }
-            Delta::Down => {
-                let Some(account) = account else {
-                    return Ok(());
-                };
+            (Delta::Down, None) => Ok(false),
+            (Delta::Down, Some(account)) => {
                 if !stream.ledger.remove(account) {
                     return Err(CloseReason::Protocol);
                 }
                 self.totals.remove(account);
+                Ok(false)
             }
         }
-        Ok(())
     }
 
     /// Whether a +1 is granted (rules 3, 4 and 5).
@@ -298,7 +324,10 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         self.outputs.push_back(Output::Close(id, reason));
     }
 
+    /// Has a frame sent at the stream's next tick.
     fn send(&mut self, id: StreamId, frame: ServiceFrame) {
-        self.outputs.push_back(Output::Send(id, frame));
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.outbox.push(frame);
+        }
     }
 }

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use mayfly_counter::CloseReason;
+use mayfly_counter::constants::TICK;
 use mayfly_counter::service::{Ledgers, Output, StreamId};
-use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame, VERSION};
 use mayfly_wire::{TICKET_LEN, Ticket};
 
 struct Service {
@@ -22,10 +23,22 @@ impl Service {
         }
     }
 
+    /// A node says something. Returns what comes of it by the next tick of each stream, without
+    /// the messages that carry nothing.
     fn say(&mut self, stream: StreamId, frame: NodeFrame, account: Option<u8>) -> Vec<Output> {
+        self.ledgers.handle_message(stream, self.now);
         self.ledgers
             .handle_frame(stream, frame, account, 0, self.now);
-        std::iter::from_fn(|| self.ledgers.poll_output()).collect()
+        self.now += TICK;
+        self.ledgers.handle_timeout(self.now);
+        self.outputs()
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        let outputs = std::iter::from_fn(|| self.ledgers.poll_output());
+        let empty =
+            |output: &Output| matches!(output, Output::Send(_, frames) if frames.is_empty());
+        outputs.filter(|output| !empty(output)).collect()
     }
 
     /// Opens a stream of a node and one of its boots, and syncs it.
@@ -39,6 +52,7 @@ impl Service {
 
 fn hello(epoch: u8) -> NodeFrame {
     NodeFrame::Hello {
+        version: VERSION,
         epoch: Epoch([epoch; 16]),
     }
 }
@@ -79,7 +93,7 @@ fn a_plus_one_of_an_unknown_ticket_is_denied() {
         granted: false,
     };
     let outputs = service.say(stream, report(0, Delta::Up), None);
-    assert_eq!(outputs, [Output::Send(stream, denied)]);
+    assert_eq!(outputs, [Output::Send(stream, vec![denied])]);
 }
 
 #[test]
@@ -116,7 +130,7 @@ fn a_later_hello_closes_earlier_streams_and_takes_over_what_they_counted() {
         [
             Output::Close(old, CloseReason::Superseded),
             Output::Close(unread, CloseReason::Superseded),
-            Output::Send(new, ServiceFrame::Welcome { time: 0 }),
+            Output::Send(new, vec![ServiceFrame::Welcome { time: 0 }]),
         ]
     );
     assert_eq!(service.ledgers.devices(&1), 1);
@@ -153,14 +167,17 @@ fn credit_waits_for_an_unsynced_stream_but_not_for_ever() {
     // The clock stands still for as long as the stream may stay unsynced.
     for _ in 0..2 {
         service.now += Duration::from_secs(14);
-        service.say(unsynced, NodeFrame::Ping {}, None);
+        service.ledgers.handle_message(unsynced, service.now);
         service.ledgers.handle_timeout(service.now);
         assert_eq!(service.ledgers.devices(&1), 1);
     }
     service.now += Duration::from_secs(2);
     service.ledgers.handle_timeout(service.now);
-    let outputs: Vec<_> = std::iter::from_fn(|| service.ledgers.poll_output()).collect();
-    assert!(outputs.contains(&Output::Close(unsynced, CloseReason::NotSynced)));
+    assert!(
+        service
+            .outputs()
+            .contains(&Output::Close(unsynced, CloseReason::NotSynced))
+    );
     assert_eq!(service.ledgers.devices(&1), 1, "one second is left");
     service.now += Duration::from_secs(1);
     service.ledgers.handle_timeout(service.now);
@@ -173,8 +190,7 @@ fn a_stream_that_never_says_hello_is_closed() {
     let mute = service.ledgers.accept("a", service.now);
     service.now += Duration::from_secs(15);
     service.ledgers.handle_timeout(service.now);
-    let output = service.ledgers.poll_output();
-    assert_eq!(output, Some(Output::Close(mute, CloseReason::Silent)));
+    assert_eq!(service.outputs(), closed(mute, CloseReason::Silent));
 }
 
 #[test]
@@ -183,7 +199,12 @@ fn for_thirty_seconds_after_a_restart_only_replays_are_granted() {
     service.now -= Duration::from_secs(60);
     let stream = service.ledgers.accept("a", service.now);
     service.say(stream, hello(1), None);
-    let granted = |granted, n| [Output::Send(stream, ServiceFrame::Verdict { n, granted })];
+    let granted = |granted, n| {
+        [Output::Send(
+            stream,
+            vec![ServiceFrame::Verdict { n, granted }],
+        )]
+    };
     let replayed = service.say(stream, report(0, Delta::Up), Some(1));
     assert_eq!(replayed, granted(true, 0));
     service.say(stream, NodeFrame::Synced {}, None);
@@ -192,4 +213,30 @@ fn for_thirty_seconds_after_a_restart_only_replays_are_granted() {
     service.now += Duration::from_secs(30);
     let asked = service.say(stream, report(2, Delta::Up), Some(1));
     assert_eq!(asked, granted(true, 2));
+}
+
+#[test]
+fn a_node_of_another_version_is_told_so_and_closes_nothing() {
+    let mut service = Service::new();
+    let present = service.synced("a", 1);
+    let other = service.ledgers.accept("a", service.now);
+    let hello = NodeFrame::Hello {
+        version: VERSION + 1,
+        epoch: Epoch([1; 16]),
+    };
+    let outputs = service.say(other, hello, None);
+    assert_eq!(outputs, closed(other, CloseReason::Version));
+    // The first version's hello is no message of this one.
+    let older = service.ledgers.accept("a", service.now);
+    service.ledgers.handle_unreadable(older, service.now);
+    assert_eq!(service.outputs(), closed(older, CloseReason::Version));
+    assert_eq!(service.say(present, report(0, Delta::Up), Some(1)).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_read_later_is_against_the_protocol() {
+    let mut service = Service::new();
+    let stream = service.synced("a", 1);
+    service.ledgers.handle_unreadable(stream, service.now);
+    assert_eq!(service.outputs(), closed(stream, CloseReason::Protocol));
 }

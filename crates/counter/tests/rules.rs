@@ -3,8 +3,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{SessionId, World, seconds, ticket};
 use mayfly_wire::counter::{Delta, NodeFrame};
+
+/// Enough for a report and its verdict: each waits for its end's next tick, and travels.
+const MOMENT: Duration = Duration::from_secs(3);
 
 /// A world some time after the service's start, when the window of rule 5 has ended.
 fn settled(names: &[&'static str]) -> World {
@@ -26,10 +31,10 @@ fn a_session_counts_while_it_lives() {
     let mut world = settled(&["a"]);
     assert_eq!(world.devices(1), 0);
     let id = world.session_up(0, 1);
-    world.run(seconds(1));
+    world.run(MOMENT);
     assert_eq!(world.devices(1), 1);
     world.session_down(0, id);
-    world.run(seconds(1));
+    world.run(MOMENT);
     assert_eq!(world.devices(1), 0);
     assert_eq!(reports(&world), [(1, Delta::Up), (1, Delta::Down)]);
 }
@@ -39,7 +44,7 @@ fn a_session_that_ends_before_its_verdict_sends_minus_one_after_the_grant() {
     let mut world = settled(&["a"]);
     let id = world.session_up(0, 1);
     world.session_down(0, id);
-    world.run(seconds(1));
+    world.run(2 * MOMENT);
     assert_eq!(reports(&world), [(1, Delta::Up), (1, Delta::Down)]);
     assert_eq!(world.devices(1), 0);
 }
@@ -48,9 +53,9 @@ fn a_session_that_ends_before_its_verdict_sends_minus_one_after_the_grant() {
 fn a_denied_session_that_ends_sends_nothing() {
     let mut world = settled(&["a"]);
     let id = world.session_up(0, 0);
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.session_down(0, id);
-    world.run(seconds(1));
+    world.run(MOMENT);
     assert_eq!(reports(&world), [(0, Delta::Up)]);
 }
 
@@ -60,7 +65,7 @@ fn the_fifth_device_is_denied_and_gets_about_five_minutes() {
     for _ in 0..4 {
         world.session_up(0, 1);
     }
-    world.run(seconds(1));
+    world.run(MOMENT);
     let started = world.now;
     world.session_up(1, 1);
     world.run(seconds(299));
@@ -78,7 +83,7 @@ fn an_erased_accounts_sessions_end_like_a_fifth_device_and_no_others() {
     for (machine, account) in [(0, 1), (0, 2), (1, 1), (1, 2)] {
         world.session_up(machine, account);
     }
-    world.run(seconds(1));
+    world.run(MOMENT);
     let erased = world.now;
     world.erase(1);
     world.run(seconds(10));
@@ -110,7 +115,7 @@ fn a_device_that_moves_between_nodes_is_not_cut() {
     for _ in 0..3 {
         world.session_up(0, 1);
     }
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.session_up(1, 1);
     // The node that the device left receives nothing for 180 s.
     world.run(seconds(180));
@@ -124,7 +129,7 @@ fn a_device_that_moves_between_nodes_is_not_cut() {
 fn a_nodes_power_loss_is_noticed_within_forty_five_seconds() {
     let mut world = settled(&["a"]);
     world.session_up(0, 1);
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.switch_off(0);
     world.run(seconds(45));
     assert_eq!(world.devices(1), 0);
@@ -136,7 +141,7 @@ fn a_short_break_does_not_move_the_count() {
     for _ in 0..4 {
         world.session_up(0, 1);
     }
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.break_at_node(0);
     world.run_checked(seconds(20), |world| assert_eq!(world.devices(1), 4));
     assert_eq!(world.live(1), 4);
@@ -148,7 +153,7 @@ fn nobody_takes_a_place_while_its_node_is_away_for_a_moment() {
     for _ in 0..4 {
         world.session_up(0, 1);
     }
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.break_at_node(0);
     world.session_up(1, 1);
     world.run(seconds(100));
@@ -164,7 +169,7 @@ fn nobody_takes_a_place_while_its_node_is_away_for_a_moment() {
 fn a_session_that_ended_while_the_stream_was_down_is_taken_off_at_synced() {
     let mut world = settled(&["a"]);
     let id = world.session_up(0, 1);
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.break_at_node(0);
     world.session_down(0, id);
     world.run(seconds(10));
@@ -181,7 +186,7 @@ fn granted_sessions_come_first_in_order_of_start() {
     let mut world = settled(&["a"]);
     world.session_up(0, 3);
     world.session_up(0, 2);
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.break_at_node(0);
     world.session_up(0, 1);
     world.heard.clear();
@@ -203,7 +208,7 @@ fn after_the_services_restart_live_sessions_come_before_new_ones() {
     for _ in 0..4 {
         world.session_up(0, 1);
     }
-    world.run(seconds(1));
+    world.run(MOMENT);
     // The node of the new session reaches the service first.
     world.restart_service();
     world.session_up(1, 1);
@@ -244,10 +249,10 @@ fn the_earlier_of_two_machines_with_one_identity_stays_down() {
 fn a_renewed_session_takes_itself_back_with_the_ticket_it_was_granted_under() {
     let mut world = settled(&["a"]);
     let id = world.session_up(0, 1);
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.machines[0].reporter.renew(id, ticket(9));
     world.session_down(0, id);
-    world.run(seconds(1));
+    world.run(MOMENT);
     assert_eq!(reports(&world), [(1, Delta::Up), (1, Delta::Down)]);
 }
 
@@ -255,12 +260,12 @@ fn a_renewed_session_takes_itself_back_with_the_ticket_it_was_granted_under() {
 fn a_cut_stream_is_given_up_by_both_ends_and_replaced() {
     let mut world = settled(&["a"]);
     world.session_up(0, 1);
-    world.run(seconds(1));
+    world.run(MOMENT);
     world.cut(0);
     world.run(seconds(60));
     assert_eq!(world.devices(1), 1);
     let session = world.machines[0].sessions.keys().next().copied().unwrap();
     world.session_down(0, SessionId(session));
-    world.run(seconds(1));
+    world.run(MOMENT);
     assert_eq!(world.devices(1), 0);
 }

@@ -138,7 +138,18 @@ impl World {
         self.nodes[node].handle_connected(now);
     }
 
-    fn handle(&mut self, id: usize, frame: NodeFrame) {
+    fn handle(&mut self, id: usize, frames: Vec<NodeFrame>) {
+        if let Some(front) = self.fronts.get(&id) {
+            for (shard, &part) in self.shards.iter_mut().zip(&front.parts) {
+                shard.handle_message(part, self.now);
+            }
+        }
+        for frame in frames {
+            self.handle_frame(id, frame);
+        }
+    }
+
+    fn handle_frame(&mut self, id: usize, frame: NodeFrame) {
         let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
@@ -161,31 +172,44 @@ impl World {
     }
 
     fn handle_output(&mut self, shard: usize, output: Output) {
-        let (part, frame) = match output {
-            Output::Send(part, frame) => (part, Ok(frame)),
+        let (part, frames) = match output {
+            Output::Send(part, frames) => (part, Ok(frames)),
             Output::Close(part, reason) => (part, Err(reason)),
         };
-        let mut fronts = self.fronts.iter_mut();
-        let Some((&id, front)) = fronts.find(|(_, front)| front.parts[shard] == part) else {
+        let mut fronts = self.fronts.iter();
+        let Some((&id, _)) = fronts.find(|(_, front)| front.parts[shard] == part) else {
+            return;
+        };
+        match frames {
+            Err(reason) => self.close(id, Some(shard), Some(reason)),
+            Ok(frames) => {
+                // Every shard sends on every tick. The node hears of it through any of them.
+                self.tell(id, &[]);
+                for frame in frames {
+                    self.handle_answer(id, shard, frame);
+                }
+            }
+        }
+    }
+
+    fn handle_answer(&mut self, id: usize, shard: usize, frame: ServiceFrame) {
+        let Some(front) = self.fronts.get_mut(&id) else {
             return;
         };
         match frame {
-            Err(reason) => self.close(id, Some(shard), Some(reason)),
-            Ok(ServiceFrame::Welcome { .. }) => {
+            ServiceFrame::Welcome { .. } => {
                 front.welcomed += 1;
                 if front.welcomed == SHARDS {
-                    self.tell(id, ServiceFrame::Welcome { time: 1 });
+                    self.tell(id, &[ServiceFrame::Welcome { time: 1 }]);
                 }
             }
-            Ok(ServiceFrame::Verdict { granted, .. }) => {
+            ServiceFrame::Verdict { granted, .. } => {
                 let mut waiting = front.asked.iter_mut();
                 let due = waiting.find(|(_, of, verdict)| *of == shard && verdict.is_none());
                 due.unwrap().2 = Some(granted);
                 self.tell_verdicts(id);
             }
-            // All shards send pings and pongs at the same time. One of each is enough for the node.
-            Ok(frame) if shard == 0 => self.tell(id, frame),
-            Ok(_) => {}
+            ServiceFrame::Drain { .. } => unreachable!("no operator is here"),
         }
     }
 
@@ -194,14 +218,14 @@ impl World {
             && let Some(&(n, _, Some(granted))) = front.asked.front()
         {
             front.asked.pop_front();
-            self.tell(id, ServiceFrame::Verdict { n, granted });
+            self.tell(id, &[ServiceFrame::Verdict { n, granted }]);
         }
     }
 
-    fn tell(&mut self, id: usize, frame: ServiceFrame) {
+    fn tell(&mut self, id: usize, frames: &[ServiceFrame]) {
         let node = self.fronts[&id].node;
         if self.connected[node] == Some(id) {
-            self.nodes[node].handle_frame(frame, self.now);
+            self.nodes[node].handle_message(frames, self.now);
         }
     }
 
@@ -249,7 +273,7 @@ impl World {
     fn carry_out(&mut self, node: usize, action: Action<SessionId>) {
         match (action, self.connected[node]) {
             (Action::Connect, _) => self.connect(node),
-            (Action::Send(frame), Some(front)) => self.handle(front, frame),
+            (Action::Send(frames), Some(front)) => self.handle(front, frames),
             (Action::Disconnect, Some(front)) => {
                 self.connected[node] = None;
                 self.close(front, None, None);

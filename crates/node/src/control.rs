@@ -1,6 +1,6 @@
 //! The control thread's state: the enrolments, the live sessions, and what the counter is told.
 //!
-//! Requests of clients, notices of the packet threads and frames of the account service meet in
+//! Requests of clients, notices of the packet threads and messages of the account service meet in
 //! [`Control`]. It does no I/O and waits for nothing: its shells carry in what happened, and carry
 //! out what [`Control::poll_action`] and the command queues of the packet threads say.
 //!
@@ -29,12 +29,12 @@ use crate::status::Status;
 use crate::token::Verifier;
 
 /// What the shell of the counter stream has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Open a connection to the account service, then call [`Control::handle_connection`].
     Connect,
-    /// Send a frame on the connection.
-    Send(NodeFrame),
+    /// Send a message with these frames on the connection.
+    Send(Vec<NodeFrame>),
     /// Close the connection. It counts as closed already.
     Disconnect,
 }
@@ -73,7 +73,7 @@ enum Closed {
 ///
 /// - Getters: [`status`](Self::status), [`is_settled`](Self::is_settled).
 /// - Requests: [`enrol`](Self::enrol), [`release`](Self::release), [`stop`](Self::stop).
-/// - Inputs: [`handle_notice`](Self::handle_notice), [`handle_frame`](Self::handle_frame),
+/// - Inputs: [`handle_notice`](Self::handle_notice), [`handle_message`](Self::handle_message),
 ///   [`handle_connection`](Self::handle_connection),
 ///   [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout), and
 ///   [`handle_tick`](Self::handle_tick) every few seconds.
@@ -177,9 +177,9 @@ impl Control {
         }
     }
 
-    /// Takes a frame of the account service.
-    pub(crate) fn handle_frame(&mut self, frame: ServiceFrame, now: Instant) {
-        self.reporter.handle_frame(frame, now);
+    /// Takes a message of the account service, by its frames.
+    pub(crate) fn handle_message(&mut self, frames: &[ServiceFrame], now: Instant) {
+        self.reporter.handle_message(frames, now);
     }
 
     /// Takes what happened to the connection to the account service.
@@ -211,7 +211,7 @@ impl Control {
         while let Some(action) = self.reporter.poll_action() {
             match action {
                 CounterAction::Connect => return Some(Action::Connect),
-                CounterAction::Send(frame) => return Some(Action::Send(frame)),
+                CounterAction::Send(frames) => return Some(Action::Send(frames)),
                 CounterAction::Disconnect => {
                     self.reachability = Reachability::Down;
                     return Some(Action::Disconnect);

@@ -1,30 +1,22 @@
-//! The counter stream: a WebSocket over TLS that carries the frames of [`Control`]'s reporter.
+//! The counter stream: a WebSocket over TLS that carries the messages of [`Control`]'s reporter.
+
+mod socket;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
-use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-
-use mayfly_wire::counter::{NodeFrame, ServiceFrame};
+use tokio_tungstenite::client_async_with_config;
 
 use crate::accounts_link::{AccountsLink, ServiceError};
 use crate::control::{Action, Connection, Control};
 use crate::tls::Identity;
+use socket::{Event, Socket};
 
-/// How long it may take to connect, and to send a frame.
+/// How long it may take to connect.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of a message. The longest frame that the service sends has some 60.
-const LONGEST_MESSAGE: usize = 1024;
-
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// The shell around [`Control`] that talks to the account service.
 pub(crate) struct CounterStream {
@@ -38,24 +30,23 @@ pub(crate) struct CounterStream {
 
 /// Why the loop woke.
 enum Woken {
-    Frame(ServiceFrame),
-    /// The stream has ended, with the close code, if one was read.
-    End(Option<u16>),
+    Socket(Event),
     Time,
     Actions,
 }
 
 impl CounterStream {
-    /// Carries frames. Does not return.
+    /// Carries messages, both ways at the same time. Does not return.
     pub(crate) async fn run(self) {
         let actions = self.control.borrow().woken();
         let mut socket = None;
         loop {
-            self.drain_actions(&mut socket).await;
+            self.carry_out(&mut socket).await;
             let deadline = self.control.borrow().poll_timeout();
+            let stuck = socket.as_ref().and_then(Socket::stuck_at);
             let woken = tokio::select! {
-                woken = next_frame(&mut socket) => woken,
-                () = until(deadline) => Woken::Time,
+                event = next(&mut socket) => Woken::Socket(event),
+                () = until(deadline.into_iter().chain(stuck).min()) => Woken::Time,
                 () = actions.notified() => Woken::Actions,
             };
             self.handle(woken, &mut socket);
@@ -65,25 +56,31 @@ impl CounterStream {
     fn handle(&self, woken: Woken, socket: &mut Option<Socket>) {
         let now = Instant::now();
         let mut control = self.control.borrow_mut();
-        match woken {
-            Woken::Frame(frame) => control.handle_frame(frame, now),
-            Woken::End(code) => {
-                *socket = None;
-                control.handle_connection(Connection::Closed(code), now);
-            }
-            Woken::Time => control.handle_timeout(now),
-            Woken::Actions => {}
-        }
+        let is_stuck = |socket: &Socket| socket.stuck_at().is_some_and(|at| now >= at);
+        let end = match woken {
+            Woken::Socket(Event::Message(frames)) => return control.handle_message(&frames, now),
+            Woken::Socket(Event::End(code)) => code,
+            Woken::Time if socket.as_ref().is_some_and(is_stuck) => None,
+            Woken::Time => return control.handle_timeout(now),
+            Woken::Socket(Event::Sent) | Woken::Actions => return,
+        };
+        *socket = None;
+        control.handle_connection(Connection::Closed(end), now);
     }
 
-    async fn drain_actions(&self, socket: &mut Option<Socket>) {
-        loop {
+    /// Does what there is to do. What comes after a message waits until it has been sent.
+    async fn carry_out(&self, socket: &mut Option<Socket>) {
+        while !socket.as_ref().is_some_and(Socket::is_sending) {
             let Some(action) = self.control.borrow_mut().poll_action(Instant::now()) else {
                 return;
             };
             match action {
                 Action::Connect => *socket = self.connect().await,
-                Action::Send(frame) => self.send(socket, frame).await,
+                Action::Send(frames) => {
+                    if let Some(socket) = socket {
+                        socket.send(&frames).await;
+                    }
+                }
                 Action::Disconnect => *socket = None,
             }
         }
@@ -114,43 +111,17 @@ impl CounterStream {
         }
         let stream = self.accounts.connect().await?;
         let address = format!("wss://{}/v1/counter", self.accounts.host());
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(LONGEST_MESSAGE))
-            .max_frame_size(Some(LONGEST_MESSAGE));
-        let opened = client_async_with_config(address, stream, Some(config)).await;
+        let opened = client_async_with_config(address, stream, Some(socket::config())).await;
         opened
-            .map(|(socket, _)| socket)
+            .map(|(stream, _)| Socket::new(stream))
             .map_err(|_| ServiceError::Answer)
-    }
-
-    async fn send(&self, socket: &mut Option<Socket>, frame: NodeFrame) {
-        let Some(open) = socket else {
-            return;
-        };
-        // A frame always has a JSON form. The service would refuse an empty one.
-        let text = serde_json::to_string(&frame).unwrap_or_default();
-        let sent = timeout(PATIENCE, open.send(Message::text(text))).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            self.handle(Woken::End(None), socket);
-        }
     }
 }
 
-/// Waits for the next frame, or the end of the stream.
-async fn next_frame(socket: &mut Option<Socket>) -> Woken {
-    let Some(socket) = socket else {
-        return std::future::pending().await;
-    };
-    loop {
-        match socket.next().await {
-            Some(Ok(Message::Text(text))) => {
-                let frame = serde_json::from_str(&text);
-                return frame.map_or(Woken::End(None), Woken::Frame);
-            }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(Some(close)))) => return Woken::End(Some(close.code.into())),
-            _ => return Woken::End(None),
-        }
+async fn next(socket: &mut Option<Socket>) -> Event {
+    match socket {
+        Some(socket) => socket.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Frames of the counter protocol: one JSON object in one WebSocket text message.
+//! Frames of the counter protocol: JSON objects. A message of the protocol carries some of them.
 //!
 //! A frame without fields is an empty variant with braces, because serde accepts unknown
 //! fields of a unit variant.
@@ -13,6 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Ticket;
+
+/// The version of the protocol, which `hello` names. Version 1 had no such field, and each of its
+/// messages was one frame.
+pub const VERSION: u16 = 2;
 
 /// 16 random bytes, new at each boot of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +82,8 @@ impl TryFrom<i8> for Delta {
 pub enum NodeFrame {
     /// The first frame of a stream.
     Hello {
+        /// [`VERSION`].
+        version: u16,
         /// This boot of the node.
         epoch: Epoch,
     },
@@ -92,10 +98,6 @@ pub enum NodeFrame {
     },
     /// The node has reported every session that it last knew as granted.
     Synced {},
-    /// Asks whether the other end is alive.
-    Ping {},
-    /// Answer to `ping`.
-    Pong {},
 }
 
 /// What the service sends.
@@ -120,10 +122,6 @@ pub enum ServiceFrame {
         /// `true` starts this, `false` ends it.
         on: bool,
     },
-    /// Asks whether the other end is alive.
-    Ping {},
-    /// Answer to `ping`.
-    Pong {},
 }
 
 #[cfg(test)]
@@ -154,6 +152,8 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused() {
-        assert!(serde_json::from_str::<ServiceFrame>(r#"{"type":"pong","peer":1}"#).is_err());
+        assert!(serde_json::from_str::<ServiceFrame>(r#"{"type":"drain","on":true}"#).is_ok());
+        let more = r#"{"type":"drain","on":true,"peer":1}"#;
+        assert!(serde_json::from_str::<ServiceFrame>(more).is_err());
     }
 }

@@ -18,19 +18,21 @@
 )]
 
 mod clients;
+mod crowd;
 mod nodes;
 mod service;
 
 use std::time::{Duration, Instant};
 
-use mayfly_counter::constants::MAX_DEVICES;
+use mayfly_counter::constants::{MAX_DEVICES, MESSAGES_A_TICK};
 use mayfly_wire::Ticket;
 use serde_json::{Value, json};
 use tokio::time::sleep_until;
 
 use clients::Client;
+use crowd::Crowd;
 use nodes::{Node, churn};
-use service::{Service, Way};
+use service::{Service, Way, cpu};
 
 /// How long after its start the service grants only what is replayed.
 const RESTART: Duration = Duration::from_secs(31);
@@ -47,6 +49,9 @@ const SESSIONS: usize = 1000;
 
 /// Streams that report at the same time until all devices are live.
 const AT_ONCE: usize = 100;
+
+/// Sessions of a full node, on one stream.
+const CROWD: usize = 65_000;
 
 /// Requests whose times are compared.
 const CALLS: usize = 1000;
@@ -67,6 +72,7 @@ async fn main() {
     sleep_until((started + RESTART).into()).await;
     reports(&service, &mut report).await;
     under_hashing(&service, &mut report).await;
+    full_node(&mut service, &mut report).await;
     service.restart().await;
     live(&service, &mut report).await;
     println!("{report}");
@@ -108,10 +114,11 @@ async fn reports(service: &Service, report: &mut Value) {
     let mut all = serde_json::Map::new();
     for streams in STREAMS {
         let (cpu, from) = (service.cpu(), Instant::now());
-        let nodes = connect(service, 0..streams, true).await;
+        let nodes = connect(service, streams).await;
         let connected = (service.cpu() - cpu, from.elapsed());
         let (cpu, from) = (service.cpu(), Instant::now());
-        let window = (1000 / streams).clamp(8, 128);
+        // A verdict waits for a tick, so that only many at a time tell what the service can do.
+        let window = (service.tickets.len() / streams).min(MESSAGES_A_TICK);
         let tickets = service.tickets.chunks(window);
         let turns = nodes
             .into_iter()
@@ -139,7 +146,7 @@ async fn reports(service: &Service, report: &mut Value) {
 
 /// How long a verdict takes while no passwords are hashed, and while many are.
 async fn under_hashing(service: &Service, report: &mut Value) {
-    let mut node = connect(service, 0..1, true).await.remove(0);
+    let mut node = connect(service, 1).await.remove(0);
     let ticket = service.tickets[0];
     let idle = verdicts(&mut node, ticket).await;
     let clients = (0..8).map(|_| tokio::spawn(tokens_of(service.way())));
@@ -155,12 +162,31 @@ async fn under_hashing(service: &Service, report: &mut Value) {
 }
 
 async fn verdicts(node: &mut Node, ticket: Ticket) -> Duration {
-    let until = Instant::now() + WHILE / 2;
+    let until = Instant::now() + 4 * WHILE;
     let mut times = Vec::new();
     while Instant::now() < until {
         times.push(node.ask_and_leave(ticket).await);
     }
     median(&mut times)
+}
+
+/// A full node replays to a service that has just restarted.
+async fn full_node(service: &mut Service, report: &mut Value) {
+    let tickets = service.tickets.iter().copied();
+    let sessions = tickets
+        .cycle()
+        .take(CROWD.min(service.tickets.len() * DEVICES));
+    let mut crowd = Crowd::new(sessions.collect(), service.way(), service.identity(0));
+    crowd.settle().await;
+    service.restart().await;
+    let cpu = own_cpu();
+    let [synced, settled] = crowd.settle().await;
+    report["full_node"] = json!({
+        "synced_s": synced.as_secs_f64(),
+        "verdicts_s": settled.as_secs_f64(),
+        "service_cpu_s": service.cpu().as_secs_f64(),
+        "node_cpu_s": (own_cpu() - cpu).as_secs_f64(),
+    });
 }
 
 /// All devices of all accounts report to a service that has just restarted.
@@ -176,15 +202,16 @@ async fn live(service: &Service, report: &mut Value) {
     let before = service.rss();
     for (place, batch) in all.chunks(AT_ONCE * SESSIONS).enumerate() {
         let from = Instant::now();
-        let first = place * AT_ONCE;
-        let streams = batch.len().div_ceil(SESSIONS);
-        let nodes = connect(service, first..first + streams, false).await;
-        let turns = nodes
-            .into_iter()
-            .zip(batch.chunks(SESSIONS))
-            .map(|(node, tickets)| tokio::spawn(node.replay(tickets.to_vec())));
-        let turns: Vec<_> = turns.collect();
-        for turn in turns {
+        let turns = batch.chunks(SESSIONS).enumerate().map(|(node, tickets)| {
+            let (way, identity) = (service.way(), service.identity(place * AT_ONCE + node));
+            let tickets = tickets.to_vec();
+            tokio::spawn(async move {
+                let mut node = Node::connect(&way, identity).await;
+                node.replay(&tickets).await;
+                node
+            })
+        });
+        for turn in turns.collect::<Vec<_>>() {
             kept.push(turn.await.unwrap());
         }
         if place == 0 {
@@ -200,17 +227,26 @@ async fn live(service: &Service, report: &mut Value) {
     report["memory"] = memory.into();
 }
 
-/// Streams of these nodes, in the order of their numbers.
-async fn connect(service: &Service, nodes: std::ops::Range<usize>, synced: bool) -> Vec<Node> {
-    let mut connected = Vec::new();
-    for node in nodes {
-        let mut node = Node::connect(&service.way(), service.identity(node)).await;
-        if synced {
+/// Synced streams of the first nodes.
+async fn connect(service: &Service, nodes: usize) -> Vec<Node> {
+    let turns = (0..nodes).map(|node| {
+        let (way, identity) = (service.way(), service.identity(node));
+        tokio::spawn(async move {
+            let mut node = Node::connect(&way, identity).await;
             node.synced().await;
-        }
-        connected.push(node);
+            node
+        })
+    });
+    let mut connected = Vec::new();
+    for turn in turns.collect::<Vec<_>>() {
+        connected.push(turn.await.unwrap());
     }
     connected
+}
+
+/// CPU time of this process.
+fn own_cpu() -> Duration {
+    cpu("self")
 }
 
 fn rate(count: usize, time: Duration) -> Value {

@@ -1,14 +1,18 @@
-//! Nodes: streams that report as fast as the service answers.
+//! Nodes: streams that report as fast as the service answers. They keep to the protocol, but not to
+//! a node's ticks: it is the service that is measured.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use mayfly_wire::Ticket;
-use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+use mayfly_counter::constants::{MESSAGE_FRAMES, TICK};
+use mayfly_counter::message;
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame, VERSION};
+use mayfly_wire::{TICKET_LEN, Ticket};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
+use tokio::time::interval;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -16,79 +20,65 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::service::Way;
 
-/// Reports of a replay that wait for verdicts at the same time.
-const WINDOW: usize = 250;
+pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
-
-/// A stream that has been welcomed.
+/// A stream that has been welcomed. It stays open until this is dropped.
 pub(crate) struct Node {
-    socket: Socket,
+    to_send: mpsc::UnboundedSender<Vec<NodeFrame>>,
+    heard: mpsc::UnboundedReceiver<ServiceFrame>,
     n: u64,
 }
 
 impl Node {
-    /// Tries until the service counts, as a node does.
+    /// Tries until the service counts, as a node does, and waits to be welcomed.
     pub(crate) async fn connect(way: &Way, identity: Arc<ClientConfig>) -> Self {
-        let socket = loop {
-            match Self::open(way, identity.clone()).await {
-                Err(Error::Http(refusal)) if refusal.status() == 503 => {}
-                opened => break opened.unwrap(),
-            }
+        let (to_send, sent) = mpsc::unbounded_channel();
+        let (hears, heard) = mpsc::unbounded_channel();
+        tokio::spawn(carry(dial(way, identity).await, sent, hears));
+        let mut node = Self {
+            to_send,
+            heard,
+            n: 0,
         };
-        let mut node = Self { socket, n: 0 };
-        let epoch = Epoch([1; 16]);
-        node.send(NodeFrame::Hello { epoch }).await;
+        node.send(vec![NodeFrame::Hello {
+            version: VERSION,
+            epoch: Epoch([1; 16]),
+        }]);
         assert!(matches!(node.hear().await, ServiceFrame::Welcome { .. }));
         node
     }
 
-    async fn open(way: &Way, identity: Arc<ClientConfig>) -> Result<Socket, Error> {
-        let tcp = TcpStream::connect(way.address).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
-        let name = "localhost".try_into().unwrap();
-        let tls = TlsConnector::from(identity).connect(name, tcp).await;
-        let opened = client_async("wss://localhost/v1/counter", tls.unwrap()).await;
-        Ok(opened?.0)
-    }
-
     pub(crate) async fn synced(&mut self) {
-        self.send(NodeFrame::Synced {}).await;
+        self.send(vec![NodeFrame::Synced {}]);
         self.settle().await;
     }
 
-    /// Replays granted sessions. Then the stream stays open until the handle is dropped.
-    pub(crate) async fn replay(mut self, tickets: Vec<Ticket>) -> Stays {
-        for window in tickets.chunks(WINDOW) {
-            self.report(window, Delta::Up).await;
-            assert_eq!(self.verdicts(window.len()).await, window.len());
-        }
+    /// Replays granted sessions.
+    pub(crate) async fn replay(&mut self, tickets: &[Ticket]) {
+        self.report(tickets, Delta::Up);
+        assert_eq!(self.verdicts(tickets.len()).await, tickets.len());
         self.synced().await;
-        Stays(tokio::spawn(async move {
-            // It answers pings, and sends nothing else.
-            loop {
-                self.hear().await;
-            }
-        }))
     }
 
     /// Connects and disconnects one device. Returns how long its verdict took.
     pub(crate) async fn ask_and_leave(&mut self, ticket: Ticket) -> Duration {
         let from = Instant::now();
-        self.report(&[ticket], Delta::Up).await;
+        self.report(&[ticket], Delta::Up);
         assert_eq!(self.verdicts(1).await, 1);
         let time = from.elapsed();
-        self.report(&[ticket], Delta::Down).await;
+        self.report(&[ticket], Delta::Down);
         time
     }
 
-    async fn report(&mut self, tickets: &[Ticket], delta: Delta) {
-        for &ticket in tickets {
-            let n = self.n;
-            self.n += 1;
-            self.feed(NodeFrame::Report { n, ticket, delta }).await;
-        }
-        self.socket.flush().await.unwrap();
+    fn report(&mut self, tickets: &[Ticket], delta: Delta) {
+        let first = self.n;
+        self.n += tickets.len() as u64;
+        let reports = (first..).zip(tickets);
+        self.send(
+            reports
+                .map(|(n, &ticket)| NodeFrame::Report { n, ticket, delta })
+                .collect(),
+        );
     }
 
     /// Takes `count` verdicts. Returns how many were grants.
@@ -105,48 +95,89 @@ impl Node {
 
     /// Waits until the service has read everything that was sent: it answers in order.
     async fn settle(&mut self) {
-        self.send(NodeFrame::Ping {}).await;
-        while self.hear().await != (ServiceFrame::Pong {}) {}
+        self.report(&[Ticket([0; TICKET_LEN])], Delta::Up);
+        assert_eq!(self.verdicts(1).await, 0);
     }
 
-    async fn send(&mut self, frame: NodeFrame) {
-        self.feed(frame).await;
-        self.socket.flush().await.unwrap();
-    }
-
-    async fn feed(&mut self, frame: NodeFrame) {
-        let text = serde_json::to_string(&frame).unwrap();
-        self.socket.feed(Message::text(text)).await.unwrap();
+    fn send(&self, frames: Vec<NodeFrame>) {
+        self.to_send.send(frames).unwrap();
     }
 
     async fn hear(&mut self) -> ServiceFrame {
-        let message = self.socket.next().await.unwrap().unwrap();
-        let frame = serde_json::from_str(message.to_text().unwrap()).unwrap();
-        if frame == (ServiceFrame::Ping {}) {
-            self.send(NodeFrame::Pong {}).await;
-        }
-        frame
+        self.heard.recv().await.unwrap()
     }
+}
+
+/// Sends what there is, and an empty message now and then, and reads at the same time.
+async fn carry(
+    socket: Socket,
+    mut to_send: mpsc::UnboundedReceiver<Vec<NodeFrame>>,
+    hears: mpsc::UnboundedSender<ServiceFrame>,
+) {
+    let (mut sink, mut source) = socket.split();
+    let send = async {
+        let mut beat = interval(5 * TICK);
+        loop {
+            let frames = tokio::select! {
+                _ = beat.tick() => Vec::new(),
+                frames = to_send.recv() => match frames {
+                    Some(frames) => frames,
+                    None => return,
+                },
+            };
+            for frames in frames
+                .chunks(MESSAGE_FRAMES)
+                .chain(frames.is_empty().then_some([].as_slice()))
+            {
+                sink.feed(Message::text(message::encode(frames)))
+                    .await
+                    .unwrap();
+            }
+            sink.flush().await.unwrap();
+        }
+    };
+    let read = async {
+        while let Some(Ok(Message::Text(text))) = source.next().await {
+            for frame in message::decode(&text).unwrap() {
+                // Whoever has all that it wanted hears no more.
+                let _ = hears.send(frame);
+            }
+        }
+    };
+    tokio::select! {
+        () = send => {}
+        () = read => {}
+    }
+}
+
+/// A WebSocket to the service. Tries until the service counts.
+pub(crate) async fn dial(way: &Way, identity: Arc<ClientConfig>) -> Socket {
+    loop {
+        match open(way, identity.clone()).await {
+            Err(Error::Http(refusal)) if refusal.status() == 503 => {}
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
+async fn open(way: &Way, identity: Arc<ClientConfig>) -> Result<Socket, Error> {
+    let tcp = TcpStream::connect(way.address).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    let name = "localhost".try_into().unwrap();
+    let tls = TlsConnector::from(identity).connect(name, tcp).await;
+    let opened = client_async("wss://localhost/v1/counter", tls.unwrap()).await;
+    Ok(opened?.0)
 }
 
 /// Connects and disconnects devices with these tickets until a time. Returns the number of reports.
 pub(crate) async fn churn(mut node: Node, tickets: Vec<Ticket>, until: Instant) -> usize {
     let mut reports = 0;
     while Instant::now() < until {
-        node.report(&tickets, Delta::Up).await;
+        node.report(&tickets, Delta::Up);
         assert_eq!(node.verdicts(tickets.len()).await, tickets.len());
-        node.report(&tickets, Delta::Down).await;
+        node.report(&tickets, Delta::Down);
         reports += 2 * tickets.len();
     }
     node.settle().await;
     reports
-}
-
-/// A stream that stays open until this is dropped.
-pub(crate) struct Stays(JoinHandle<()>);
-
-impl Drop for Stays {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

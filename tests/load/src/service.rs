@@ -100,19 +100,9 @@ impl Service {
         self.identities[node].clone()
     }
 
-    /// CPU time of the process, over all threads.
+    /// CPU time of the process.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The fields after the name, which is in brackets. proc_pid_stat(5) counts from 1.
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        let ticks = [11, 12].map(|field| fields[field].parse::<u64>().unwrap());
-        // Linux shows programs ticks of a hundredth of a second on every machine.
-        Duration::from_millis(ticks.iter().sum::<u64>() * 10)
+        cpu(&self.child.id().to_string())
     }
 
     /// Resident memory, in MiB.
@@ -153,6 +143,21 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU time of a process, over all threads.
+pub(crate) fn cpu(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The fields after the name, which is in brackets. proc_pid_stat(5) counts from 1.
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let ticks = [11, 12].map(|field| fields[field].parse::<u64>().unwrap());
+    // Linux shows programs ticks of a hundredth of a second on every machine.
+    Duration::from_millis(ticks.iter().sum::<u64>() * 10)
 }
 
 fn command(program: &Path, directory: &Path) -> Command {

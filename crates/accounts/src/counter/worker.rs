@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mayfly_counter::service::{Ledgers, Output, StreamId};
 use mayfly_wire::Ticket;
-use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
+use mayfly_wire::counter::{Delta, NodeFrame};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 
@@ -23,9 +23,18 @@ pub(super) enum Command {
         outgoing: mpsc::UnboundedSender<Outgoing>,
         reply: oneshot::Sender<StreamId>,
     },
+    /// The node has sent messages, with these frames in them.
     Frames {
         stream: StreamId,
         incoming: Vec<Incoming>,
+    },
+    /// The node has sent a message that cannot be read.
+    Unreadable {
+        stream: StreamId,
+    },
+    Drain {
+        stream: StreamId,
+        on: bool,
     },
     Closed {
         stream: StreamId,
@@ -135,7 +144,7 @@ impl Worker {
             // Check under load too, when there is always another command.
             if due.is_some_and(|at| at <= Instant::now()) {
                 self.ledgers.handle_timeout(Instant::now());
-                self.drain_outputs(None);
+                self.drain_outputs();
             }
         }
     }
@@ -155,14 +164,21 @@ impl Worker {
                 let _ = reply.send(stream);
             }
             Command::Frames { stream, incoming } => {
+                self.ledgers.handle_message(stream, now);
                 for incoming in incoming {
                     self.handle(stream, &incoming, now);
                 }
+                self.drain_outputs();
             }
+            Command::Unreadable { stream } => {
+                self.ledgers.handle_unreadable(stream, now);
+                self.drain_outputs();
+            }
+            Command::Drain { stream, on } => self.ledgers.drain(stream, on),
             Command::Closed { stream } => {
                 self.streams.remove(&stream);
                 self.ledgers.handle_close(stream, now);
-                self.drain_outputs(None);
+                self.drain_outputs();
             }
             Command::Devices { account, reply } => {
                 let _ = reply.send(self.ledgers.devices(&account));
@@ -172,7 +188,7 @@ impl Worker {
             }
             Command::Erased { accounts } => {
                 self.ledgers.handle_erased(&accounts, now);
-                self.drain_outputs(None);
+                self.drain_outputs();
             }
             // `run` returns on it.
             Command::Stop => {}
@@ -183,9 +199,12 @@ impl Worker {
         let account = self
             .granted_to(stream, &incoming.frame)
             .or(incoming.account);
-        self.ledgers
-            .handle_frame(stream, incoming.frame, account, clock::unix_now(), now);
-        self.drain_outputs(incoming.ask());
+        let granted =
+            self.ledgers
+                .handle_frame(stream, incoming.frame, account, clock::unix_now(), now);
+        if let (true, Some(ask)) = (granted, incoming.ask()) {
+            self.grant(stream, ask);
+        }
     }
 
     /// The account of a -1, if a device was granted under its ticket on this stream. This is known
@@ -202,16 +221,11 @@ impl Worker {
         self.streams.get_mut(&stream)?.granted.take(ticket)
     }
 
-    /// Sends what the ledgers output. A grant among it answers `ask`.
-    fn drain_outputs(&mut self, ask: Option<Ask>) {
+    /// Sends what the ledgers output.
+    fn drain_outputs(&mut self) {
         while let Some(output) = self.ledgers.poll_output() {
             match output {
-                Output::Send(stream, frame) => {
-                    if let (ServiceFrame::Verdict { granted: true, .. }, Some(ask)) = (frame, ask) {
-                        self.grant(stream, ask);
-                    }
-                    self.send(stream, Outgoing::Frame(frame));
-                }
+                Output::Send(stream, frames) => self.send(stream, Outgoing::Message(frames)),
                 Output::Close(stream, reason) => {
                     self.send(stream, Outgoing::Close(reason));
                     self.streams.remove(&stream);
@@ -241,7 +255,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use mayfly_wire::TICKET_LEN;
-    use mayfly_wire::counter::Epoch;
+    use mayfly_wire::counter::{Epoch, VERSION};
 
     use super::*;
 
@@ -259,8 +273,11 @@ mod tests {
             reply,
         });
         let stream = accepted.try_recv().unwrap();
-        let epoch = Epoch([1; 16]);
-        receive(&mut worker, stream, NodeFrame::Hello { epoch }, None);
+        let hello = NodeFrame::Hello {
+            version: VERSION,
+            epoch: Epoch([1; 16]),
+        };
+        receive(&mut worker, stream, hello, None);
         (worker, stream)
     }
 

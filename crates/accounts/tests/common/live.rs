@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use mayfly_counter::message;
 use mayfly_counter::node::{Action, Reporter};
 use mayfly_wire::Ticket;
 use rustls::ClientConfig;
@@ -115,8 +116,8 @@ impl State {
         while let Some(action) = self.reporter.poll_action() {
             match action {
                 Action::Connect => self.connect().await,
-                Action::Send(frame) => {
-                    let text = serde_json::to_string(&frame).unwrap();
+                Action::Send(frames) => {
+                    let text = message::encode(&frames);
                     let sent = match &mut self.socket {
                         Some(socket) => socket.send(Message::text(text)).await.is_ok(),
                         None => true,
@@ -148,8 +149,8 @@ impl State {
     fn hear(&mut self, message: Option<Message>) {
         match message {
             Some(Message::Text(text)) => {
-                let frame = serde_json::from_str(&text).unwrap();
-                self.reporter.handle_frame(frame, Instant::now());
+                let frames = message::decode(&text).unwrap();
+                self.reporter.handle_message(&frames, Instant::now());
             }
             Some(Message::Close(Some(close))) => self.lose(Some(close.code.into())),
             _ => self.lose(None),

@@ -5,7 +5,7 @@
 pub(crate) mod live;
 pub(crate) mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,11 +22,12 @@ use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use mayfly_accounts::config::Config;
 use mayfly_accounts::start;
+use mayfly_counter::message;
 use mayfly_kit::postgres::Cluster;
-use mayfly_wire::Ticket;
 use mayfly_wire::admission::AdmissionResponse;
-use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame};
+use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame, VERSION};
 use mayfly_wire::token::Claims;
+use mayfly_wire::{TICKET_LEN, Ticket};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -491,10 +492,12 @@ pub(crate) fn claims(token: &str) -> Claims {
     serde_json::from_slice(&json).unwrap()
 }
 
-/// A node's end of a stream.
+/// A node's end of a stream. It sends when it is told to, and not on ticks.
 pub(crate) struct Node {
     socket: WebSocketStream<TlsStream<TcpStream>>,
     n: u64,
+    /// The frames of messages that have come and have not been heard.
+    unheard: VecDeque<ServiceFrame>,
 }
 
 impl Node {
@@ -507,20 +510,39 @@ impl Node {
 
     /// Connects and sends `hello`.
     pub(crate) async fn open(service: &Service, identity: &Identity) -> Self {
+        let mut node = Self::silent(service, identity).await;
+        node.hello().await;
+        node
+    }
+
+    /// Connects.
+    pub(crate) async fn silent(service: &Service, identity: &Identity) -> Self {
         let tls = service.connect(Some(identity)).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async("wss://localhost/v1/counter", tls)
             .await
             .unwrap();
-        let mut node = Self { socket, n: 0 };
-        node.send(NodeFrame::Hello {
+        Self {
+            socket,
+            n: 0,
+            unheard: VecDeque::new(),
+        }
+    }
+
+    pub(crate) async fn hello(&mut self) {
+        self.send(NodeFrame::Hello {
+            version: VERSION,
             epoch: Epoch([9; 16]),
         })
         .await;
-        node
+    }
+
+    /// Says that the node is alive.
+    pub(crate) async fn beat(&mut self) {
+        self.say(&message::encode::<NodeFrame>(&[])).await;
     }
 
     pub(crate) async fn send(&mut self, frame: NodeFrame) {
-        self.say(&serde_json::to_string(&frame).unwrap()).await;
+        self.say(&message::encode(&[frame])).await;
     }
 
     pub(crate) async fn say(&mut self, text: &str) {
@@ -546,14 +568,22 @@ impl Node {
 
     /// Waits until the service has read everything that was sent: it answers in order.
     pub(crate) async fn settle(&mut self) {
-        self.send(NodeFrame::Ping {}).await;
-        assert_eq!(self.hear().await, ServiceFrame::Pong {});
+        let of_nobody = Ticket([0; TICKET_LEN]);
+        assert_eq!(self.report(of_nobody, Delta::Up).await, Some(false));
     }
 
     pub(crate) async fn hear(&mut self) -> ServiceFrame {
-        match self.socket.next().await.unwrap().unwrap() {
-            Message::Text(text) => serde_json::from_str(&text).unwrap(),
-            other => panic!("{other:?}"),
+        loop {
+            if let Some(frame) = self.unheard.pop_front() {
+                return frame;
+            }
+            match self.socket.next().await.unwrap().unwrap() {
+                Message::Text(text) => {
+                    let frames: Vec<ServiceFrame> = message::decode(&text).unwrap();
+                    self.unheard.extend(frames);
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
 

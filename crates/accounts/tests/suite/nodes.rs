@@ -94,11 +94,26 @@ async fn what_is_no_frame_closes_the_stream_with_a_reason() {
     let service = Service::start().await;
     let identity = service.admit("node-1").await;
     let long = " ".repeat(2000);
-    for text in ["", "{}", r#"{"type":"ping","more":1}"#, &long] {
+    let more = format!("{:<1024}", r#"[{"type":"synced","more":1}]"#);
+    for text in ["", "[]", &more, &long] {
         let mut node = Node::connect(&service, &identity).await;
         node.say(text).await;
-        assert!(!node.end().await.reason.is_empty());
+        let closed = node.end().await;
+        assert_eq!(u16::from(closed.code), 4000);
+        assert!(!closed.reason.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_node_of_the_first_version_is_told_that_this_is_another() {
+    let service = Service::start().await;
+    let identity = service.admit("node-1").await;
+    let mut node = Node::silent(&service, &identity).await;
+    node.say(r#"{"type":"hello","epoch":"CQkJCQkJCQkJCQkJCQkJCQ=="}"#)
+        .await;
+    let closed = node.end().await;
+    assert_eq!(u16::from(closed.code), 4006);
+    assert!(closed.reason.contains("another version"));
 }
 
 #[tokio::test]
@@ -192,8 +207,7 @@ async fn a_stream_that_breaks_the_protocol_is_closed_and_its_devices_count_on_fo
     let identity = service.admit("node-1").await;
     let mut node = Node::connect(&service, &identity).await;
     assert_eq!(node.report(ticket, Delta::Up).await, Some(true));
-    node.say(r#"{"type":"hello","epoch":"CQkJCQkJCQkJCQkJCQkJCQ=="}"#)
-        .await;
+    node.hello().await;
     let closed = node.end().await;
     assert_eq!(u16::from(closed.code), 4000);
     assert!(!closed.reason.is_empty());
@@ -226,16 +240,16 @@ async fn a_node_is_told_to_drain_within_a_minute_and_on_each_stream_before_its_w
     let mut node = Node::connect(&service, &identity).await;
     node.send(NodeFrame::Synced {}).await;
     service.program(&["ca", "drain", "node-1"]);
-    let told = async {
+    let told = timeout(Duration::from_secs(65), async {
+        // A node that sends nothing is taken for dead.
         loop {
-            match node.hear().await {
-                ServiceFrame::Ping {} => node.send(NodeFrame::Pong {}).await,
-                frame => return frame,
+            node.beat().await;
+            if let Ok(frame) = timeout(Duration::from_secs(1), node.hear()).await {
+                return frame;
             }
         }
-    };
-    let told = timeout(Duration::from_secs(65), told).await;
-    assert_eq!(told.ok(), Some(DRAIN));
+    });
+    assert_eq!(told.await.ok(), Some(DRAIN));
     let mut node = Node::open(&service, &identity).await;
     assert_eq!(node.hear().await, DRAIN);
     assert!(matches!(node.hear().await, ServiceFrame::Welcome { .. }));

@@ -1,4 +1,4 @@
-//! The connection's state, and the clocks that drive it.
+//! The connection's state, and the clock of its attempts.
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use mayfly_wire::Ticket;
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore as _;
 
-use crate::constants::RETRY;
+use crate::constants::{RETRY, TICK};
 
 pub(super) struct Session {
     /// The session's place in the order of start.
@@ -35,7 +35,6 @@ pub(super) enum Standing {
     },
     Denied {
         first: Instant,
-        retry_at: Instant,
     },
 }
 
@@ -53,7 +52,7 @@ impl Session {
     /// Marks the session as asked for, and returns the ticket for the ask.
     pub(super) fn ask(&mut self, now: Instant) -> Ticket {
         let first_denial = match self.standing {
-            Standing::Denied { first, .. } => Some(first),
+            Standing::Denied { first } => Some(first),
             _ => None,
         };
         self.standing = Standing::Asked {
@@ -63,18 +62,13 @@ impl Session {
         };
         self.ticket
     }
-
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        match self.standing {
-            Standing::Denied { retry_at, .. } => Some(retry_at),
-            _ => None,
-        }
-    }
 }
 
-/// Rule 6: [`RETRY`], up to a tenth more or less.
-pub(super) fn retry_pause(random: &mut ChaCha8Rng) -> Duration {
-    let tenth = RETRY / 10;
-    let share = random.next_u32() % 2_000;
-    RETRY - tenth + tenth * share / 1_000
+/// Rule 6: a denied session is asked for again [`RETRY`] after its last ask, or a tick sooner or
+/// later. `waited` is how long the verdict took. The answer is in ticks after the next one, which
+/// is less than a tick away.
+pub(super) fn retry_later(waited: Duration, random: &mut ChaCha8Rng) -> usize {
+    let jitter = u64::from(random.next_u32() % 3);
+    let ticks = RETRY.as_secs() / TICK.as_secs() + jitter;
+    ticks.saturating_sub(2 + waited.as_secs() / TICK.as_secs()) as usize
 }

@@ -2,9 +2,12 @@
 
 use std::time::Instant;
 
+use mayfly_wire::counter::ServiceFrame;
+
 use crate::CloseReason;
 use crate::alive::Alive;
 use crate::constants::SYNC_WITHIN;
+use crate::outbox::Outbox;
 
 use super::ledger::Ledger;
 
@@ -23,6 +26,7 @@ pub(super) struct Stream<A> {
     /// What was granted on this stream and not taken back.
     pub(super) ledger: Ledger<A>,
     pub(super) alive: Alive,
+    pub(super) outbox: Outbox<ServiceFrame>,
     /// When it was accepted. After `hello`, when that came.
     since: Instant,
     next_report: u64,
@@ -35,6 +39,7 @@ impl<A> Stream<A> {
             stage: Stage::Accepted,
             ledger: Ledger::default(),
             alive: Alive::new(now),
+            outbox: Outbox::new(now),
             since: now,
             next_report: 0,
         }
@@ -63,12 +68,12 @@ impl<A> Stream<A> {
             .then_some(CloseReason::NotSynced)
     }
 
+    /// When it has something to send or may be overdue.
     pub(super) fn timeout(&self) -> Instant {
+        let next = self.outbox.timeout().min(self.alive.timeout());
         match self.stage {
-            Stage::Synced => self.alive.timeout(),
-            Stage::Accepted | Stage::Replaying => {
-                self.alive.timeout().min(self.since + SYNC_WITHIN)
-            }
+            Stage::Synced => next,
+            Stage::Accepted | Stage::Replaying => next.min(self.since + SYNC_WITHIN),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A world in which nodes and a service speak over a network that can fail.
 //!
-//! A connection carries frames both ways, in order, each after a latency of its own. It can be cut,
+//! A connection carries messages both ways, in order, each after a latency of its own. It can be cut,
 //! and then neither end is told. A machine can lose its power, and the service can restart. Time
 //! jumps from event to event.
 
@@ -22,7 +22,7 @@ pub(crate) type Account = u8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId(pub u64);
 
-/// The longest time that a frame is under way, in microseconds.
+/// The longest time that a message is under way, in microseconds.
 const MOST_LATENCY: u32 = 20_000;
 
 pub(crate) fn seconds(count: u64) -> Duration {
@@ -53,12 +53,12 @@ struct Connection {
     /// Whether the service still has it.
     service_open: bool,
     cut: bool,
-    up: VecDeque<(Instant, NodeFrame)>,
+    up: VecDeque<(Instant, Vec<NodeFrame>)>,
     down: VecDeque<(Instant, Down)>,
 }
 
 enum Down {
-    Frame(ServiceFrame),
+    Message(Vec<ServiceFrame>),
     Closed(u16),
 }
 
@@ -227,7 +227,7 @@ impl World {
         let machines = self.machines.iter().filter(|machine| machine.powered);
         let timeouts = machines.filter_map(|machine| machine.reporter.poll_timeout());
         let arrivals = self.connections.iter().flat_map(|connection| {
-            let up = connection.up.front().map(|&(at, _)| at);
+            let up = connection.up.front().map(|(at, _)| *at);
             up.into_iter()
                 .chain(connection.down.front().map(|&(at, _)| at))
         });
@@ -239,39 +239,32 @@ impl World {
 
     fn deliver(&mut self) {
         for index in 0..self.connections.len() {
-            while let Some(&(at, frame)) = self.connections[index].up.front() {
-                if at > self.now {
-                    break;
-                }
-                self.connections[index].up.pop_front();
-                self.reach_service(index, frame);
+            while let Some(frames) = arrived(&mut self.connections[index].up, self.now) {
+                self.reach_service(index, &frames);
             }
-            while let Some((at, _)) = self.connections[index].down.front() {
-                if *at > self.now {
-                    break;
-                }
-                let Some((_, message)) = self.connections[index].down.pop_front() else {
-                    break;
-                };
+            while let Some(message) = arrived(&mut self.connections[index].down, self.now) {
                 self.reach_node(index, &message);
             }
         }
     }
 
-    fn reach_service(&mut self, index: usize, frame: NodeFrame) {
+    fn reach_service(&mut self, index: usize, frames: &[NodeFrame]) {
         let connection = &self.connections[index];
         if !connection.service_open || connection.cut {
             return;
         }
-        self.heard.push(frame);
-        let account = match frame {
-            NodeFrame::Report { ticket, .. } => {
-                Some(ticket.0[0]).filter(|account| *account != 0 && !self.erased.contains(account))
-            }
-            _ => None,
-        };
-        self.service
-            .handle_frame(connection.stream, frame, account, 1, self.now);
+        let stream = connection.stream;
+        self.service.handle_message(stream, self.now);
+        for &frame in frames {
+            self.heard.push(frame);
+            let account = match frame {
+                NodeFrame::Report { ticket, .. } => Some(ticket.0[0])
+                    .filter(|account| *account != 0 && !self.erased.contains(account)),
+                _ => None,
+            };
+            self.service
+                .handle_frame(stream, frame, account, 1, self.now);
+        }
         self.carry_out_service();
     }
 
@@ -285,11 +278,11 @@ impl World {
         if stale || self.connections[index].cut {
             return;
         }
-        match *message {
-            Down::Frame(frame) => state.reporter.handle_frame(frame, self.now),
+        match message {
+            Down::Message(frames) => state.reporter.handle_message(frames, self.now),
             Down::Closed(code) => {
                 state.connection = None;
-                state.reporter.handle_disconnected(Some(code), self.now);
+                state.reporter.handle_disconnected(Some(*code), self.now);
             }
         }
         self.carry_out(machine);
@@ -299,7 +292,7 @@ impl World {
         while let Some(action) = self.machines[machine].reporter.poll_action() {
             match action {
                 Action::Connect => self.connect(machine),
-                Action::Send(frame) => self.send_up(machine, frame),
+                Action::Send(frames) => self.send_up(machine, frames),
                 Action::Disconnect => {
                     let connection = self.machines[machine].connection.take();
                     if let Some(connection) = connection.map(|at| &self.connections[at])
@@ -344,19 +337,19 @@ impl World {
         state.reporter.handle_connected(now);
     }
 
-    fn send_up(&mut self, machine: usize, frame: NodeFrame) {
+    fn send_up(&mut self, machine: usize, frames: Vec<NodeFrame>) {
         let at = self.arrival();
         if let Some(connection) = self.machines[machine].connection {
             let queue = &mut self.connections[connection].up;
-            let after = queue.back().map_or(at, |&(last, _)| at.max(last));
-            queue.push_back((after, frame));
+            let after = queue.back().map_or(at, |(last, _)| at.max(*last));
+            queue.push_back((after, frames));
         }
     }
 
     fn carry_out_service(&mut self) {
         while let Some(output) = self.service.poll_output() {
             let (stream, message) = match output {
-                Output::Send(stream, frame) => (stream, Down::Frame(frame)),
+                Output::Send(stream, frames) => (stream, Down::Message(frames)),
                 Output::Close(stream, reason) => (stream, Down::Closed(reason.code())),
             };
             let at = self.arrival();
@@ -381,4 +374,10 @@ impl World {
     fn arrival(&mut self) -> Instant {
         self.now + Duration::from_micros(u64::from(1 + self.random.next_u32() % MOST_LATENCY))
     }
+}
+
+/// Takes the first message if it has arrived.
+fn arrived<M>(queue: &mut VecDeque<(Instant, M)>, now: Instant) -> Option<M> {
+    let message = queue.pop_front_if(|(at, _)| *at <= now);
+    message.map(|(_, message)| message)
 }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ED25519};
 
+use mayfly_counter::constants::TICK;
 use mayfly_wire::counter::Delta;
 use mayfly_wire::token::Claims;
 use mayfly_wire::{TICKET_LEN, Ticket};
@@ -93,19 +94,27 @@ impl Node {
     }
 
     fn say(&mut self, frame: ServiceFrame) {
-        self.control.handle_frame(frame, self.now);
+        self.control.handle_message(&[frame], self.now);
     }
 
     /// The reports since the last call.
     fn reports(&mut self) -> Vec<(u64, Delta)> {
-        let report = |action| match action {
-            Action::Send(NodeFrame::Report { n, delta, .. }) => Some((n, delta)),
+        let frames = |action| match action {
+            Action::Send(frames) => frames,
+            _ => Vec::new(),
+        };
+        let report = |frame| match frame {
+            NodeFrame::Report { n, delta, .. } => Some((n, delta)),
             _ => None,
         };
-        self.actions().into_iter().filter_map(report).collect()
+        let frames = self.actions().into_iter().flat_map(frames);
+        frames.filter_map(report).collect()
     }
 
+    /// What is to be done until after the next tick of the stream.
     fn actions(&mut self) -> Vec<Action> {
+        self.now += TICK;
+        self.control.handle_timeout(self.now);
         std::iter::from_fn(|| self.control.poll_action(self.now)).collect()
     }
 
@@ -166,6 +175,8 @@ fn a_token_that_ends_ends_its_session() {
         granted: true,
     });
     node.now += RENEWAL_GRACE;
+    // The service was there all the time.
+    node.control.handle_message(&[], node.now);
     node.clock.set(node.clock.unix_seconds() + 1);
     node.tick_after(0);
     assert!(node.has_removed());

@@ -1,6 +1,8 @@
-//! `GET /v1/counter`: a node's stream, a WebSocket (RFC 6455) of JSON text messages.
+//! `GET /v1/counter`: a node's stream, a WebSocket (RFC 6455) whose messages all have one length.
 //!
-//! It only carries frames. The counter keeps every rule.
+//! It only carries messages, both ways at the same time: it reads while it sends, so that two ends
+//! that both have much to say do not wait for each other. The counter keeps every rule. "Rule N" is
+//! rule N of `crates/counter/PROTOCOL.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +10,19 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseCode, CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
-use futures_util::{FutureExt as _, SinkExt as _};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use mayfly_counter::CloseReason;
-use mayfly_wire::counter::{NodeFrame, ServiceFrame};
+use mayfly_counter::constants::{DEAD_AFTER, MESSAGE_FRAMES, MESSAGE_LEN, MESSAGES_A_TICK};
+use mayfly_counter::message;
+use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval_at, timeout};
 
 use super::Shared;
-use crate::counter::{NotLeader, Outgoing, Stream};
+use crate::counter::{Answers, NotLeader, Outgoing, Stream};
 use crate::http::listener::Peer;
 use crate::http::refusal::Refusal;
 use crate::keys::nodes::Registration;
@@ -24,14 +30,15 @@ use crate::keys::tls::PeerCertificate;
 use crate::service::Service;
 use crate::store::Node;
 
-/// The most messages in one batch, in either direction.
+/// The most messages that are read before the counter gets them.
 const MAX_BATCH: usize = 256;
 
-/// How long a node may leave a message unread.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The most asks of a stream without a verdict. A node that has this many is not read until it has
+/// taken verdicts. It is what a node sends in two ticks.
+const MAX_ASKED: usize = 2 * MESSAGES_A_TICK * MESSAGE_FRAMES;
 
-/// The most bytes in a message. The longest frame, a report, has fewer than 200.
-const MAX_FRAME: usize = 1024;
+/// How long a node may take for one message. It counts as dead then, anyway.
+const PATIENCE: Duration = DEAD_AFTER;
 
 /// How often the register is checked for the node of an open stream.
 const CHECK: Duration = Duration::from_secs(60);
@@ -52,8 +59,10 @@ pub(super) async fn upgrade(
     }
     let upgrade = upgrade.map_err(|_| Refusal::NoWebSocket)?;
     let upgrade = upgrade
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME);
+        .max_message_size(MESSAGE_LEN)
+        .max_frame_size(MESSAGE_LEN)
+        // Each message is a write of its own, and so a TLS record of its own.
+        .write_buffer_size(0);
     Ok(upgrade.on_upgrade(move |socket| carry(socket, service, node, drains, peer)))
 }
 
@@ -67,141 +76,145 @@ async fn check_registration(service: &Service, shown: &PeerCertificate) -> Resul
 }
 
 async fn carry(
-    mut socket: WebSocket,
+    socket: WebSocket,
     service: Arc<Service>,
     node: PeerCertificate,
     drains: bool,
     mut peer: Peer,
 ) {
-    let Ok(mut stream) = service.counter.accept(node.name.clone()).await else {
+    let Ok((stream, mut answers)) = service.counter.accept(node.name.clone()).await else {
         return;
     };
-    let mut standing = Standing {
-        service: &service,
-        node: &node,
-        told: false,
+    let (mut sink, mut source) = socket.split();
+    let room = Semaphore::new(MAX_ASKED);
+    if drains {
+        // This comes before the counter's `welcome`, which answers the node's `hello`.
+        stream.drain(true).await;
+    }
+    let end = tokio::select! {
+        () = read(&mut source, &stream, &room) => None,
+        end = write(&mut answers, &mut sink, &room) => end,
+        () = watch(&service, &node, drains, &stream) => {
+            Some((close_code::POLICY, "the node has been revoked"))
+        }
+        () = peer.stopping() => Some((close_code::AWAY, "the service stops")),
     };
-    let mut check = interval_at(Instant::now() + CHECK, CHECK);
-    let mut outgoing = Vec::with_capacity(MAX_BATCH);
-    // This comes before the counter's `welcome`, which answers the node's `hello`.
-    let mut alive = standing.tell(drains, &mut socket).await;
-    while alive {
-        alive = tokio::select! {
-            message = socket.recv() => receive(message, &stream, &mut socket).await,
-            () = stream.recv(&mut outgoing, MAX_BATCH) => send(&mut outgoing, &mut socket).await,
-            _ = check.tick() => standing.check(&mut socket).await,
-            () = peer.stopping() => {
-                close(&mut socket, close_code::AWAY, "the service stops").await;
-                false
-            }
-        };
+    if let Some((code, reason)) = end {
+        // A connection that has ended cannot be closed.
+        let _ = timeout(PATIENCE, close(&mut sink, code, reason)).await;
     }
     stream.closed().await;
 }
 
-/// The state of an open stream's node in the register.
-struct Standing<'a> {
-    service: &'a Service,
-    node: &'a PeerCertificate,
-    /// What the node was last told on this stream. At first it was not told to drain.
-    told: bool,
-}
-
-impl Standing<'_> {
-    /// Checks the register again. `false`: the node has been revoked, or cannot be sent to. If the
-    /// store does not answer, nothing changes.
-    async fn check(&mut self, socket: &mut WebSocket) -> bool {
-        match check_registration(self.service, self.node).await {
-            Ok(drains) => self.tell(drains, socket).await,
-            Err(Refusal::CertificateRevoked) => {
-                close(socket, close_code::POLICY, "the node has been revoked").await;
-                false
+/// Looks at the register for the node of an open stream, and tells it when it is to drain. Returns
+/// when the node has been revoked. If the store does not answer, nothing changes.
+async fn watch(service: &Service, node: &PeerCertificate, mut drains: bool, stream: &Stream) {
+    let mut check = interval_at(Instant::now() + CHECK, CHECK);
+    loop {
+        check.tick().await;
+        match check_registration(service, node).await {
+            Ok(now) if now != drains => {
+                drains = now;
+                stream.drain(now).await;
             }
-            Err(_) => true,
+            Err(Refusal::CertificateRevoked) => return,
+            Ok(_) | Err(_) => {}
         }
-    }
-
-    async fn tell(&mut self, drains: bool, socket: &mut WebSocket) -> bool {
-        if self.told == drains {
-            return true;
-        }
-        self.told = drains;
-        let mut frame = vec![Outgoing::Frame(ServiceFrame::Drain { on: drains })];
-        send(&mut frame, socket).await
     }
 }
 
-/// Hands the frames that have arrived to the counter. `false`: the stream has ended.
-async fn receive(
-    first: Option<Result<Message, axum::Error>>,
-    stream: &Stream,
-    socket: &mut WebSocket,
-) -> bool {
-    let mut frames = Vec::new();
-    let mut end = read(first, &mut frames);
-    while end.is_none() && frames.len() < MAX_BATCH {
-        let Some(message) = socket.recv().now_or_never() else {
-            break;
-        };
-        end = read(message, &mut frames);
+/// Hands what arrives to the counter, until the connection ends.
+async fn read(source: &mut SplitStream<WebSocket>, stream: &Stream, room: &Semaphore) {
+    loop {
+        let (frames, end) = receive(source).await;
+        let asked = frames.iter().filter(|frame| asks(frame)).count();
+        if let Ok(taken) = room.acquire_many(asked as u32).await {
+            taken.forget();
+        }
+        if end.is_none() || !frames.is_empty() {
+            stream.submit(frames).await;
+        }
+        match end {
+            None => {}
+            Some(End::Gone) => return,
+            Some(End::Unreadable) => {
+                stream.unreadable().await;
+                // The counter closes the stream.
+                return std::future::pending().await;
+            }
+        }
     }
-    if !frames.is_empty() && !stream.submit(frames).await {
-        // The stream learns of it from `recv`.
-        return end.is_none();
-    }
-    if end == Some(End::NoFrame) {
-        close(socket, CloseReason::Protocol.code(), "this is no frame").await;
-    }
-    end.is_none()
 }
 
-/// Why no more frames come from the node.
+const fn asks(frame: &NodeFrame) -> bool {
+    matches!(
+        frame,
+        NodeFrame::Report {
+            delta: Delta::Up,
+            ..
+        }
+    )
+}
+
+/// Why no more messages come from the node.
 #[derive(PartialEq, Eq)]
 enum End {
     Gone,
-    NoFrame,
+    Unreadable,
 }
 
-fn read(message: Option<Result<Message, axum::Error>>, frames: &mut Vec<NodeFrame>) -> Option<End> {
-    match message {
-        Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
-            Ok(frame) => frames.push(frame),
-            Err(_) => return Some(End::NoFrame),
+/// The frames of the messages that have arrived, after waiting for the first one.
+async fn receive(source: &mut SplitStream<WebSocket>) -> (Vec<NodeFrame>, Option<End>) {
+    let mut frames = Vec::new();
+    let mut end = open(source.next().await, &mut frames);
+    for _ in 1..MAX_BATCH {
+        if end.is_some() {
+            break;
+        }
+        let Some(message) = source.next().now_or_never() else {
+            break;
+        };
+        end = open(message, &mut frames);
+    }
+    (frames, end)
+}
+
+fn open(arrived: Option<Result<Message, axum::Error>>, frames: &mut Vec<NodeFrame>) -> Option<End> {
+    match arrived {
+        Some(Ok(Message::Text(text))) => match message::decode(&text) {
+            Some(more) => frames.extend::<Vec<NodeFrame>>(more),
+            None => return Some(End::Unreadable),
         },
-        // The pings of WebSocket, which the library answers. The protocol has its own ping.
+        // The pings of WebSocket, which the library answers.
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
         Some(Ok(Message::Close(_))) | None => return Some(End::Gone),
-        Some(Ok(Message::Binary(_)) | Err(_)) => return Some(End::NoFrame),
+        Some(Ok(Message::Binary(_)) | Err(_)) => return Some(End::Unreadable),
     }
     None
 }
 
-/// Sends what the counter has for the stream. `false`: the stream has ended.
-async fn send(outgoing: &mut Vec<Outgoing>, socket: &mut WebSocket) -> bool {
-    let sent = timeout(PATIENCE, feed(outgoing, socket)).await;
-    matches!(sent, Ok(Some(())))
-}
-
-async fn feed(outgoing: &mut Vec<Outgoing>, socket: &mut WebSocket) -> Option<()> {
-    for outgoing in outgoing.drain(..) {
-        match outgoing {
-            Outgoing::Frame(frame) => socket.feed(text(&frame)?).await.ok()?,
-            Outgoing::Close(reason) => {
-                close(socket, reason.code(), words(reason)).await;
-                return None;
-            }
-            Outgoing::Stopped => {
-                close(socket, close_code::AWAY, "another process counts now").await;
-                return None;
-            }
-        }
+/// Sends what the counter has for the stream, until that ends. Returns the code and the reason to
+/// close it with, if it can be closed.
+async fn write(
+    answers: &mut Answers,
+    sink: &mut SplitSink<WebSocket, Message>,
+    room: &Semaphore,
+) -> Option<(CloseCode, &'static str)> {
+    loop {
+        let frames = match answers.recv().await {
+            Some(Outgoing::Message(frames)) => frames,
+            Some(Outgoing::Close(reason)) => return Some((reason.code(), words(reason))),
+            None => return Some((close_code::AWAY, "another process counts now")),
+        };
+        let text = Message::Text(message::encode(&frames).into());
+        timeout(PATIENCE, sink.send(text)).await.ok()?.ok()?;
+        let verdicts = frames.iter().filter(|frame| is_verdict(frame)).count();
+        room.add_permits(verdicts);
     }
-    socket.flush().await.ok()
 }
 
-fn text(frame: &ServiceFrame) -> Option<Message> {
-    let text = serde_json::to_string(frame).ok()?;
-    Some(Message::Text(text.into()))
+const fn is_verdict(frame: &ServiceFrame) -> bool {
+    matches!(frame, ServiceFrame::Verdict { .. })
 }
 
 const fn words(reason: CloseReason) -> &'static str {
@@ -212,14 +225,14 @@ const fn words(reason: CloseReason) -> &'static str {
         CloseReason::Silent => "nothing arrived for 15 s",
         CloseReason::NotSynced => "not synced within 30 s",
         CloseReason::Recount => "report your sessions again",
+        CloseReason::Version => "this service speaks another version of the protocol",
     }
 }
 
-async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
+async fn close(sink: &mut SplitSink<WebSocket, Message>, code: CloseCode, reason: &'static str) {
     let frame = CloseFrame {
         code,
         reason: reason.into(),
     };
-    // A connection that has ended cannot be closed.
-    let _ = socket.send(Message::Close(Some(frame))).await;
+    let _ = sink.send(Message::Close(Some(frame))).await;
 }
