@@ -18,7 +18,7 @@ use crate::constants::FINAL_AFTER;
 use crate::outbox::Outbox;
 use agenda::Agenda;
 use link::{Link, Pacer};
-use session::{Session, Standing};
+use session::{Ending, Session, Standing};
 
 /// What the caller has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,8 @@ pub enum Action<Id> {
 ///
 /// - Getters: [`is_in_reach`](Self::is_in_reach), [`is_settled`](Self::is_settled).
 /// - Commands: [`session_up`](Self::session_up), [`session_down`](Self::session_down),
-///   [`renew`](Self::renew).
+///   [`session_silent`](Self::session_silent), [`renew`](Self::renew),
+///   [`tell_all_ends`](Self::tell_all_ends).
 /// - Inputs: [`handle_connected`](Self::handle_connected),
 ///   [`handle_disconnected`](Self::handle_disconnected),
 ///   [`handle_message`](Self::handle_message), and
@@ -69,8 +70,8 @@ pub struct Reporter<Id> {
     asked: VecDeque<(u64, Id)>,
     next_report: u64,
     outbox: Outbox<NodeFrame>,
-    /// The denied sessions, each at the tick at which it is asked for again.
-    retries: Agenda<Id>,
+    /// Sessions to ask for again, and such that fell silent to take back.
+    agenda: Agenda<Id>,
     /// What the service last said on this stream about draining.
     drain: bool,
     actions: VecDeque<Action<Id>>,
@@ -92,7 +93,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             asked: VecDeque::new(),
             next_report: 0,
             outbox: Outbox::new(now),
-            retries: Agenda::default(),
+            agenda: Agenda::default(),
             drain: false,
             actions: VecDeque::new(),
         }
@@ -103,7 +104,8 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         matches!(self.link, Link::Open { .. })
     }
 
-    /// Whether there is nothing left to send and no verdict to wait for.
+    /// Whether there is nothing left to send and no verdict to wait for. A -1 that waits for its
+    /// time is not meant.
     pub fn is_settled(&self) -> bool {
         self.asked.is_empty() && self.outbox.is_empty() && self.actions.is_empty()
     }
@@ -121,20 +123,55 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         }
     }
 
-    /// A session ended. If it was not granted on this stream, nothing is sent for it (rule 2). If
-    /// its verdict is pending, its -1 follows the grant.
+    /// A session ended on someone's word: its client's, the account service's, or because its
+    /// token ended. If it was not granted on this stream, nothing is sent for it (rule 2). If its
+    /// verdict is pending, its -1 follows the grant.
     pub fn session_down(&mut self, id: Id, _now: Instant) {
+        self.end(id, Ending::Order);
+    }
+
+    /// A session ended by silence: as [`session_down`](Self::session_down), but its -1 is sent up to
+    /// [`SILENCE_TOLD_WITHIN`](crate::constants::SILENCE_TOLD_WITHIN) later (rule 8).
+    pub fn session_silent(&mut self, id: Id, _now: Instant) {
+        self.end(id, Ending::Silence);
+    }
+
+    /// The node stops: each -1 that waits for its time leaves at the next tick.
+    pub fn tell_all_ends(&mut self) {
+        let ended = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.ended.is_some());
+        let ended: Vec<Id> = ended.map(|(&id, _)| id).collect();
+        for id in ended {
+            self.end(id, Ending::Order);
+        }
+    }
+
+    fn end(&mut self, id: Id, ending: Ending) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        session.ended = Some(ending);
         match session.standing {
-            Standing::Asked { .. } => session.ended = true,
-            Standing::Granted { ticket } => {
+            Standing::Asked { .. } => {}
+            Standing::Granted { ticket } => self.take_back(id, ticket, ending),
+            Standing::Unreported | Standing::Denied { .. } => {
+                self.sessions.remove(&id);
+            }
+        }
+    }
+
+    /// Sends the -1 of a granted session that has ended, or enters it for its time.
+    fn take_back(&mut self, id: Id, ticket: Ticket, ending: Ending) {
+        match ending {
+            Ending::Order => {
                 self.sessions.remove(&id);
                 self.report(ticket, Delta::Down);
             }
-            Standing::Unreported | Standing::Denied { .. } => {
-                self.sessions.remove(&id);
+            Ending::Silence => {
+                let later = session::silence_later(&mut self.random);
+                self.agenda.enter(id, later);
             }
         }
     }
@@ -289,25 +326,26 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         };
         session.known_granted = granted;
         match (granted, session.ended) {
-            (true, false) => session.standing = Standing::Granted { ticket },
-            (true, true) => {
-                self.sessions.remove(&id);
-                self.report(ticket, Delta::Down);
+            (true, ended) => {
+                session.standing = Standing::Granted { ticket };
+                if let Some(ending) = ended {
+                    self.take_back(id, ticket, ending);
+                }
             }
-            (false, true) => {
+            (false, Some(_)) => {
                 self.sessions.remove(&id);
             }
             // Rule 6: this ask was sent long enough after the first denial.
-            (false, false) if first_denial.is_some_and(|first| sent >= first + FINAL_AFTER) => {
+            (false, None) if first_denial.is_some_and(|first| sent >= first + FINAL_AFTER) => {
                 self.sessions.remove(&id);
                 self.actions.push_back(Action::End(id));
             }
-            (false, false) => {
+            (false, None) => {
                 session.standing = Standing::Denied {
                     first: first_denial.unwrap_or(now),
                 };
                 let later = session::retry_later(now.duration_since(sent), &mut self.random);
-                self.retries.enter(id, later);
+                self.agenda.enter(id, later);
             }
         }
     }
@@ -321,13 +359,13 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         self.report(ticket, Delta::Up);
     }
 
-    /// Asks again for what is due at the ticks since the last call, and sends the messages of one
-    /// tick (rule 8).
+    /// Does what is due at the ticks since the last call, and sends the messages of one tick
+    /// (rule 8).
     fn tick(&mut self, now: Instant) {
         let ticks = self.outbox.take_ticks(now);
         for _ in 0..ticks {
-            for id in self.retries.tick() {
-                self.ask_again(id, now);
+            for id in self.agenda.tick() {
+                self.take_turn(id, now);
             }
         }
         // A link that has not carried the last tick's messages yet gets no more of them.
@@ -337,11 +375,13 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         }
     }
 
-    /// Asks for a session that still stands denied: it may have ended since.
-    fn ask_again(&mut self, id: Id, now: Instant) {
-        let session = self.sessions.get(&id);
-        if session.is_some_and(|session| matches!(session.standing, Standing::Denied { .. })) {
-            self.ask(id, now);
+    /// A session is due: it is asked for again, or taken back. It may have ended since it was
+    /// entered.
+    fn take_turn(&mut self, id: Id, now: Instant) {
+        match self.sessions.get(&id).map(|session| session.standing) {
+            Some(Standing::Denied { .. }) => self.ask(id, now),
+            Some(Standing::Granted { .. }) => self.end(id, Ending::Order),
+            Some(Standing::Unreported | Standing::Asked { .. }) | None => {}
         }
     }
 
@@ -368,8 +408,8 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         self.asked = VecDeque::new();
         self.next_report = 0;
         self.outbox = Outbox::new(self.outbox.timeout());
-        self.retries = Agenda::default();
-        self.sessions.retain(|_, session| !session.ended);
+        self.agenda = Agenda::default();
+        self.sessions.retain(|_, session| session.ended.is_none());
         for session in self.sessions.values_mut() {
             session.standing = Standing::Unreported;
         }

@@ -20,7 +20,10 @@ fn disturb(world: &mut World, with_faults: bool) {
         6..=9 => {
             let sessions = &world.machines[machine].sessions;
             if let Some(&id) = sessions.keys().next() {
-                world.session_down(machine, SessionId(id));
+                match world.random.next_u32() % 2 {
+                    0 => world.session_down(machine, SessionId(id)),
+                    _ => world.session_silent(machine, SessionId(id)),
+                }
             }
         }
         10..=12 => world.cut(machine),

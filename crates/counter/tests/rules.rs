@@ -6,6 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{SessionId, World, seconds, ticket};
+use mayfly_counter::constants::SILENCE_TOLD_WITHIN;
 use mayfly_wire::counter::{Delta, NodeFrame};
 
 /// Enough for a report and its verdict: each waits for its end's next tick, and travels.
@@ -117,10 +118,10 @@ fn a_device_that_moves_between_nodes_is_not_cut() {
     }
     world.run(MOMENT);
     world.session_up(1, 1);
-    // The node that the device left receives nothing for 180 s.
+    // The node that the device left receives nothing for 180 s. It tells so within 30 s (rule 8).
     world.run(seconds(180));
-    world.session_down(0, moving);
-    world.run(seconds(12));
+    world.session_silent(0, moving);
+    world.run(SILENCE_TOLD_WITHIN + seconds(15));
     assert_eq!((world.live(1), world.devices(1)), (4, 4));
     assert!(world.machines[1].denied.is_empty());
 }
@@ -268,4 +269,67 @@ fn a_cut_stream_is_given_up_by_both_ends_and_replaced() {
     world.session_down(0, SessionId(session));
     world.run(MOMENT);
     assert_eq!(world.devices(1), 0);
+}
+
+/// The seconds after which the devices of these accounts, whose sessions ended at the same time,
+/// are gone.
+fn gone_after(world: &mut World, accounts: std::ops::Range<u8>) -> Vec<u64> {
+    let from = world.now;
+    let mut left: Vec<u8> = accounts.collect();
+    let mut gone = Vec::new();
+    while !left.is_empty() && world.now < from + seconds(60) {
+        world.run(seconds(1));
+        let after = world.now.duration_since(from).as_secs();
+        left.retain(|&account| {
+            let counts = world.devices(account) > 0;
+            gone.extend((!counts).then_some(after));
+            counts
+        });
+    }
+    assert!(left.is_empty(), "{left:?} are still counted");
+    gone
+}
+
+#[test]
+fn a_session_that_fell_silent_is_told_at_a_random_time_within_thirty_seconds() {
+    let mut world = settled(&["a"]);
+    let sessions: Vec<_> = (1..200)
+        .map(|account| world.session_up(0, account))
+        .collect();
+    world.run(MOMENT);
+    for id in sessions {
+        world.session_silent(0, id);
+    }
+    let gone = gone_after(&mut world, 1..200);
+    assert!(gone.iter().all(|&after| after <= 32), "{gone:?}");
+    for third in [0..=10, 11..=20, 21..=32] {
+        let share = gone.iter().filter(|&after| third.contains(after)).count();
+        assert!((40..100).contains(&share), "{third:?}: {share} of 199");
+    }
+}
+
+#[test]
+fn a_session_that_was_released_is_told_at_the_next_tick() {
+    let mut world = settled(&["a"]);
+    let id = world.session_up(0, 1);
+    world.run(MOMENT);
+    world.session_down(0, id);
+    assert!(gone_after(&mut world, 1..2)[0] <= 2);
+}
+
+#[test]
+fn a_node_that_stops_does_not_let_silent_sessions_wait() {
+    let mut world = settled(&["a"]);
+    let sessions: Vec<_> = (1..200)
+        .map(|account| world.session_up(0, account))
+        .collect();
+    world.run(MOMENT);
+    for id in sessions {
+        world.session_silent(0, id);
+    }
+    world.machines[0].reporter.tell_all_ends();
+    assert!(!world.machines[0].reporter.is_settled());
+    let gone = gone_after(&mut world, 1..200);
+    assert!(gone.iter().all(|&after| after <= 2), "{gone:?}");
+    assert_eq!(reports(&world).len(), 2 * 199, "each is told once");
 }

@@ -170,9 +170,11 @@ impl Control {
     pub(crate) fn handle_notice(&mut self, notice: Notice, now: Instant) {
         match notice {
             Notice::SessionUp(id) => self.session_up(id, now),
+            // A packet thread ends a session for silence only.
             Notice::SessionDown(id) => {
-                let session = self.registry.session_down(id);
-                self.session_down(session, now);
+                if let Some(session) = self.registry.session_down(id) {
+                    self.reporter.session_silent(session, now);
+                }
             }
         }
     }
@@ -248,6 +250,8 @@ impl Control {
     pub(crate) fn stop(&mut self, now: Instant) {
         let closed = self.closed.unwrap_or(Closed::Stopping);
         self.close(closed, now);
+        self.reporter.tell_all_ends();
+        self.woken.notify_one();
     }
 
     /// Notified when there may be an action to poll.

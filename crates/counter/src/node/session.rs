@@ -6,7 +6,7 @@ use mayfly_wire::Ticket;
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore as _;
 
-use crate::constants::{RETRY, TICK};
+use crate::constants::{RETRY, SILENCE_TOLD_WITHIN, TICK};
 
 pub(super) struct Session {
     /// The session's place in the order of start.
@@ -15,9 +15,19 @@ pub(super) struct Session {
     pub(super) ticket: Ticket,
     /// Whether the last verdict, on any stream, was a grant.
     pub(super) known_granted: bool,
-    /// Whether it ended while its verdict was pending.
-    pub(super) ended: bool,
+    /// How it ended, if it is here only to be taken back: after its verdict, or at its time.
+    pub(super) ended: Option<Ending>,
     pub(super) standing: Standing,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy)]
+pub(super) enum Ending {
+    /// On someone's word. Its -1 leaves at the next tick.
+    Order,
+    /// By silence. Its -1 leaves some ticks later, so that it does not tell when the session was
+    /// last heard (rule 8).
+    Silence,
 }
 
 /// What the current stream knows of a session.
@@ -44,7 +54,7 @@ impl Session {
             started,
             ticket,
             known_granted: false,
-            ended: false,
+            ended: None,
             standing: Standing::Unreported,
         }
     }
@@ -71,4 +81,10 @@ pub(super) fn retry_later(waited: Duration, random: &mut ChaCha8Rng) -> usize {
     let jitter = u64::from(random.next_u32() % 3);
     let ticks = RETRY.as_secs() / TICK.as_secs() + jitter;
     ticks.saturating_sub(2 + waited.as_secs() / TICK.as_secs()) as usize
+}
+
+/// Rule 8: how long the -1 of a session that fell silent waits, in ticks after the next one.
+pub(super) fn silence_later(random: &mut ChaCha8Rng) -> usize {
+    let ticks = SILENCE_TOLD_WITHIN.as_secs() / TICK.as_secs();
+    (u64::from(random.next_u32()) % ticks) as usize
 }

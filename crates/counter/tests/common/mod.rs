@@ -131,6 +131,14 @@ impl World {
         self.carry_out(machine);
     }
 
+    /// Nothing was heard of the session for 180 s.
+    pub(crate) fn session_silent(&mut self, machine: usize, id: SessionId) {
+        self.machines[machine].sessions.remove(&id.0);
+        let now = self.now;
+        self.machines[machine].reporter.session_silent(id, now);
+        self.carry_out(machine);
+    }
+
     /// From now on the connection of a machine carries nothing, and neither end is told.
     pub(crate) fn cut(&mut self, machine: usize) {
         if let Some(connection) = self.machines[machine].connection {
