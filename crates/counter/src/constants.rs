@@ -23,12 +23,22 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(15);
 pub const MAX_DEVICES: u8 = 4;
 /// Rule 4: how long a node's credit lasts without a stream.
 pub const GRACE: Duration = Duration::from_secs(30);
-/// Rule 4: how long a stream may take until it is synced.
+/// Rules 4 and 9: how long a stream may say nothing of its replay, from its acceptance to its
+/// `hello`, and from its `welcome` to `synced`.
 pub const SYNC_WITHIN: Duration = Duration::from_secs(30);
+/// Rule 9: how long a replay may take in all.
+pub const SYNC_AT_MOST: Duration = Duration::from_secs(300);
+/// Rule 9: how many nodes may replay at the same time. That many full nodes have 4.2 million
+/// sessions, which a service that takes 20,000 reports a second has counted before
+/// [`SYNC_AT_MOST`]; and a thousand nodes with little to say, two or three ticks each, are all
+/// taken up within a minute.
+pub const REPLAYS_AT_A_TIME: usize = 64;
 /// Rule 4: the longest pause between two attempts to connect.
 pub const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 /// Rule 5: how long after its start the service grants only what nodes replay.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(30);
+/// Rule 9: how long that may go on while nodes wait for their `welcome`.
+pub const RESTART_AT_MOST: Duration = Duration::from_secs(300);
 /// Rule 6: the time from a denied +1 to the next ask.
 pub const RETRY: Duration = Duration::from_secs(10);
 /// Rule 6: an ask that is sent this long after the first denial is the last one.

@@ -5,14 +5,14 @@ mod node;
 mod stream;
 mod timers;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Instant;
 
 use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame, VERSION};
 
 use crate::CloseReason;
-use crate::constants::{MAX_DEVICES, RESTART_WINDOW};
+use crate::constants::{MAX_DEVICES, REPLAYS_AT_A_TIME, RESTART_AT_MOST, RESTART_WINDOW};
 use ledger::Ledger;
 use node::Node;
 use stream::{Stage, Stream};
@@ -51,6 +51,12 @@ pub struct Ledgers<A> {
     accepted: u64,
     streams: BTreeMap<StreamId, Stream<A>>,
     nodes: HashMap<Box<str>, Node<A>>,
+    /// The streams that have said hello and wait for their welcome.
+    waiting: BTreeSet<StreamId>,
+    /// How many streams replay. At most [`REPLAYS_AT_A_TIME`].
+    replaying: usize,
+    /// Seconds since 1970, as they were last told.
+    clock: (u64, Instant),
     /// The sum over all ledgers and credits.
     totals: Ledger<A>,
     outputs: VecDeque<Output>,
@@ -67,6 +73,9 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
             accepted: 0,
             streams: BTreeMap::new(),
             nodes: HashMap::new(),
+            waiting: BTreeSet::new(),
+            replaying: 0,
+            clock: (0, now),
             totals: Ledger::default(),
             outputs: VecDeque::new(),
             stream_timers: Timers::default(),
@@ -134,7 +143,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
                 self.handle_report(id, n, account, delta, now)
             }
             (NodeFrame::Synced {}, Stage::Replaying) => {
-                self.handle_synced(id);
+                self.handle_synced(id, now);
                 Ok(false)
             }
             _ => Err(CloseReason::Protocol),
@@ -153,7 +162,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         };
         let reason = match stream.stage {
             Stage::Accepted => CloseReason::Version,
-            Stage::Replaying | Stage::Synced => CloseReason::Protocol,
+            Stage::Waiting | Stage::Replaying | Stage::Synced => CloseReason::Protocol,
         };
         self.close(id, reason, now);
     }
@@ -163,13 +172,17 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         let Some(stream) = self.streams.remove(&id) else {
             return;
         };
-        if stream.stage == Stage::Accepted {
-            return;
+        match stream.stage {
+            Stage::Accepted => return,
+            Stage::Waiting => drop(self.waiting.remove(&id)),
+            Stage::Replaying => self.replaying -= 1,
+            Stage::Synced => {}
         }
         if let Some(node) = self.nodes.get_mut(&stream.node) {
             let ends = node.stream_died(stream.ledger, now);
             self.grace_timers.set(ends, stream.node);
         }
+        self.open_gate(now);
     }
 
     /// These accounts were erased. Each stream that counts one of their devices is closed, so that
@@ -250,10 +263,33 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
             node.stop_grace(now);
         }
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.greeted(now);
+            stream.stage = Stage::Waiting;
         }
-        self.send(id, ServiceFrame::Welcome { time });
+        self.waiting.insert(id);
+        self.clock = (time, now);
+        self.open_gate(now);
         Ok(())
+    }
+
+    /// Rule 9: welcomes those that wait, in the order of acceptance, while there is room.
+    fn open_gate(&mut self, now: Instant) {
+        while self.replaying < REPLAYS_AT_A_TIME
+            && let Some(id) = self.waiting.pop_first()
+        {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.welcome(now);
+                self.replaying += 1;
+            }
+            let (told, at) = self.clock;
+            let time = told + now.duration_since(at).as_secs();
+            self.send(id, ServiceFrame::Welcome { time });
+        }
+    }
+
+    /// Rules 5 and 9: whether the service has restarted so lately that only replays are granted.
+    fn has_just_restarted(&self, now: Instant) -> bool {
+        let since = now.duration_since(self.restarted);
+        since < RESTART_WINDOW || (!self.waiting.is_empty() && since < RESTART_AT_MOST)
     }
 
     fn handle_report(
@@ -266,6 +302,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
     ) -> Result<bool, CloseReason> {
         let stream = self.streams.get_mut(&id).ok_or(CloseReason::Protocol)?;
         stream.expect_report(n)?;
+        stream.handle_progress(now);
         match (delta, account) {
             (Delta::Up, account) => {
                 let granted = account.is_some_and(|account| self.grant(id, account, now));
@@ -285,6 +322,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
 
     /// Whether a +1 is granted (rules 3, 4 and 5).
     fn grant(&mut self, id: StreamId, account: A, now: Instant) -> bool {
+        let just_restarted = self.has_just_restarted(now);
         let Some(stream) = self.streams.get_mut(&id) else {
             return false;
         };
@@ -298,7 +336,6 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
             stream.ledger.add(account);
             return true;
         }
-        let just_restarted = now < self.restarted + RESTART_WINDOW;
         let may = replaying || !just_restarted;
         let granted = may && self.totals.count(&account) < MAX_DEVICES;
         if granted {
@@ -309,14 +346,16 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
     }
 
     /// Rule 4: what was not replayed has ended.
-    fn handle_synced(&mut self, id: StreamId) {
+    fn handle_synced(&mut self, id: StreamId, now: Instant) {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
         stream.stage = Stage::Synced;
+        self.replaying -= 1;
         if let Some(node) = self.nodes.get_mut(&stream.node) {
             self.totals.subtract(&node.take_credit());
         }
+        self.open_gate(now);
     }
 
     fn close(&mut self, id: StreamId, reason: CloseReason, now: Instant) {

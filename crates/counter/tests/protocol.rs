@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mayfly_counter::CloseReason;
-use mayfly_counter::constants::TICK;
+use mayfly_counter::constants::{REPLAYS_AT_A_TIME, TICK};
 use mayfly_counter::service::{Ledgers, Output, StreamId};
 use mayfly_wire::counter::{Delta, Epoch, NodeFrame, ServiceFrame, VERSION};
 use mayfly_wire::{TICKET_LEN, Ticket};
@@ -239,4 +239,154 @@ fn what_cannot_be_read_later_is_against_the_protocol() {
     let stream = service.synced("a", 1);
     service.ledgers.handle_unreadable(stream, service.now);
     assert_eq!(service.outputs(), closed(stream, CloseReason::Protocol));
+}
+
+/// Whether a stream was welcomed among these outputs.
+fn welcomed(outputs: &[Output], stream: StreamId) -> bool {
+    outputs.iter().any(|output| match output {
+        Output::Send(of, frames) => {
+            let mut frames = frames.iter();
+            *of == stream && frames.any(|frame| matches!(frame, ServiceFrame::Welcome { .. }))
+        }
+        Output::Close(..) => false,
+    })
+}
+
+impl Service {
+    /// Fills the gate with nodes that replay.
+    fn fill_gate(&mut self) -> Vec<StreamId> {
+        let streams = (0..REPLAYS_AT_A_TIME).map(|node| {
+            let stream = self.ledgers.accept(&format!("node-{node}"), self.now);
+            self.ledgers.handle_message(stream, self.now);
+            self.ledgers
+                .handle_frame(stream, hello(1), None, 0, self.now);
+            stream
+        });
+        streams.collect()
+    }
+
+    /// Lets time pass while these streams say that they are alive, and nothing else.
+    fn pass(&mut self, time: Duration, alive: &[StreamId]) -> Vec<Output> {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += TICK;
+            for &stream in alive {
+                self.ledgers.handle_message(stream, self.now);
+            }
+            self.ledgers.handle_timeout(self.now);
+        }
+        self.outputs()
+    }
+}
+
+#[test]
+fn who_finds_the_gate_full_is_welcomed_when_another_is_synced_or_gone() {
+    let mut service = Service::new();
+    let streams = service.fill_gate();
+    let outputs = service.pass(TICK, &[]);
+    assert!(streams.iter().all(|&stream| welcomed(&outputs, stream)));
+    let late = ["late-0", "late-1"].map(|node| service.ledgers.accept(node, service.now));
+    for stream in late {
+        let outputs = service.say(stream, hello(1), None);
+        assert!(!welcomed(&outputs, stream));
+    }
+    let outputs = service.say(streams[0], NodeFrame::Synced {}, None);
+    assert!(welcomed(&outputs, late[0]) && !welcomed(&outputs, late[1]));
+    service.ledgers.handle_close(streams[1], service.now);
+    let outputs = service.pass(TICK, &[]);
+    assert!(welcomed(&outputs, late[1]));
+}
+
+#[test]
+fn who_reports_before_its_welcome_breaks_the_protocol() {
+    let mut service = Service::new();
+    service.fill_gate();
+    let early = service.ledgers.accept("early", service.now);
+    service.say(early, hello(1), None);
+    let outputs = service.say(early, report(0, Delta::Up), Some(1));
+    assert!(outputs.contains(&Output::Close(early, CloseReason::Protocol)));
+}
+
+#[test]
+fn a_streams_time_begins_with_its_welcome_and_the_credit_waits_for_it() {
+    let mut service = Service::new();
+    let old = service.synced("late", 1);
+    service.say(old, report(0, Delta::Up), Some(1));
+    let streams = service.fill_gate();
+    let late = service.ledgers.accept("late", service.now);
+    service.say(late, hello(1), None);
+    // The others say nothing of their replays, and are closed after 30 s.
+    let all: Vec<_> = streams.iter().copied().chain([late]).collect();
+    let outputs = service.pass(Duration::from_secs(28), &all);
+    assert!(!welcomed(&outputs, late));
+    assert_eq!(service.ledgers.devices(&1), 1);
+    let outputs = service.pass(Duration::from_secs(2), &all);
+    assert!(outputs.contains(&Output::Close(streams[0], CloseReason::NotSynced)));
+    assert!(welcomed(&outputs, late));
+    let outputs = service.pass(Duration::from_secs(28), &all);
+    assert_eq!(outputs, []);
+    let replayed = service.say(late, report(0, Delta::Up), Some(1));
+    assert_eq!(replayed.len(), 1, "granted from credit");
+    assert_eq!(service.ledgers.devices(&1), 1);
+}
+
+#[test]
+fn a_replay_goes_on_as_long_as_something_of_it_comes_but_not_past_five_minutes() {
+    let mut service = Service::new();
+    let stream = service.ledgers.accept("a", service.now);
+    service.say(stream, hello(1), None);
+    let began = service.now;
+    let mut n = 0;
+    let closed = loop {
+        let outputs = service.pass(Duration::from_secs(20), &[stream]);
+        if outputs.contains(&Output::Close(stream, CloseReason::NotSynced)) {
+            break service.now.duration_since(began);
+        }
+        service.say(stream, report(n, Delta::Up), None);
+        n += 1;
+    };
+    assert!(
+        closed >= Duration::from_secs(290) && closed <= Duration::from_secs(320),
+        "{closed:?}"
+    );
+}
+
+#[test]
+fn while_nodes_wait_at_the_gate_only_replays_are_granted_but_not_past_five_minutes() {
+    let mut service = Service::new();
+    service.now -= Duration::from_secs(60);
+    let new = service.synced("new", 1);
+    let granted = |outputs: &[Output], n| {
+        let verdict = ServiceFrame::Verdict { n, granted: true };
+        outputs.contains(&Output::Send(new, vec![verdict]))
+    };
+    let began = service.now;
+    let mut n = 0;
+    let mut ask = |service: &mut Service| {
+        let outputs = service.say(new, report(n, Delta::Up), Some(1));
+        n += 1;
+        granted(&outputs, n - 1)
+    };
+    // The gate is full, and someone waits at it, as long as some replay very slowly.
+    let streams = service.fill_gate();
+    let late = service.ledgers.accept("late", service.now);
+    service.say(late, hello(1), None);
+    let all: Vec<_> = streams.iter().copied().chain([late, new]).collect();
+    let mut reports = 0;
+    while service.now < began + Duration::from_secs(270) {
+        service.pass(Duration::from_secs(25), &all);
+        for &stream in &streams {
+            service
+                .ledgers
+                .handle_frame(stream, report(reports, Delta::Up), None, 0, service.now);
+        }
+        reports += 1;
+        assert!(
+            !ask(&mut service),
+            "{:?}",
+            service.now.duration_since(began)
+        );
+    }
+    service.pass(Duration::from_secs(25), &all);
+    assert!(ask(&mut service));
 }

@@ -38,10 +38,11 @@ use super::turns::Turns;
 const A_MINUTE: Duration = Duration::from_secs(60);
 /// How long the counter may take to follow a client.
 const COUNTED: Duration = Duration::from_secs(60);
-/// The longest that a session may outlive its client.
-const SILENCE: Duration = Duration::from_secs(180);
+/// The longest that a session may be counted after its client has died (promise 3 of
+/// `crates/counter/PROTOCOL.md`).
+const SILENCE: Duration = Duration::from_secs(215);
 /// A little for looking, beside that.
-const A_LITTLE: Duration = Duration::from_secs(45);
+const A_LITTLE: Duration = Duration::from_secs(10);
 /// Readings of RAM within which everything in transit must be seen.
 const READINGS: usize = 6;
 /// Life of the token that ends before its device's session, in seconds.
@@ -234,7 +235,7 @@ impl<'a> Scene<'a> {
         }
         drop(turn);
         self.strand
-            .step("wait until 180 s of silence end the sessions", || {
+            .step("wait until silence ends the sessions, and is told", || {
                 // The token of the last has ended long ago: with the session goes the enrolment.
                 self.await_silence(SILENCE + self.patience.of(A_LITTLE))
             })?;

@@ -51,8 +51,9 @@ impl Args {
     }
 }
 
-/// The longest time that a session may outlive its client, and some time for the look.
-const SILENCE: Duration = Duration::from_secs(180 + 45);
+/// The longest time that a session may be counted after its client has died (promise 3 of
+/// `crates/counter/PROTOCOL.md`), and some time for the look.
+const SILENCE: Duration = Duration::from_secs(215 + 10);
 /// How long the counter may take to follow what a client does.
 const COUNTED: Duration = Duration::from_secs(15);
 /// Size of the page that comes through the tunnel, in bytes.

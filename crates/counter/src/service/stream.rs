@@ -6,7 +6,7 @@ use mayfly_wire::counter::ServiceFrame;
 
 use crate::CloseReason;
 use crate::alive::Alive;
-use crate::constants::SYNC_WITHIN;
+use crate::constants::{SYNC_AT_MOST, SYNC_WITHIN};
 use crate::outbox::Outbox;
 
 use super::ledger::Ledger;
@@ -15,7 +15,9 @@ use super::ledger::Ledger;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Accepted,
-    /// After `hello`.
+    /// After `hello`, until there is room for its replay.
+    Waiting,
+    /// After `welcome`.
     Replaying,
     Synced,
 }
@@ -27,8 +29,10 @@ pub(super) struct Stream<A> {
     pub(super) ledger: Ledger<A>,
     pub(super) alive: Alive,
     pub(super) outbox: Outbox<ServiceFrame>,
-    /// When it was accepted. After `hello`, when that came.
-    since: Instant,
+    /// When it was accepted. After `welcome`, when that was given.
+    entered: Instant,
+    /// When something of its replay came last, or it entered its stage.
+    progress: Instant,
     next_report: u64,
 }
 
@@ -40,14 +44,21 @@ impl<A> Stream<A> {
             ledger: Ledger::default(),
             alive: Alive::new(now),
             outbox: Outbox::new(now),
-            since: now,
+            entered: now,
+            progress: now,
             next_report: 0,
         }
     }
 
-    pub(super) fn greeted(&mut self, now: Instant) {
+    pub(super) fn welcome(&mut self, now: Instant) {
         self.stage = Stage::Replaying;
-        self.since = now;
+        self.entered = now;
+        self.progress = now;
+    }
+
+    /// A report has come.
+    pub(super) fn handle_progress(&mut self, now: Instant) {
+        self.progress = now;
     }
 
     /// Checks the number of a report. Reports are numbered 0, 1, 2, ...
@@ -64,16 +75,24 @@ impl<A> Stream<A> {
         if self.alive.is_dead(now) {
             return Some(CloseReason::Silent);
         }
-        (self.stage != Stage::Synced && now >= self.since + SYNC_WITHIN)
-            .then_some(CloseReason::NotSynced)
+        let late = self.sync_by().is_some_and(|by| now >= by);
+        late.then_some(CloseReason::NotSynced)
+    }
+
+    /// Rule 9: until when it must say more of its replay.
+    fn sync_by(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Accepted => Some(self.entered + SYNC_WITHIN),
+            Stage::Replaying => {
+                Some((self.progress + SYNC_WITHIN).min(self.entered + SYNC_AT_MOST))
+            }
+            Stage::Waiting | Stage::Synced => None,
+        }
     }
 
     /// When it has something to send or may be overdue.
     pub(super) fn timeout(&self) -> Instant {
         let next = self.outbox.timeout().min(self.alive.timeout());
-        match self.stage {
-            Stage::Synced => next,
-            Stage::Accepted | Stage::Replaying => next.min(self.since + SYNC_WITHIN),
-        }
+        self.sync_by().map_or(next, |by| next.min(by))
     }
 }
