@@ -28,8 +28,8 @@ pub enum Refusal {
     /// The public key is a point of small order (RFC 7748 section 6.1): every secret shared with it
     /// is zero.
     LowOrderKey,
-    /// Another peer has this public key, or the node itself does.
-    KeyTaken,
+    /// The public key is the node's own.
+    OwnKey,
     /// The input belongs to the shard with this number and should be handed to it. The input was
     /// not changed.
     OfShard(u8),

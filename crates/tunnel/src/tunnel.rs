@@ -101,7 +101,8 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     }
 
     /// Adds a peer, under an id that no other peer has, had or will have. It takes a few hundred
-    /// bytes until it connects. If the responder refuses its key, it can never connect.
+    /// bytes until it connects. If the responder refuses its key, it can never connect. Of two peers
+    /// with the same key, the caller must remove one.
     ///
     /// # Errors
     /// [`AddressTaken`] if another peer or the node has one of its inner addresses. Nothing of the

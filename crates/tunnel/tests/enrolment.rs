@@ -1,7 +1,7 @@
 //! Which peers can be added, and how each is found.
 
 use mayfly_kit::wireguard::*;
-use mayfly_tunnel::{AddressTaken, Refusal};
+use mayfly_tunnel::{AddressTaken, Event, Refusal};
 
 #[test]
 fn keys_of_low_order_are_refused() {
@@ -31,7 +31,7 @@ fn keys_of_low_order_are_refused() {
 }
 
 #[test]
-fn a_key_or_an_address_is_one_peers() {
+fn an_address_is_one_peers() {
     let mut node = Node::new();
     node.enrol(2, true);
     let mut other = peer_config(3, true);
@@ -40,16 +40,32 @@ fn a_key_or_an_address_is_one_peers() {
     let mut other = peer_config(3, true);
     other.ipv6 = Some(ipv6(2));
     assert_eq!(node.tunnel.add_peer(9, other), Err(AddressTaken));
-    node.enrol(3, true);
-    let mut other = peer_config(4, true);
-    other.public_key = peer_config(2, true).public_key;
-    assert_eq!(node.add(other), Err(Refusal::KeyTaken));
     node.connect(2);
     assert_eq!(
         node.send(&ipv4_packet(INTERNET, ipv4(2), b"")),
         Ok(()),
-        "the first peer still has the key"
+        "the first peer still has the address"
     );
+}
+
+#[test]
+fn of_two_peers_with_one_key_the_one_that_stays_has_it() {
+    for older_stays in [true, false] {
+        let mut node = Node::new();
+        let older = node.enrol(2, true);
+        let mut same_key = peer_config(2, true);
+        (same_key.ipv4, same_key.ipv6) = (ipv4(3), Some(ipv6(3)));
+        let newer = node.add(same_key).unwrap();
+        let [stays, goes] = if older_stays {
+            [older, newer]
+        } else {
+            [newer, older]
+        };
+        node.tunnel.remove_peer(goes);
+        node.handle_jobs().unwrap();
+        node.connect(2);
+        assert_eq!(node.events(), [Event::SessionUp(stays)]);
+    }
 }
 
 #[test]
@@ -63,7 +79,7 @@ fn the_nodes_own_key_and_addresses_are_taken() {
     assert_eq!(node.tunnel.add_peer(9, own), Err(AddressTaken));
     let mut own = peer_config(2, true);
     own.public_key = node.tunnel.public_key();
-    assert_eq!(node.add(own), Err(Refusal::KeyTaken));
+    assert_eq!(node.add(own), Err(Refusal::OwnKey));
 }
 
 #[test]

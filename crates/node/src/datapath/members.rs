@@ -113,7 +113,8 @@ fn add(id: EnrolmentId, client: &Client, tunnel: &mut Tunnel) {
         ipv6: client.ipv6,
     };
     let added = tunnel.add_peer(id, config);
-    // The registry refuses every key that the tunnel or the responder would refuse.
+    // The registry refuses what the tunnel or the responder would refuse, and removes a peer before
+    // its addresses or its key go to another.
     debug_assert!(added.is_ok());
 }
 

@@ -66,8 +66,9 @@ impl<Id> HandshakeReply<Id> {
 /// It keeps the keys of each enrolled peer, and the time stamp of the last handshake of each live
 /// one: an initiation that is not newer is a recorded one.
 ///
-/// - Input: [`handle_job`](Self::handle_job) with each job of [`Tunnel::poll_job`], in order. The
-///   reply goes to [`Tunnel::handle_reply`] of the reply's [shard](HandshakeReply::shard).
+/// - Input: [`handle_job`](Self::handle_job) with each job of [`Tunnel::poll_job`], in order. Jobs
+///   of different tunnels may come in any order. The reply goes to [`Tunnel::handle_reply`] of the
+///   reply's [shard](HandshakeReply::shard).
 /// - Time: [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
 ///
 /// [`Tunnel::poll_job`]: crate::Tunnel::poll_job
@@ -132,7 +133,7 @@ impl<Id: Copy + Eq> Responder<Id> {
     ///
     /// # Errors
     /// For an initiation, why it is not answered. For a peer, why it cannot be added:
-    /// [`LowOrderKey`](Refusal::LowOrderKey) or [`KeyTaken`](Refusal::KeyTaken).
+    /// [`LowOrderKey`](Refusal::LowOrderKey) or [`OwnKey`](Refusal::OwnKey).
     pub fn handle_job(
         &mut self,
         job: HandshakeJob<Id>,
@@ -261,6 +262,11 @@ impl<Id: Copy + Eq> Responder<Id> {
         })
     }
 
+    /// Adds a peer, although another may have the same key. The caller says whose a key is. It
+    /// removes the older peer before it adds the newer one, but where they belong to different
+    /// tunnels, the jobs may come the other way round. Each peer is added and removed by its own
+    /// handle, so that in the end those are left that the caller means, whatever the order was.
+    /// Until then the key leads to either.
     fn add_peer(
         &mut self,
         peer: PeerHandle<Id>,
@@ -273,9 +279,8 @@ impl<Id: Copy + Eq> Responder<Id> {
         if !shared.was_contributory() {
             return Err(Refusal::LowOrderKey);
         }
-        let own = PublicKey::from(&self.private_key);
-        if public_key == *own.as_bytes() || self.find(&public_key).is_some() {
-            return Err(Refusal::KeyTaken);
+        if public_key == *PublicKey::from(&self.private_key).as_bytes() {
+            return Err(Refusal::OwnKey);
         }
         let place = self.place(peer);
         let at = place as usize;
