@@ -95,6 +95,53 @@ fn a_packet_under_the_old_keys_that_the_first_under_the_new_overtook_is_taken() 
     assert_eq!((sim.ups(client), sim.downs(client)), (1, 0));
 }
 
+/// The node's ticks have a phase, which is the moment at which its first session began.
+#[test]
+fn a_packet_under_the_old_keys_that_comes_600_ms_late_is_taken_at_any_phase_of_the_ticks() {
+    for phase in 0..10 {
+        let (mut sim, client) = Sim::pair();
+        // The ticks begin with this session.
+        let first = sim.enrol();
+        sim.send(first, b"first");
+        sim.drive(SECOND + phase * SECOND / 10);
+        sim.send(client, b"first");
+        sim.drive(121 * SECOND);
+        let caught = sim.seal(client, b"caught");
+        sim.send(client, b"old enough");
+        let here = sim.clients[client].endpoint;
+        let responses = |sim: &Sim| {
+            let all = sim.seen(Way::Down, RESPONSE).into_iter();
+            all.filter(|wire| wire.endpoint == here).count()
+        };
+        while responses(&sim) == 1 {
+            sim.drive(Duration::from_millis(5));
+        }
+        // The response arrives, and then the client's keepalive under the new keys.
+        sim.drive(Duration::from_millis(40 + 600));
+        assert_eq!(sim.inject(here, &caught), Ok(()), "phase {phase}");
+        assert_eq!(sim.tun.last(), Some(&sim.clients[client].packet(b"caught")));
+        assert_eq!((sim.ups(client), sim.downs(client)), (1, 0));
+    }
+}
+
+#[test]
+fn the_old_keys_are_gone_some_ten_seconds_after_a_rekey() {
+    let (mut sim, client, caught) = about_to_rekey();
+    sim.send(client, b"old enough");
+    sim.drive(9 * SECOND);
+    let endpoint = sim.clients[client].endpoint;
+    let forged = |caught: &[u8]| {
+        let mut forged = caught.to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        forged
+    };
+    let refused = sim.inject(endpoint, &forged(&caught));
+    assert_eq!(refused, Err(Refusal::NotAuthentic), "there are keys");
+    sim.drive(4 * SECOND);
+    let refused = sim.inject(endpoint, &caught);
+    assert_eq!(refused, Err(Refusal::UnknownIndex), "there are none");
+}
+
 #[test]
 fn the_old_keys_serve_until_the_peer_uses_the_new_ones() {
     let (mut sim, client, _) = about_to_rekey();

@@ -9,10 +9,17 @@ use crate::{Ecn, Endpoint};
 /// ICMPv6 errors to one peer a second (RFC 4443 section 2.4 (f) requires a limit).
 const ERRORS_PER_SECOND: u8 = 10;
 
+/// How long packets under the keys before the last ones are still taken: as long as reordering may
+/// reasonably delay them. The paper allows the rest of their 180 s, which would take a keypair's
+/// memory and the secrecy of its packets for nothing.
+const KEEP_PREVIOUS: Duration = Duration::from_secs(10);
+
 pub(crate) struct Session {
     keypairs: [Option<Box<Keypair>>; ROLES],
     /// The upper 24 bits of the receiver index of the last handshake.
     pub newest_index: u32,
+    /// When the previous keypair goes. It may be in the past if there is none.
+    previous_until: Instant,
     /// The last transport packet that authenticated. `None` while the session is half open: an
     /// initiation was answered, and that may have been a recorded one.
     last_received: Option<LastReceived>,
@@ -57,6 +64,7 @@ impl Session {
         Self {
             newest_index: keypair.index,
             keypairs: [None, Some(keypair), None],
+            previous_until: now,
             last_received: None,
             last_sent: now,
             owes_keepalive: false,
@@ -98,8 +106,10 @@ impl Session {
         Some((role, keypair.open(message, room, now)?))
     }
 
-    /// Makes the next keypair the current one, as it has opened a packet.
-    pub(crate) fn promote(&mut self) {
+    /// Makes the next keypair the current one, as it has opened a packet. The current one becomes
+    /// the previous one, in place of any other.
+    pub(crate) fn promote(&mut self, now: Instant) {
+        self.previous_until = now + KEEP_PREVIOUS;
         self.keypairs
             .swap(Role::Current as usize, Role::Previous as usize);
         self.keypairs
@@ -190,7 +200,7 @@ impl Session {
         keypair.is_some_and(|keypair| match role {
             Role::Current => keypair.is_expired(now),
             Role::Next => keypair.confirmation_timed_out(now),
-            Role::Previous => true,
+            Role::Previous => now >= self.previous_until || keypair.is_expired(now),
         })
     }
 

@@ -135,7 +135,7 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
             Opened::Packet(len) => live.inner_packet(len, ecn, &self.inner_network, out),
         };
         if role == Role::Next {
-            let promote = |session: &mut Session| session.promote();
+            let promote = |session: &mut Session| session.promote(now);
             self.peers
                 .change(slot, |session| session.as_deref_mut().map(promote));
         }
