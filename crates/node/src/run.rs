@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mayfly_wire::enrol::Cidr;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
@@ -32,6 +33,8 @@ pub(crate) struct Daemon {
     pub enrolment: TcpListener,
     pub health: TcpListener,
     pub tls: Arc<ServerConfig>,
+    /// The prefixes of inner addresses.
+    pub inner: Vec<Cidr>,
     pub accounts: Arc<AccountsLink>,
     pub admission: Admission,
     /// SIGTERM.
@@ -60,8 +63,10 @@ impl Daemon {
             control: control.clone(),
         };
         spawn_local(stream.run());
-        spawn_local(serve::enrolment(self.enrolment, self.tls, control.clone()));
-        spawn_local(serve::health(self.health, control.clone()));
+        let inner = self.inner.clone();
+        let enrolment = serve::enrolment(self.enrolment, self.tls, inner, control.clone());
+        spawn_local(enrolment);
+        spawn_local(serve::health(self.health, self.inner, control.clone()));
         spawn_local(admission::run(self.admission, self.accounts));
         if let Err(stopped) = watch(self.notices, self.stop, &control).await {
             return stopped;

@@ -2,6 +2,7 @@
 //!
 //! - [`tun`], [`udp`]: packets and datagrams, in batches whose buffers are made once.
 //! - [`link`], [`sysctl`]: addresses, routes and kernel settings, at start-up.
+//! - [`tcp`][]: a port that clients connect to.
 //! - [`nft`]: the firewall, as data.
 //! - [`conntrack`]: deletes connections from the kernel's table.
 //! - [`heap`]: what the allocator keeps of freed memory.
@@ -21,5 +22,6 @@ pub mod nft;
 pub mod processors;
 pub mod registers;
 pub mod sysctl;
+pub mod tcp;
 pub mod tun;
 pub mod udp;

@@ -2,11 +2,14 @@
 
 mod node_support;
 
+use std::time::{Duration, Instant};
+
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ED25519};
 use rustls::NamedGroup;
 use serde_json::json;
 
+use node_support::flood::{Flood, From, Kind};
 use node_support::https::{self, all_groups, classical_groups};
 use node_support::token::{FAR, claims, sign};
 use node_support::{Customer, Node, World};
@@ -159,4 +162,76 @@ fn the_pre_shared_key_extends_and_releases_and_nothing_else_does() {
     assert_eq!(node.release(&customer, &customer.public_key).status, 401);
     assert_eq!(node.release(&customer, psk).status, 204);
     assert_eq!(node.release(&customer, psk).status, 401);
+}
+
+/// How long an enrolment may take while others hold every connection that they can get.
+const IN_TIME: Duration = Duration::from_secs(3);
+
+/// What clients may make the daemon grow by, in KiB (see `crates/node/src/serve.rs`).
+const GROWTH: u64 = 23 * 1024;
+
+impl Node {
+    /// The most memory that the daemon has had, in KiB.
+    fn peak(&self) -> u64 {
+        let peak = self.threads("VmHWM");
+        peak[0].trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+/// Others take connections in every way, in this number each. Meanwhile a customer enrols.
+fn enrols_beside(from: From, kinds: &[Kind], number: usize) {
+    let (world, node, customer) = setting();
+    let ours = world.accounts.services_key();
+    let machine = Flood::machine(&world);
+    let before = node.peak();
+    for (ticket, kind) in kinds.iter().enumerate() {
+        let _flood = Flood::begin(&machine, &node.server(), *kind, from, number);
+        let token = sign(&ours, &claims(ticket as u8, FAR));
+        let begun = Instant::now();
+        let key = format!("{:A<42}E=", ticket);
+        let body = json!({"token": token, "public_key": key}).to_string();
+        let answer = node.ask(&customer, "POST /v1/peers", None, body.as_bytes());
+        let took = begun.elapsed();
+        assert_eq!(answer.status, 200);
+        assert!(took < IN_TIME, "{kind:?} {from:?} {number}: {took:?}");
+        let grown = node.peak() - before;
+        assert!(grown < GROWTH, "{kind:?} {from:?} {number}: {grown} KiB");
+    }
+}
+
+const UNFINISHED: [Kind; 3] = [Kind::Silent, Kind::Slow, Kind::HalfOpen];
+
+#[test]
+fn a_client_enrols_while_sixteen_addresses_hold_connections_without_a_handshake() {
+    enrols_beside(From::Sixteen, &UNFINISHED, 512);
+    enrols_beside(From::Sixteen, &UNFINISHED, 5000);
+}
+
+#[test]
+fn a_client_enrols_while_a_60_bit_prefix_holds_connections_without_a_handshake() {
+    enrols_beside(From::Bits60, &UNFINISHED, 512);
+    enrols_beside(From::Bits60, &UNFINISHED, 5000);
+}
+
+#[test]
+fn a_client_enrols_while_a_56_bit_prefix_holds_connections_without_a_handshake() {
+    enrols_beside(From::Bits56, &UNFINISHED, 512);
+    enrols_beside(From::Bits56, &UNFINISHED, 5000);
+}
+
+#[test]
+fn a_client_enrols_while_others_send_heads_without_end() {
+    enrols_beside(From::Bits56, &[Kind::Head], 512);
+}
+
+#[test]
+fn a_monitor_is_answered_while_others_hold_connections_to_the_health_port() {
+    let (world, node, _customer) = setting();
+    let machine = Flood::machine(&world);
+    let mut server = node.server();
+    server.address.set_port(9180);
+    let _flood = Flood::begin(&machine, &server, Kind::Silent, From::Sixteen, 512);
+    let begun = Instant::now();
+    assert_eq!(node.health().as_deref(), Some("ok"));
+    assert!(begun.elapsed() < IN_TIME);
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 
 use mayfly_sys::tun::Tun;
 use mayfly_sys::udp::{Steering, Udp};
-use mayfly_sys::{link, nft, processors, sysctl};
+use mayfly_sys::{link, nft, processors, sysctl, tcp};
 use mayfly_tunnel::{MAX_SHARDS, SHARD_BYTE, SHARDED_KIND};
 
 use super::{StartError, wanted};
@@ -99,7 +99,5 @@ fn forwarding() -> Result<(), StartError> {
 }
 
 fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let listener = wanted(what, TcpListener::bind(address))?;
-    wanted(what, listener.set_nonblocking(true))?;
-    Ok(listener)
+    wanted(what, tcp::listen(address))
 }

@@ -216,6 +216,8 @@ fn daemon(
         Instant::now(),
     );
     let tls = tls::server(identity.clone(), &clock)?;
+    let inner = settings.inner_prefixes().into_iter();
+    let inner = inner.map(|inner| inner.cidr()).collect();
     let stop = wanted("a signal", signal(SignalKind::terminate()))?;
     Ok(Daemon {
         control,
@@ -223,6 +225,7 @@ fn daemon(
         enrolment,
         health,
         tls,
+        inner,
         accounts: Arc::new(link),
         stop,
         admission: Admission {

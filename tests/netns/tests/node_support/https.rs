@@ -88,10 +88,36 @@ pub(crate) fn request(
     parse(&answer, group.expect("a handshake was done"))
 }
 
+/// Finishes the handshake and begins a head of `length` bytes that has no end. It gives up when the
+/// server does.
+pub(crate) fn endless(
+    server: &Server,
+    stream: TcpStream,
+    length: usize,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let connection = client(server, classical_groups());
+    let mut stream = StreamOwned::new(connection, stream);
+    let patience = Some(Duration::from_secs(5));
+    let _ = stream.sock.set_nonblocking(false);
+    let _ = stream.sock.set_read_timeout(patience);
+    let _ = stream.sock.set_write_timeout(patience);
+    let _ = stream.write_all(b"POST /v1/peers HTTP/1.1\r\na: ");
+    let _ = stream.write_all(&vec![b'a'; length]);
+    stream
+}
+
 fn connect(
     server: &Server,
     groups: Vec<&'static dyn SupportedKxGroup>,
 ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let connection = client(server, groups);
+    let stream = TcpStream::connect_timeout(&server.address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_nodelay(true)?;
+    Ok(StreamOwned::new(connection, stream))
+}
+
+fn client(server: &Server, groups: Vec<&'static dyn SupportedKxGroup>) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(server.ca.as_bytes()) {
         roots.add(certificate.expect("PEM")).expect("an authority");
@@ -106,11 +132,7 @@ fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(server.name.clone()).expect("a name");
-    let stream = TcpStream::connect_timeout(&server.address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.set_nodelay(true)?;
-    let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
-    Ok(StreamOwned::new(connection, stream))
+    ClientConnection::new(Arc::new(config), name).expect("a client")
 }
 
 fn parse(answer: &[u8], group: NamedGroup) -> std::io::Result<Answer> {

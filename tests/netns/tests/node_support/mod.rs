@@ -13,6 +13,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod customer;
+pub(crate) mod flood;
 pub(crate) mod https;
 pub(crate) mod internet;
 pub(crate) mod node;
