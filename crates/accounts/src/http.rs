@@ -2,5 +2,6 @@
 
 pub(crate) mod listener;
 pub(crate) mod refusal;
+mod rekeyed;
 pub(crate) mod routes;
 pub mod start;

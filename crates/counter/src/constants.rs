@@ -17,6 +17,8 @@ pub const MESSAGE_FRAMES: usize = 7;
 pub const MESSAGES_A_TICK: usize = 1024;
 /// Rule 8: a session that ended by silence is reported at a random one of the ticks in this time.
 pub const SILENCE_TOLD_WITHIN: Duration = Duration::from_secs(30);
+/// Rule 8: how long a stream's TLS keys are used.
+pub const KEYS_LAST: Duration = Duration::from_secs(60);
 /// The frame list: an end that has received nothing for this long takes its stream for dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(15);
 /// Rule 3: how many devices of an account may count at the same time.

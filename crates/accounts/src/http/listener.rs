@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::rekeyed::Rekeyed;
 use crate::core::limits::{Salt, Subject};
 use crate::keys::tls::{self, PeerCertificate};
 
@@ -159,7 +160,7 @@ async fn converse(tcp: TcpStream, acceptor: TlsAcceptor, router: Router, mut pee
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_SIZE)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Rekeyed::new(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {

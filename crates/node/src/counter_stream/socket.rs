@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use mayfly_counter::constants::{DEAD_AFTER, MESSAGE_LEN};
+use mayfly_counter::constants::{DEAD_AFTER, KEYS_LAST, MESSAGE_LEN};
 use mayfly_counter::message;
 use mayfly_wire::counter::{NodeFrame, ServiceFrame};
 
@@ -24,6 +24,8 @@ pub(super) struct Socket {
     /// When the message that is being sent was begun. There is one at a time: a message overwrites
     /// the one before it in the library's buffer, which would keep its ticket otherwise.
     sending_since: Option<Instant>,
+    /// When the TLS keys are to be changed (rule 8 of `crates/counter/PROTOCOL.md`).
+    keys_end: Instant,
 }
 
 /// What happened on it.
@@ -50,6 +52,7 @@ impl Socket {
         Self {
             stream,
             sending_since: None,
+            keys_end: Instant::now() + KEYS_LAST,
         }
     }
 
@@ -65,7 +68,15 @@ impl Socket {
 
     /// Begins to send a message, if none is being sent. [`next`](Self::next) carries on with it.
     pub(super) async fn send(&mut self, frames: &[NodeFrame]) {
-        self.sending_since = Some(Instant::now());
+        let now = Instant::now();
+        self.sending_since = Some(now);
+        if now >= self.keys_end {
+            self.keys_end = now + KEYS_LAST;
+            let (_, connection) = self.stream.get_mut().get_mut();
+            // It asks for new keys for both directions, right before the message. A connection
+            // that refuses has ended, which `next` finds out.
+            let _ = connection.refresh_traffic_keys();
+        }
         // There is room for it, so this does not wait. `next` finds out if the connection has ended.
         let _ = self
             .stream

@@ -17,6 +17,7 @@ pub(crate) mod flood;
 pub(crate) mod https;
 pub(crate) mod internet;
 pub(crate) mod node;
+pub(crate) mod tap;
 pub(crate) mod token;
 
 use std::net::IpAddr;

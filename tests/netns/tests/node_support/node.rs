@@ -31,12 +31,23 @@ impl Node {
 
     /// The same, with the admission secret of a node that is registered.
     pub(crate) fn start_with(world: &World, name: &str, host: u8, secret: &str) -> Self {
+        Self::start_at(world, name, host, secret, "192.0.2.1:8443")
+    }
+
+    /// The same, with the account service at another address.
+    pub(crate) fn start_at(
+        world: &World,
+        name: &str,
+        host: u8,
+        secret: &str,
+        accounts: &str,
+    ) -> Self {
         let namespace = world.join(name, host);
         namespace.ip("route add default via 192.0.2.1");
         namespace.ip("route add default via 2001:db8::1");
         let mut settings = NamedTempFile::new().unwrap();
         settings
-            .write_all(text(world, name, host, secret).as_bytes())
+            .write_all(text(world, name, host, secret, accounts).as_bytes())
             .unwrap();
         let process = spawn(&namespace, &settings);
         Self {
@@ -146,7 +157,7 @@ fn spawn(namespace: &Namespace, settings: &NamedTempFile) -> Process {
     namespace.spawn(command)
 }
 
-fn text(world: &World, name: &str, host: u8, secret: &str) -> String {
+fn text(world: &World, name: &str, host: u8, secret: &str, accounts: &str) -> String {
     let (key, ca) = (&world.accounts.token_key, &world.accounts.ca);
     format!(
         r#"
@@ -170,7 +181,7 @@ ipv6 = "fd00:64::/64"
 [tokens]
 keys = ["{key}"]
 [accounts]
-address = "192.0.2.1:8443"
+address = "{accounts}"
 tls_name = "accounts.example"
 secret = "{secret}"
 ca = """
