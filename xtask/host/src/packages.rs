@@ -23,6 +23,8 @@ pub const IMAGE: &[Need] = &[
     ("patch", "patch"),
     ("tar", "tar"),
     ("xz", "xz-utils"),
+    // The kernel packs itself with it.
+    ("zstd", "zstd"),
     ("setpriv", "util-linux"),
     ("flock", "util-linux"),
     ("/usr/include/libelf.h", "libelf-dev"),
