@@ -28,7 +28,7 @@ mod scrub_timer;
 use mayfly_sys::udp::{Outgoing, SendBatch, Udp};
 use mayfly_tunnel::Outbox;
 
-pub(crate) use handoff::HandoffQueue;
+pub(crate) use handoff::{HandoffMemory, HandoffQueue};
 pub(crate) use handshakes::Handshakes;
 pub(crate) use members::Members;
 pub(crate) use messages::{

@@ -3,12 +3,17 @@
 //!
 //! This is the rare case. A flow that the TUN device does not know comes by any queue. Where the
 //! kernel does not steer datagrams, a datagram of a peer that has roamed comes to any socket. The
-//! packets of one turn cross together, in order. Their memory is used again, and all of it is
-//! zeroed after use.
+//! packets of one turn cross together, in order.
+//!
+//! It is rare until the device knows more than 4,096 flows. Then it forgets flows as fast as new ones
+//! begin, and most frames may come by another queue. Every thread has a batch for every other one, so
+//! the memory of all batches together is bounded, too. It is used again, zeroed after use, and freed
+//! once the thread is quiet, or after a second.
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -16,6 +21,11 @@ use mayfly_tunnel::{Ecn, Endpoint};
 
 /// How many bytes may wait for a thread. What would exceed it is lost, as on a wire.
 const MAX_BYTES: usize = 2 << 20;
+/// How many bytes the batches of all threads may take together, with their labels. What would exceed
+/// it is lost as well.
+const MAX_TOTAL: usize = 8 << 20;
+/// For how many packets there is room at first.
+const FEW: usize = 64;
 
 /// One packet of a batch.
 pub(crate) enum Handoff<'a> {
@@ -25,16 +35,47 @@ pub(crate) enum Handoff<'a> {
     Frame(&'a [u8]),
 }
 
+/// What the batches of all threads take together, in bytes.
+#[derive(Clone, Default)]
+pub(crate) struct HandoffMemory(Arc<AtomicUsize>);
+
+impl HandoffMemory {
+    /// Takes `bytes`, if there is room for them.
+    fn take(&self, bytes: usize) -> bool {
+        let taken = self.0.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = taken + bytes <= MAX_TOTAL;
+        if !has_room {
+            self.give_back(bytes);
+        }
+        has_room
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a packet is, and where it ends. A frame has no endpoint.
+type Label = (Option<(Endpoint, Ecn)>, usize);
+
 /// Packets in the order in which they came. At most [`MAX_BYTES`].
-#[derive(Default)]
 pub(crate) struct HandoffBatch {
     bytes: Vec<u8>,
     used: usize,
-    /// What each packet is, and where it ends. A frame has no endpoint.
-    labels: Vec<(Option<(Endpoint, Ecn)>, usize)>,
+    labels: Vec<Label>,
+    memory: HandoffMemory,
 }
 
 impl HandoffBatch {
+    fn new(memory: HandoffMemory) -> Self {
+        Self {
+            bytes: Vec::new(),
+            used: 0,
+            labels: Vec::new(),
+            memory,
+        }
+    }
+
     /// Adds a datagram.
     pub(crate) fn add_datagram(&mut self, endpoint: Endpoint, ecn: Ecn, datagram: &[u8]) {
         self.add(Some((endpoint, ecn)), datagram);
@@ -63,17 +104,47 @@ impl HandoffBatch {
 
     fn add(&mut self, label: Option<(Endpoint, Ecn)>, bytes: &[u8]) {
         let end = self.used + bytes.len();
-        if end > MAX_BYTES {
+        if end > MAX_BYTES || !self.has_room(end) {
             return;
-        }
-        if self.bytes.len() < end {
-            self.bytes.resize(end.next_power_of_two(), 0);
         }
         if let Some(room) = self.bytes.get_mut(self.used..end) {
             room.copy_from_slice(bytes);
             self.used = end;
             self.labels.push((label, end));
         }
+    }
+
+    /// Makes room for one more packet that ends at `end`, as far as the memory allows.
+    fn has_room(&mut self, end: usize) -> bool {
+        if self.bytes.len() < end {
+            let len = end.next_power_of_two();
+            if !self.memory.take(len - self.bytes.len()) {
+                return false;
+            }
+            self.bytes.resize(len, 0);
+        }
+        if self.labels.len() == self.labels.capacity() {
+            let more = self.labels.len().max(FEW);
+            if !self.memory.take(more * size_of::<Label>()) {
+                return false;
+            }
+            self.labels.reserve_exact(more);
+        }
+        true
+    }
+
+    /// Frees the memory of a batch that is empty.
+    pub(crate) fn shrink(&mut self) {
+        if self.labels.is_empty() {
+            self.memory.give_back(self.taken());
+            self.bytes = Vec::new();
+            self.labels = Vec::new();
+        }
+    }
+
+    /// What it has taken of the memory.
+    fn taken(&self) -> usize {
+        self.bytes.len() + self.labels.capacity() * size_of::<Label>()
     }
 
     /// Moves the packets of another batch behind its own.
@@ -99,6 +170,12 @@ impl HandoffBatch {
     }
 }
 
+impl Drop for HandoffBatch {
+    fn drop(&mut self) {
+        self.memory.give_back(self.taken());
+    }
+}
+
 /// Where a thread finds the packets that others have for it. Clones are ends of the same queue.
 #[derive(Clone)]
 pub(crate) struct HandoffQueue(Arc<Shared>);
@@ -107,19 +184,31 @@ struct Shared {
     batch: Mutex<HandoffBatch>,
     /// Non-zero while there are packets.
     signal: EventFd,
+    memory: HandoffMemory,
 }
 
 impl HandoffQueue {
-    /// An empty queue.
+    /// An empty queue, one of those that share this memory.
     ///
     /// # Errors
     /// There is no descriptor left for the eventfd.
-    pub(crate) fn new() -> nix::Result<Self> {
+    pub(crate) fn new(memory: HandoffMemory) -> nix::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self(Arc::new(Shared {
-            batch: Mutex::default(),
+            batch: Mutex::new(HandoffBatch::new(memory.clone())),
+            memory,
             signal: EventFd::from_flags(flags)?,
         })))
+    }
+
+    /// An empty batch to put into this queue, or to take from it.
+    pub(crate) fn new_batch(&self) -> HandoffBatch {
+        HandoffBatch::new(self.0.memory.clone())
+    }
+
+    /// Frees the memory of the queue while it is empty.
+    pub(crate) fn shrink(&self) {
+        self.lock().shrink();
     }
 
     /// Moves all of `batch` into the queue, and wakes the thread. `batch` is empty then.
@@ -127,7 +216,7 @@ impl HandoffQueue {
         if batch.labels.is_empty() {
             return;
         }
-        let mut waiting = self.0.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
         let was_empty = waiting.labels.is_empty();
         if was_empty {
             mem::swap(&mut *waiting, batch);
@@ -145,7 +234,7 @@ impl HandoffQueue {
     pub(crate) fn take(&self, batch: &mut HandoffBatch) {
         // Before the queue is emptied: a packet that comes in between wakes the thread again.
         let _ = self.0.signal.read();
-        let mut waiting = self.0.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
         mem::swap(&mut *waiting, batch);
     }
 
@@ -153,11 +242,19 @@ impl HandoffQueue {
     pub(crate) fn signal(&self) -> BorrowedFd<'_> {
         self.0.signal.as_fd()
     }
+
+    fn lock(&self) -> MutexGuard<'_, HandoffBatch> {
+        self.0.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn queue(memory: &HandoffMemory) -> HandoffQueue {
+        HandoffQueue::new(memory.clone()).unwrap()
+    }
 
     fn texts(batch: &mut HandoffBatch) -> Vec<String> {
         let mut texts = Vec::new();
@@ -173,8 +270,8 @@ mod tests {
 
     #[test]
     fn parcels_arrive_in_the_order_in_which_they_were_sent() {
-        let handoff_queue = HandoffQueue::new().unwrap();
-        let (mut one, mut other, mut taken) = Default::default();
+        let handoff_queue = queue(&HandoffMemory::default());
+        let [mut one, mut other, mut taken] = [(); 3].map(|()| handoff_queue.new_batch());
         HandoffBatch::add_frame(&mut one, b"a");
         HandoffBatch::add_datagram(&mut one, Endpoint::BLANK, Ecn::Ce, b"b");
         HandoffBatch::add_frame(&mut other, b"c");
@@ -188,8 +285,8 @@ mod tests {
 
     #[test]
     fn what_was_handed_over_lies_about_nowhere() {
-        let handoff_queue = HandoffQueue::new().unwrap();
-        let (mut from, mut to) = Default::default();
+        let handoff_queue = queue(&HandoffMemory::default());
+        let [mut from, mut to] = [(); 2].map(|()| handoff_queue.new_batch());
         for text in [&b"secret"[..], b"longer secret"] {
             HandoffBatch::add_frame(&mut from, text);
             handoff_queue.put(&mut from);
@@ -198,7 +295,7 @@ mod tests {
             handoff_queue.take(&mut to);
             assert_eq!(texts(&mut to).len(), 2);
         }
-        let mut last = HandoffBatch::default();
+        let mut last = handoff_queue.new_batch();
         handoff_queue.take(&mut last);
         for batch in [from, to, last] {
             assert!(batch.bytes.iter().all(|&byte| byte == 0));
@@ -207,13 +304,54 @@ mod tests {
 
     #[test]
     fn a_thread_that_takes_nothing_is_not_a_leak() {
-        let handoff_queue = HandoffQueue::new().unwrap();
-        let mut batch = HandoffBatch::default();
+        let handoff_queue = queue(&HandoffMemory::default());
+        let mut batch = handoff_queue.new_batch();
         for _ in 0..100 {
             batch.add_frame(&[7; 65_535]);
             handoff_queue.put(&mut batch);
         }
         handoff_queue.take(&mut batch);
         assert!(batch.used <= MAX_BYTES && batch.used > MAX_BYTES / 2);
+    }
+
+    /// Sixteen threads, each of which takes nothing and has much for every other one.
+    #[test]
+    fn all_batches_together_take_no_more_than_their_memory_and_give_it_back() {
+        for packet in [&[7; 40][..], &[7; 65_535]] {
+            let memory = HandoffMemory::default();
+            let queues: Vec<_> = (0..16).map(|_| queue(&memory)).collect();
+            let mut batches: Vec<_> = (0..16)
+                .flat_map(|_| &queues)
+                .map(|q| q.new_batch())
+                .collect();
+            for _ in 0..60 {
+                for (number, batch) in batches.iter_mut().enumerate() {
+                    (0..100).for_each(|_| batch.add_frame(packet));
+                    if number % 2 == 0 {
+                        queues[number % 16].put(batch);
+                    }
+                }
+            }
+            let taken = memory.0.load(Ordering::Relaxed);
+            let waiting = queues.iter().map(|queue| queue.lock().taken());
+            let all: usize = batches.iter().map(HandoffBatch::taken).chain(waiting).sum();
+            assert_eq!(taken, all);
+            assert!((MAX_TOTAL / 2..=MAX_TOTAL).contains(&all), "{all}");
+
+            for queue in &queues {
+                let mut taken = queue.new_batch();
+                queue.take(&mut taken);
+                taken.drain(|_| {});
+                taken.shrink();
+                queue.shrink();
+            }
+            for batch in &mut batches {
+                batch.drain(|_| {});
+                batch.shrink();
+            }
+            assert_eq!(memory.0.load(Ordering::Relaxed), 0);
+            batches[0].add_frame(packet);
+            assert_eq!(batches[0].labels.len(), 1, "there is room again");
+        }
     }
 }

@@ -40,8 +40,10 @@ pub(crate) struct Descriptors {
     pub jobs: HandshakeJobs,
     /// From the handshake thread.
     pub replies: HandshakeReplies,
-    /// The queue of packets for each packet thread. Its own is the one of its shard.
+    /// The queue of packets for each packet thread.
     pub handoff_queues: Vec<HandoffQueue>,
+    /// That of this thread among them.
+    pub own_handoffs: HandoffQueue,
 }
 
 /// Everything that a packet thread owns.
@@ -85,12 +87,10 @@ impl Packets {
         epoll.add(&descriptors.tun, readable(TUN))?;
         epoll.add(descriptors.commands.signal(), readable(COMMANDS))?;
         epoll.add(descriptors.replies.signal(), readable(REPLIES))?;
-        if let Some(handoff_queue) = descriptors.handoff_queues.get(usize::from(tunnel.shard())) {
-            epoll.add(handoff_queue.signal(), readable(HANDOFFS))?;
-        }
+        epoll.add(descriptors.own_handoffs.signal(), readable(HANDOFFS))?;
         epoll.add(&*members.janitor(), readable(JANITOR))?;
         let queues = descriptors.handoff_queues.iter();
-        let outgoing_handoffs = queues.map(|_| HandoffBatch::default()).collect();
+        let outgoing_handoffs = queues.map(HandoffQueue::new_batch).collect();
         Ok(Self {
             tunnel,
             datagrams: RecvBatch::new(BATCH),
@@ -98,7 +98,7 @@ impl Packets {
             batch: SendBatch::default(),
             outbox: Outbox::new(),
             outgoing_handoffs,
-            incoming_handoffs: HandoffBatch::default(),
+            incoming_handoffs: descriptors.own_handoffs.new_batch(),
             scrub_timer: ScrubTimer::default(),
             descriptors,
             members,
@@ -167,6 +167,9 @@ impl Packets {
             frame,
             outbox,
             batch,
+            descriptors,
+            incoming_handoffs,
+            outgoing_handoffs,
             ..
         } = self;
         self.scrub_timer.wait(&self.epoll, events, deadline, || {
@@ -174,6 +177,9 @@ impl Packets {
             frame.scrub();
             outbox.scrub();
             batch.scrub();
+            descriptors.own_handoffs.shrink();
+            incoming_handoffs.shrink();
+            outgoing_handoffs.iter_mut().for_each(HandoffBatch::shrink);
             stack::scrub();
         })
     }
@@ -194,9 +200,7 @@ impl Packets {
             outbox,
             ..
         } = self;
-        if let Some(handoff_queue) = descriptors.handoff_queues.get(usize::from(tunnel.shard())) {
-            handoff_queue.take(incoming_handoffs);
-        }
+        descriptors.own_handoffs.take(incoming_handoffs);
         // A packet that no peer here owns is dropped, not forwarded again.
         incoming_handoffs.drain(|handoff| match handoff {
             Handoff::Datagram(endpoint, ecn, datagram) => {

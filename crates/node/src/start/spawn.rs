@@ -27,8 +27,8 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::datapath::{
-    CommandQueue, Commands, Descriptors, HandoffQueue, HandshakeJobs, HandshakeReplies, Handshakes,
-    Members, Notice, Packets, Responder, Tunnel,
+    CommandQueue, Commands, Descriptors, HandoffMemory, HandoffQueue, HandshakeJobs,
+    HandshakeReplies, Handshakes, Members, Notice, Packets, Responder, Tunnel,
 };
 use crate::enrolment::own_address;
 use crate::run::Daemon;
@@ -57,11 +57,11 @@ struct Ends {
 }
 
 impl Ends {
-    fn new() -> io::Result<Self> {
+    fn new(memory: &HandoffMemory) -> io::Result<Self> {
         Ok(Self {
             commands: CommandQueue::new()?,
             replies: HandshakeReplies::new()?,
-            handoff_queue: HandoffQueue::new()?,
+            handoff_queue: HandoffQueue::new(memory.clone())?,
         })
     }
 }
@@ -87,7 +87,8 @@ impl Spawned {
         );
         let (notices, heard) = unbounded_channel();
         let janitor = Arc::new(Mutex::new(janitor));
-        let ends: Vec<_> = processors.iter().map(|_| Ends::new()).collect();
+        let memory = HandoffMemory::default();
+        let ends: Vec<_> = processors.iter().map(|_| Ends::new(&memory)).collect();
         let ends = wanted(
             "an eventfd",
             ends.into_iter().collect::<io::Result<Vec<_>>>(),
@@ -103,6 +104,7 @@ impl Spawned {
                 commands: own.commands.clone(),
                 jobs: jobs.clone(),
                 replies: own.replies.clone(),
+                own_handoffs: own.handoff_queue.clone(),
                 handoff_queues: ends.iter().map(|ends| ends.handoff_queue.clone()).collect(),
             };
             let members = Members::new(notices.clone(), Arc::clone(&janitor));
