@@ -15,6 +15,7 @@
 
 pub mod confine;
 pub mod conntrack;
+mod failures;
 pub mod heap;
 pub mod link;
 mod netlink;

@@ -6,11 +6,14 @@
 //! when its descriptor is closed.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, IoSlice, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use nix::errno::Errno;
+use nix::unistd;
+
+use crate::failures::Failures;
 
 /// What the kernel may leave to the reader of a frame (linux/if_tun.h, TUN_F_*): checksums, and
 /// trains of TCP.
@@ -22,6 +25,7 @@ const UDP: libc::c_ulong = TCP | 0x20 | 0x40;
 pub struct Tun {
     file: File,
     udp_trains: bool,
+    failures: Failures,
 }
 
 impl Tun {
@@ -54,16 +58,20 @@ impl Tun {
         self.udp_trains
     }
 
-    /// Reads one frame into `buffer`, and returns its length, or `None` if there is no frame.
+    /// Reads one frame into `buffer`, and returns its length, or `None` if there is no frame. A
+    /// frame that the kernel cannot hand over is lost, as on a wire, and counts as none: its train
+    /// is of a kind that the header cannot say, or the buffer is too short for the header.
     ///
     /// # Errors
-    /// The device is gone or down.
+    /// The device is gone, or has failed 1,000 times in a row.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match (&self.file).read(buffer) {
-            Ok(len) => Ok(Some(len)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-            Err(error) => Err(error),
+        match unistd::read(&self.file, buffer) {
+            Ok(len) => {
+                self.failures.end();
+                Ok(Some(len))
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+            Err(error) => self.failures.add(error).map(|()| None),
         }
     }
 
@@ -96,7 +104,11 @@ fn open(name: &str, more: libc::c_int) -> io::Result<Tun> {
         // A kernel that refuses this too delivers every packet alone, with its checksum.
         set_offloads(&file, TCP);
     }
-    Ok(Tun { file, udp_trains })
+    Ok(Tun {
+        file,
+        udp_trains,
+        failures: Failures::default(),
+    })
 }
 
 fn set_offloads(file: &File, offloads: libc::c_ulong) -> bool {

@@ -23,6 +23,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
 
+use crate::failures::Failures;
 use control::Control;
 
 pub use batch::{Outgoing, Received, RecvBatch, SendBatch};
@@ -38,6 +39,7 @@ const SOCKET_BUFFER: usize = 4 << 20;
 pub struct Udp {
     socket: OwnedFd,
     dual: bool,
+    failures: Failures,
 }
 
 impl Udp {
@@ -90,7 +92,11 @@ impl Udp {
         socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(any))?;
         // Without it, datagrams are received one by one.
         let _alone = socket::setsockopt(&socket, sockopt::UdpGroSegment, &true);
-        Ok(Self { socket, dual })
+        Ok(Self {
+            socket,
+            dual,
+            failures: Failures::default(),
+        })
     }
 
     /// The port that the socket is bound to.
@@ -107,7 +113,9 @@ impl Udp {
     /// Receives into `batch` what is there and fits, without waiting. Returns how many trains came.
     ///
     /// # Errors
-    /// The socket is broken. It is no error if nothing is there, nor what a network can cause.
+    /// The socket has failed 1,000 times in a row. It is no error if nothing is there, nor what a
+    /// network can cause: an ICMP error about an earlier datagram, or one that the kernel cannot
+    /// hand over.
     pub fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         let headers = batch.prepare();
         // SAFETY: `prepare` has pointed every header at buffers that `batch` owns, and the
@@ -122,9 +130,15 @@ impl Udp {
             )
         };
         let count = match Errno::result(count) {
-            Ok(count) => usize::try_from(count).unwrap_or(0),
-            Err(error) if is_transient(error) => 0,
-            Err(error) => return Err(error.into()),
+            Ok(count) => {
+                self.failures.end();
+                usize::try_from(count).unwrap_or(0)
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => 0,
+            Err(error) => {
+                self.failures.add(error)?;
+                0
+            }
         };
         batch.received(count);
         Ok(count)
@@ -251,20 +265,4 @@ fn enlarge_buffers(socket: &OwnedFd) {
     if socket::setsockopt(socket, sockopt::SndBufForce, &SOCKET_BUFFER).is_err() {
         let _smaller = socket::setsockopt(socket, sockopt::SndBuf, &SOCKET_BUFFER);
     }
-}
-
-/// Whether an error says nothing about the socket itself: there is no datagram, a signal came, or
-/// an ICMP error arrived for an earlier datagram.
-fn is_transient(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::EAGAIN
-            | Errno::EINTR
-            | Errno::ENOBUFS
-            | Errno::ENOMEM
-            | Errno::ECONNREFUSED
-            | Errno::EHOSTUNREACH
-            | Errno::ENETUNREACH
-            | Errno::EMSGSIZE
-    )
 }
