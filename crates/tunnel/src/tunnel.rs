@@ -150,7 +150,13 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     /// Does what is due: ends expired sessions and sends keepalives that are owed.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         while let Some(mut spoke) = self.wheel.take(now) {
-            spoke.slots.retain(|&slot| self.tick(slot, out, now));
+            spoke.slots.retain(|&slot| {
+                let stays = self.tick(slot, out, now);
+                if !stays {
+                    self.wheel.take_off(slot);
+                }
+                stays
+            });
             self.wheel.put_back(spoke);
         }
     }
@@ -189,7 +195,6 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         let Some(session) = self.peers.change(slot, Option::take).flatten() else {
             return;
         };
-        self.wheel.remove(slot);
         let Some(peer) = self.peers.handle(slot) else {
             return;
         };

@@ -1,8 +1,10 @@
 //! Which live sessions are due for a tick.
 //!
 //! Every live session is ticked once a turn. The sessions are on spokes, which come up one after
-//! another, so that ten thousand sessions never delay the packets all at once. Idle peers are not
-//! on the wheel. It holds slot numbers only: nothing in it says when a session began.
+//! another, so that ten thousand sessions never delay the packets all at once. A slot whose session
+//! has ended is taken off when its spoke comes up, not before: to look for it would take as long as
+//! there are sessions, and thousands may end at once. The wheel holds slot numbers only: nothing in
+//! it says when a session began.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ const TURN: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Wheel {
     spokes: [Vec<u32>; SPOKES],
+    /// Which slots are on it. As long as the table of peers, at most.
+    is_on: Vec<bool>,
     /// The spoke that comes up next.
     next: usize,
     /// When it comes up; `None` while the wheel is empty.
@@ -28,28 +32,28 @@ pub(crate) struct Spoke {
 }
 
 impl Wheel {
-    /// Adds a slot, which first comes up a whole turn from now.
+    /// Adds a slot. It first comes up a whole turn from now, or earlier if it is still on the wheel
+    /// for a session that has ended.
     pub(crate) fn add(&mut self, slot: u32, now: Instant) {
+        let at = slot as usize;
+        if self.is_on.len() <= at {
+            self.is_on.resize(at + 1, false);
+        }
+        if std::mem::replace(&mut self.is_on[at], true) {
+            return;
+        }
         let last = (self.next + SPOKES - 1) % SPOKES;
         self.spokes[last].push(slot);
         self.due.get_or_insert(now + STEP);
-    }
-
-    /// Removes a slot.
-    pub(crate) fn remove(&mut self, slot: u32) {
-        for spoke in &mut self.spokes {
-            if let Some(at) = spoke.iter().position(|&other| other == slot) {
-                spoke.swap_remove(at);
-                return;
-            }
-        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Takes out the spoke that is due, if there is one. It must be [put back](Self::put_back).
+    /// Takes out the spoke that is due, if there is one. Each of its slots that has no session must
+    /// be [taken off](Self::take_off), and the spoke must be [put back](Self::put_back) with the
+    /// others.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Spoke> {
         let due = self.due.filter(|&due| due <= now)?;
         // After a long pause one turn catches up with everything. More turns would find nothing to
@@ -64,6 +68,13 @@ impl Wheel {
             at,
             slots: std::mem::take(&mut self.spokes[at]),
         })
+    }
+
+    /// Notes that a slot is on no spoke.
+    pub(crate) fn take_off(&mut self, slot: u32) {
+        if let Some(is_on) = self.is_on.get_mut(slot as usize) {
+            *is_on = false;
+        }
     }
 
     /// Puts a spoke back, with the slots that stay on it.
@@ -117,12 +128,25 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_is_added_again_before_it_came_up_is_there_once() {
+        let (mut wheel, now) = (Wheel::default(), Instant::now());
+        wheel.add(7, now);
+        wheel.add(7, now + STEP);
+        assert_eq!(turn(&mut wheel, now + TURN), [7]);
+    }
+
+    #[test]
     fn an_empty_wheel_wants_nothing() {
         let (mut wheel, now) = (Wheel::default(), Instant::now());
         assert_eq!(wheel.poll_timeout(), None);
         wheel.add(7, now);
-        wheel.remove(7);
-        turn(&mut wheel, now + STEP);
+        while let Some(mut spoke) = wheel.take(now + TURN) {
+            spoke.slots.iter().for_each(|&slot| wheel.take_off(slot));
+            spoke.slots.clear();
+            wheel.put_back(spoke);
+        }
         assert_eq!(wheel.poll_timeout(), None);
+        wheel.add(7, now + TURN);
+        assert_eq!(turn(&mut wheel, now + 2 * TURN), [7]);
     }
 }
