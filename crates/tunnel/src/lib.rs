@@ -61,7 +61,7 @@ pub use ecn::Ecn;
 pub use handshake::{EndedSession, HandshakeJob, HandshakeReply, Initiation, Responder};
 pub use offload::{FRAME_HEADER, Frame};
 pub use outbox::{Datagram, Endpoint, Outbox, Train};
-pub use peers::{AddressTaken, MAX_SHARDS, PeerConfig, PeerHandle, SHARD_BYTE, SHARDED_KIND};
+pub use peers::{MAX_SHARDS, NotAdded, PeerConfig, PeerHandle, SHARD_BYTE, SHARDED_KIND};
 pub use refusal::Refusal;
 pub use secret_index::SecretIndex;
 pub use tunnel::{Event, Tunnel};

@@ -7,7 +7,7 @@ mod table;
 mod wheel;
 
 pub(crate) use peer::PeerName;
-pub use peer::{AddressTaken, PeerConfig, PeerHandle};
+pub use peer::{NotAdded, PeerConfig, PeerHandle};
 pub(crate) use shard::{AddressDirectory, Shard};
 pub use shard::{MAX_SHARDS, SHARD_BYTE, SHARDED_KIND};
 pub(crate) use table::{Live, Peers};

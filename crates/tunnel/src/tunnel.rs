@@ -17,7 +17,7 @@ use crate::config::InnerNetwork;
 use crate::handshake::{EndedSession, HandshakeJob, Responder};
 use crate::peers::{AddressDirectory, Live, MAX_SHARDS, PeerName, Peers, Shard, Wheel};
 use crate::transport::Session;
-use crate::{AddressTaken, Config, Ecn, Outbox, PeerConfig};
+use crate::{Config, Ecn, NotAdded, Outbox, PeerConfig};
 
 /// What the counter has to know, by the id that the caller gave the peer. No key, address or other
 /// value of a peer is in it.
@@ -105,13 +105,14 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
     /// with the same key, the caller must remove one.
     ///
     /// # Errors
-    /// [`AddressTaken`] if another peer or the node has one of its inner addresses. Nothing of the
+    /// [`AddressTaken`](NotAdded::AddressTaken) if another peer or the node has one of its inner
+    /// addresses, [`ShardFull`](NotAdded::ShardFull) if there are too many peers. Nothing of the
     /// peer is kept then.
-    pub fn add_peer(&mut self, id: Id, config: PeerConfig) -> Result<(), AddressTaken> {
+    pub fn add_peer(&mut self, id: Id, config: PeerConfig) -> Result<(), NotAdded> {
         let node = &self.inner_network;
         let ipv6 = config.ipv6.map(IpAddr::from);
         if node.owns(config.ipv4.into()) || ipv6.is_some_and(|address| node.owns(address)) {
-            return Err(AddressTaken);
+            return Err(NotAdded::AddressTaken);
         }
         let peer = self.peers.add(id, &config)?;
         self.jobs.push_back(HandshakeJob::AddPeer {

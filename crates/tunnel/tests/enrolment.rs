@@ -1,7 +1,7 @@
 //! Which peers can be added, and how each is found.
 
 use mayfly_kit::wireguard::*;
-use mayfly_tunnel::{AddressTaken, Event, Refusal};
+use mayfly_tunnel::{Event, NotAdded, Refusal};
 
 #[test]
 fn keys_of_low_order_are_refused() {
@@ -36,10 +36,10 @@ fn an_address_is_one_peers() {
     node.enrol(2, true);
     let mut other = peer_config(3, true);
     other.ipv4 = ipv4(2);
-    assert_eq!(node.tunnel.add_peer(9, other), Err(AddressTaken));
+    assert_eq!(node.tunnel.add_peer(9, other), Err(NotAdded::AddressTaken));
     let mut other = peer_config(3, true);
     other.ipv6 = Some(ipv6(2));
-    assert_eq!(node.tunnel.add_peer(9, other), Err(AddressTaken));
+    assert_eq!(node.tunnel.add_peer(9, other), Err(NotAdded::AddressTaken));
     node.connect(2);
     assert_eq!(
         node.send(&ipv4_packet(INTERNET, ipv4(2), b"")),
@@ -73,10 +73,10 @@ fn the_nodes_own_key_and_addresses_are_taken() {
     let mut node = Node::new();
     let mut own = peer_config(2, true);
     own.ipv4 = NODE_IPV4;
-    assert_eq!(node.tunnel.add_peer(9, own), Err(AddressTaken));
+    assert_eq!(node.tunnel.add_peer(9, own), Err(NotAdded::AddressTaken));
     let mut own = peer_config(2, true);
     own.ipv6 = Some(NODE_IPV6);
-    assert_eq!(node.tunnel.add_peer(9, own), Err(AddressTaken));
+    assert_eq!(node.tunnel.add_peer(9, own), Err(NotAdded::AddressTaken));
     let mut own = peer_config(2, true);
     own.public_key = node.tunnel.public_key();
     assert_eq!(node.add(own), Err(Refusal::OwnKey));

@@ -30,17 +30,25 @@ pub struct PeerConfig {
     pub ipv6: Option<Ipv6Addr>,
 }
 
-/// Another peer has one of the inner addresses, or the node itself does.
+/// Why a peer was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AddressTaken;
+pub enum NotAdded {
+    /// Another peer has one of the inner addresses, or the node itself does.
+    AddressTaken,
+    /// The shard has 2^24 peers.
+    ShardFull,
+}
 
-impl fmt::Display for AddressTaken {
+impl fmt::Display for NotAdded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the inner address is taken")
+        f.write_str(match self {
+            Self::AddressTaken => "the inner address is taken",
+            Self::ShardFull => "the shard has as many peers as it can have",
+        })
     }
 }
 
-impl std::error::Error for AddressTaken {}
+impl std::error::Error for NotAdded {}
 
 /// An enrolled peer on the packet side; the [`Responder`](crate::Responder) has its keys. All but
 /// the session is plain bytes, zeroed when it is dropped; a session is on the heap, which the

@@ -6,13 +6,14 @@
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use super::peer::{AddressTaken, InnerAddresses, NameKind, Peer, PeerConfig, PeerHandle, PeerName};
+use super::peer::{InnerAddresses, NameKind, NotAdded, Peer, PeerConfig, PeerHandle, PeerName};
 use super::shard::{AddressDirectory, Shard};
 use crate::SecretIndex;
 use crate::transport::{Role, Session};
 
 pub(crate) struct Peers<Id> {
-    /// As many as there were peers at once, which the caller bounds by the addresses of its pools.
+    /// As many as there were peers at once: [`MAX_PEERS`] at most, and no more than the caller has
+    /// inner addresses for.
     slots: Vec<Option<Peer<Id>>>,
     /// Empty slots.
     free: Vec<u32>,
@@ -22,8 +23,18 @@ pub(crate) struct Peers<Id> {
     addresses: AddressDirectory,
 }
 
+/// The most peers that a shard may have: a slot number has as many bits as boringtun leaves of a
+/// receiver index.
+const MAX_PEERS: u32 = 1 << 24;
+
+/// A slot that is empty, or the one behind `slots` others; `None` if there are [`MAX_PEERS`].
+fn next_slot(free: &mut Vec<u32>, slots: usize) -> Option<u32> {
+    let behind = || u32::try_from(slots).ok();
+    free.pop().or_else(behind).filter(|&slot| slot < MAX_PEERS)
+}
+
 /// Says that the peer in a slot can be found by its name of this kind. It is small, as every idle
-/// peer has three; a slot number has as many bits as boringtun leaves of a receiver index.
+/// peer has three: [`MAX_PEERS`] fits three bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct DirectoryEntry {
     slot: [u8; 3],
@@ -66,20 +77,14 @@ impl<Id: Copy + Eq + Hash> Peers<Id> {
     /// Adds a peer.
     ///
     /// # Errors
-    /// [`AddressTaken`] if another peer of this shard has one of its addresses.
-    pub(crate) fn add(
-        &mut self,
-        id: Id,
-        config: &PeerConfig,
-    ) -> Result<PeerHandle<Id>, AddressTaken> {
+    /// [`AddressTaken`](NotAdded::AddressTaken) if another peer of this shard has one of its
+    /// addresses, [`ShardFull`](NotAdded::ShardFull) if there are [`MAX_PEERS`].
+    pub(crate) fn add(&mut self, id: Id, config: &PeerConfig) -> Result<PeerHandle<Id>, NotAdded> {
         self.check_free(config)?;
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.slots.push(None);
-                (self.slots.len() - 1) as u32
-            }
-        };
+        let slot = next_slot(&mut self.free, self.slots.len()).ok_or(NotAdded::ShardFull)?;
+        if self.slots.len() <= slot as usize {
+            self.slots.push(None);
+        }
         self.slots[slot as usize] = Some(Peer::new(id, config));
         self.insert_entry(DirectoryEntry::new(slot, NameKind::Id));
         for kind in [NameKind::Ipv4, NameKind::Ipv6] {
@@ -176,13 +181,13 @@ impl<Id: Copy + Eq + Hash> Peers<Id> {
         Some(self.directory.hash(&name))
     }
 
-    fn check_free(&self, config: &PeerConfig) -> Result<(), AddressTaken> {
+    fn check_free(&self, config: &PeerConfig) -> Result<(), NotAdded> {
         let ipv4 = IpAddr::from(config.ipv4);
         let mut addresses = [Some(ipv4), config.ipv6.map(IpAddr::from)]
             .into_iter()
             .flatten();
         if addresses.any(|address| self.find(address.into()).is_some()) {
-            return Err(AddressTaken);
+            return Err(NotAdded::AddressTaken);
         }
         Ok(())
     }
@@ -237,6 +242,15 @@ mod tests {
             ipv4: Ipv4Addr::from(0x0a40_0000 + number),
             ipv6: Some(Ipv6Addr::from(u128::from(number))),
         }
+    }
+
+    #[test]
+    fn there_is_a_slot_for_2_to_the_24_peers_and_each_has_an_entry_of_its_own() {
+        let last = MAX_PEERS - 1;
+        assert_eq!(next_slot(&mut Vec::new(), last as usize), Some(last));
+        assert_eq!(next_slot(&mut Vec::new(), MAX_PEERS as usize), None);
+        assert_eq!(next_slot(&mut vec![7], MAX_PEERS as usize), Some(7));
+        assert_eq!(DirectoryEntry::new(last, NameKind::Id).slot(), last);
     }
 
     #[test]
