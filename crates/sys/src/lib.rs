@@ -6,6 +6,7 @@
 //! - [`nft`]: the firewall, as data.
 //! - [`conntrack`]: deletes connections from the kernel's table.
 //! - [`heap`]: what the allocator keeps of freed memory.
+//! - [`memory`]: how much RAM there is.
 //! - [`processors`]: keeps a thread on one processor.
 //! - [`registers`]: zeroes what ciphers and copies leave in registers.
 //! - [`confine`]: how a process gives up its rights, for good.
@@ -18,6 +19,7 @@ pub mod conntrack;
 mod failures;
 pub mod heap;
 pub mod link;
+pub mod memory;
 mod netlink;
 pub mod nft;
 pub mod processors;

@@ -73,6 +73,16 @@ pub fn set_up(name: &str, mtu: Option<u16>) -> io::Result<()> {
     with_netlink(async |handle| set(&handle, message.build()).await)
 }
 
+/// Sets how many packets or trains wait in each queue of a link, at most.
+///
+/// # Errors
+/// There is no such link, or the right is missing.
+pub fn set_queue_length(name: &str, packets: u32) -> io::Result<()> {
+    let length = LinkAttribute::TxQueueLen(packets);
+    let message = LinkUnspec::new_with_name(name).append_extra_attribute(length);
+    with_netlink(async |handle| set(&handle, message.build()).await)
+}
+
 /// Gives a link an address within a prefix of `bits`.
 ///
 /// # Errors

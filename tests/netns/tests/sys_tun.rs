@@ -124,6 +124,22 @@ fn frames_come_in_order_until_there_are_none() {
 }
 
 #[test]
+fn a_longer_queue_takes_a_longer_burst() {
+    let (namespace, tun, socket) = device();
+    let burst = |wanted: u32| {
+        setsockopt(&socket, sockopt::SndBuf, &(4 << 20)).unwrap();
+        for _ in 0..wanted {
+            socket.send_to(b"burst", (THEIRS, PORT)).unwrap();
+        }
+        let mut buffer = [0; 100];
+        std::iter::from_fn(|| tun.read(&mut buffer).unwrap()).count()
+    };
+    assert_eq!(burst(1_000), 500, "the kernel's TUN_READQ_SIZE");
+    namespace.within(|| link::set_queue_length(NAME, 1_000).unwrap());
+    assert_eq!(burst(1_000), 1_000);
+}
+
+#[test]
 fn a_frame_that_the_kernel_refuses_does_not_stop_the_others() {
     let (_namespace, tun, socket) = device();
     socket.send_to(b"echo", (THEIRS, PORT)).unwrap();
