@@ -1,7 +1,25 @@
-//! The firewall: one static ruleset, made from the settings.
+//! The firewall: one static ruleset, made from the settings and from what the machine has.
 //!
 //! No rule is about a single peer. Each class of peer has a pool, and the rules are about pools. A
 //! packet that no rule names is dropped. A peer that sends what it may not is told "prohibited".
+//!
+//! ```text
+//!            arrive (raw)  dnat            forward                    snat   guard
+//!   uplink ------+----------+------------- invalid, known, pools -------+------+--- uplink, TUN
+//!   TUN    ------+          |              shares, closed, pools
+//!                +----------+--- input --- the node --- output, depart (raw)
+//! ```
+//!
+//! Connection tracking is for peers' traffic alone. The node's own traffic (WireGuard's datagrams,
+//! enrolment, the counter stream, health, DHCP, answers to pings) is not tracked: it takes nothing
+//! from the table, nothing of the table can reach it, and no address of a client stays behind.
+//!
+//! No packet with an inner source leaves by the uplink, whatever connection tracking made of it:
+//! the last chain drops it.
+
+mod closed;
+mod ports;
+mod shares;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -9,61 +27,66 @@ use std::ops::RangeInclusive;
 use mayfly_sys::nft::{Action, Chain, Hook, Kind, Match, Policy, Rule, Table};
 use mayfly_wire::enrol::Cidr;
 
-use crate::settings::{InnerPrefix, Settings, Streaming};
-
-/// Destinations that no peer may reach: this network, private, shared, loopback, link-local and
-/// metadata, protocol assignments, benchmarking, multicast and reserved addresses (RFC 6890), and
-/// the ways to write an IPv4 address as IPv6.
-const CLOSED_V4: [&str; 12] = [
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-    "255.255.255.255/32",
-];
-const CLOSED_V6: [&str; 7] = [
-    "::/96",
-    "::ffff:0:0/96",
-    "64:ff9b::/96",
-    "2002::/16",
-    "fc00::/7",
-    "fe80::/10",
-    "ff00::/8",
-];
+use crate::settings::{InnerPrefix, Settings};
+use closed::GLOBAL_IPV6;
+pub use ports::OWN;
+use shares::Shares;
 
 /// RFC 792: destination unreachable, echo request, time exceeded, parameter problem.
 const ICMP_ERRORS: [u8; 3] = [3, 11, 12];
 const ICMP_ECHO: u8 = 8;
-/// RFC 4443: the four errors, echo request.
+const ICMP_ECHO_REPLY: u8 = 0;
+/// RFC 4443: the four errors, echo request, echo reply.
 const ICMPV6_ERRORS: [u8; 4] = [1, 2, 3, 4];
 const ICMPV6_ECHO: u8 = 128;
-/// Packet too big. It has a rule of its own, because the packets that it is about are not tracked,
-/// so that it belongs to no known connection.
+const ICMPV6_ECHO_REPLY: u8 = 129;
+/// Packet too big, about WireGuard's datagrams.
 const ICMPV6_TOO_BIG: u8 = 2;
 /// RFC 4861: router and neighbour, solicitation and advertisement.
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
 
 const SMTP: u16 = 25;
 const DNS: u16 = 53;
-const DHCP_SERVER: u16 = 67;
-const DHCP_CLIENT: u16 = 68;
+/// DHCP (RFC 2131 section 4.1): from the server's port to the client's, and back.
+const LEASE_IN: [Match; 3] = [
+    Match::Udp,
+    Match::SourcePort(67),
+    Match::DestinationPort(68),
+];
+const LEASE_OUT: [Match; 3] = [
+    Match::Udp,
+    Match::SourcePort(68),
+    Match::DestinationPort(67),
+];
 
-/// linux/netfilter_ipv4.h: before connection tracking, and the usual priorities.
+/// Where PID 1 sends the number of what failed (`initramfs/init/src/beacon.rs`), also after the
+/// daemon has ended.
+const BEACON: u16 = 9181;
+
+/// linux/netfilter_ipv4.h: before connection tracking, the usual priorities, and after the last
+/// translation.
 const RAW: i32 = -300;
 const DESTINATION_NAT: i32 = -100;
 const FILTER: i32 = 0;
 const SOURCE_NAT: i32 = 100;
+const LAST: i32 = 300;
 
-/// The ruleset of a node whose TUN device is `tun`.
-pub fn ruleset(settings: &Settings, tun: &str) -> Table {
-    let parts = Parts { settings, tun };
+/// What a machine has that its settings do not say.
+#[derive(Clone)]
+pub struct Surroundings<'a> {
+    /// The TUN device.
+    pub tun: &'a str,
+    /// The addresses of the uplink, each with the prefix that is on the link with it.
+    pub uplink: Vec<Cidr>,
+    /// Hosts that helped to boot the machine.
+    pub boot_hosts: Vec<IpAddr>,
+    /// How many connections the kernel tracks at most.
+    pub table: u32,
+}
+
+/// The ruleset of a node.
+pub fn ruleset(settings: &Settings, around: &Surroundings<'_>) -> Table {
+    let parts = Parts { settings, around };
     let chain = |name, kind, hook, priority, policy, rules| Chain {
         name,
         kind,
@@ -75,28 +98,16 @@ pub fn ruleset(settings: &Settings, tun: &str) -> Table {
     use Hook::{Forward, Input, Output, Postrouting, Prerouting};
     use Kind::{Filter, Nat};
     use Policy::{Accept, Drop};
+    let (inwards, outwards) = (parts.inwards(), parts.outwards());
     let chains = vec![
         chain("arrive", Filter, Prerouting, RAW, Accept, parts.arrive()),
         chain("depart", Filter, Output, RAW, Accept, parts.depart()),
         chain("input", Filter, Input, FILTER, Drop, parts.input()),
         chain("forward", Filter, Forward, FILTER, Drop, parts.forward()),
         chain("output", Filter, Output, FILTER, Drop, parts.output()),
-        chain(
-            "dnat",
-            Nat,
-            Prerouting,
-            DESTINATION_NAT,
-            Accept,
-            parts.inwards(),
-        ),
-        chain(
-            "snat",
-            Nat,
-            Postrouting,
-            SOURCE_NAT,
-            Accept,
-            parts.outwards(),
-        ),
+        chain("dnat", Nat, Prerouting, DESTINATION_NAT, Accept, inwards),
+        chain("snat", Nat, Postrouting, SOURCE_NAT, Accept, outwards),
+        chain("guard", Filter, Postrouting, LAST, Accept, parts.guard()),
     ];
     Table {
         name: "mayfly",
@@ -104,71 +115,96 @@ pub fn ruleset(settings: &Settings, tun: &str) -> Table {
     }
 }
 
+/// The address by which peers' IPv4 or IPv6 leaves: the one of the settings, or otherwise the
+/// uplink's first that is neither an endpoint of WireGuard nor an egress of another pool. Errors
+/// about a customer's packets (RFC 792, RFC 4443) then never name the endpoint, so that no router
+/// takes a customer's path for the path of everybody. `None` if there is no such address: customers
+/// then share the endpoint's.
+pub fn egress(settings: &Settings, uplink: &[Cidr], of: fn(&IpAddr) -> bool) -> Option<IpAddr> {
+    let chosen = settings
+        .uplink
+        .egress
+        .iter()
+        .map(|egress| *egress.get_ref());
+    let streaming = settings.pools.streaming.iter();
+    let streaming = streaming.filter_map(|pool| pool.egress.as_ref());
+    let streaming: Vec<IpAddr> = streaming.map(|egress| (*egress.get_ref()).into()).collect();
+    let endpoints = settings.wireguard.addresses.get_ref();
+    let spare = uplink.iter().map(|own| own.address);
+    let spare = spare.filter(|own| !endpoints.contains(own) && !streaming.contains(own));
+    chosen.chain(spare).find(of)
+}
+
 struct Parts<'a> {
     settings: &'a Settings,
-    tun: &'a str,
+    around: &'a Surroundings<'a>,
 }
 
 impl Parts<'_> {
-    /// Packets that arrive. WireGuard's datagrams are not tracked as connections, nor are enrolment
-    /// connections tracked: the customer's address would stay for two minutes after the end. No
-    /// packet from outside may have an inner source.
+    /// Packets that arrive. None from outside may have an inner source. What is for the node itself
+    /// is not tracked; what is for a peer's public address is never for the node.
     fn arrive(&self) -> Vec<Rule> {
-        let datagrams = [Match::Udp, Match::DestinationPort(self.wireguard())];
-        let enrolment = [
-            Match::Tcp,
-            Match::DestinationPort(self.enrolment()),
-            Match::ToThisMachine,
-        ];
-        let mut rules = vec![
-            rule([self.by_uplink()], datagrams, Action::NoTrack),
-            rule([], enrolment, Action::NoTrack),
-        ];
+        let mut rules = Vec::new();
         for pool in self.pools() {
             rules.push(rule([self.by_uplink()], [source(pool)], Action::Drop));
         }
+        if let Some(public) = &self.settings.pools.public {
+            let to_peers = [destination(*public.outer.get_ref())];
+            rules.push(rule([self.by_uplink()], to_peers, Action::Accept));
+        }
+        let health = self.health();
+        let untracked = [
+            vec![self.by_uplink(), Match::Udp, self.to_wireguard()],
+            vec![Match::Tcp, self.to_enrolment(), Match::ToThisMachine],
+            vec![
+                self.by_uplink(),
+                health[0].clone(),
+                Match::Tcp,
+                health[1].clone(),
+            ],
+            [vec![self.by_uplink()], LEASE_IN.into()].concat(),
+            vec![Match::Icmp(ICMP_ECHO), Match::ToThisMachine],
+            vec![Match::Icmpv6(ICMPV6_ECHO), Match::ToThisMachine],
+        ];
+        rules.extend(
+            untracked
+                .into_iter()
+                .chain(self.answers_of_accounts())
+                .map(not_tracked),
+        );
         rules
     }
 
-    /// Packets that the node makes: WireGuard's datagrams and enrolment's answers are not tracked.
+    /// Packets that the node makes are not tracked, errors excepted. Those about a peer's packets
+    /// are translated as the peer's connection is, and so is the packet that they quote.
     fn depart(&self) -> Vec<Rule> {
-        let datagrams = [Match::Udp, Match::SourcePort(self.wireguard())];
-        let enrolment = [Match::Tcp, Match::SourcePort(self.enrolment())];
-        vec![
-            rule([], datagrams, Action::NoTrack),
-            rule([], enrolment, Action::NoTrack),
-        ]
+        let mut rules = errors();
+        rules.push(not_tracked(Vec::new()));
+        rules
     }
 
-    /// Packets to the node itself.
+    /// Packets to the node itself. It tracks no connections of its own, so each is named. An error
+    /// about a packet that is not tracked is "invalid" to connection tracking: the one that the
+    /// node needs is named, too.
     fn input(&self) -> Vec<Rule> {
         let mut rules = vec![
-            accept([Match::Established]),
             accept([Match::From("lo".to_owned())]),
-            accept([Match::Udp, Match::DestinationPort(self.wireguard())]),
-            accept([Match::Tcp, Match::DestinationPort(self.enrolment())]),
+            accept([self.by_uplink(), Match::Udp, self.to_wireguard()]),
+            accept([Match::Tcp, self.to_enrolment()]),
             accept([Match::Icmp(ICMP_ECHO)]),
             accept([Match::Icmpv6(ICMPV6_ECHO)]),
         ];
-        let health = *self.settings.operator.healthz.get_ref();
-        let to_health = [
-            host(health.ip()),
-            Match::Tcp,
-            Match::DestinationPort(health.port()),
-        ];
-        rules.push(rule([self.by_uplink()], to_health, Action::Accept));
-        let lease = [
-            Match::Udp,
-            Match::SourcePort(DHCP_SERVER),
-            Match::DestinationPort(DHCP_CLIENT),
-        ];
-        rules.push(rule([self.by_uplink()], lease, Action::Accept));
+        for monitor in &self.settings.operator.monitors {
+            let [host, port] = self.health();
+            let monitor = source(*monitor.get_ref());
+            rules.push(accept([self.by_uplink(), monitor, host, Match::Tcp, port]));
+        }
+        for answers in self.answers_of_accounts() {
+            rules.push(rule([], answers, Action::Accept));
+        }
+        rules.push(rule([self.by_uplink()], LEASE_IN, Action::Accept));
         for kind in NEIGHBOUR_DISCOVERY.into_iter().chain([ICMPV6_TOO_BIG]) {
-            rules.push(rule(
-                [self.by_uplink()],
-                [Match::Icmpv6(kind)],
-                Action::Accept,
-            ));
+            rules.push(accept([self.by_uplink(), Match::Icmpv6(kind)]));
         }
         rules.push(rule([self.by_tun()], [], Action::Prohibit));
         rules
@@ -177,25 +213,26 @@ impl Parts<'_> {
     /// Packets between peers and the internet, and never between peers.
     fn forward(&self) -> Vec<Rule> {
         let mut rules = vec![
+            rule([], [Match::Invalid], Action::Drop),
             accept([Match::Established]),
-            rule(
-                [self.by_tun()],
-                [Match::To(self.tun.to_owned())],
-                Action::Prohibit,
-            ),
+            self.prohibit(Match::To(self.around.tun.to_owned())),
         ];
-        for &resolver in &self.settings.dns {
+        let shares = Shares {
+            table: self.around.table,
+        };
+        for quota in shares.of_peers() {
+            rules.push(self.prohibit(Match::Exceeds(quota)));
+        }
+        for (host, port) in self.open() {
             for protocol in [Match::Udp, Match::Tcp] {
-                let question = [host(resolver), protocol, Match::DestinationPort(DNS)];
-                rules.push(rule([self.by_tun()], question, Action::Accept));
+                let open = [host.clone(), protocol, Match::DestinationPort(port)];
+                rules.push(rule([self.by_tun()], open, Action::Accept));
             }
         }
-        for closed in closed() {
-            rules.push(rule(
-                [self.by_tun()],
-                [destination(closed)],
-                Action::Prohibit,
-            ));
+        let beyond = Match::DestinationBeyond(GLOBAL_IPV6.address, GLOBAL_IPV6.prefix);
+        rules.push(self.prohibit(beyond));
+        for closed in self.closed() {
+            rules.push(self.prohibit(destination(closed)));
         }
         let mail = [Match::Tcp, Match::DestinationPort(SMTP)];
         rules.push(rule([self.by_tun()], mail, Action::Prohibit));
@@ -205,8 +242,14 @@ impl Parts<'_> {
         }
         if let Some(public) = &self.settings.pools.public {
             let inner = destination(*public.inner.get_ref());
-            let into = [Match::To(self.tun.to_owned()), inner];
-            rules.push(rule([self.by_uplink()], into, Action::Accept));
+            let into = [
+                self.by_uplink(),
+                Match::To(self.around.tun.to_owned()),
+                inner,
+            ];
+            let too_many = [Match::Exceeds(shares.to_public())];
+            rules.push(rule(into.clone(), too_many, Action::Drop));
+            rules.push(accept(into));
         }
         rules.push(rule([self.by_tun()], [], Action::Prohibit));
         rules
@@ -214,35 +257,42 @@ impl Parts<'_> {
 
     /// Packets from the node itself: what its work needs, and nothing that could carry a log away.
     fn output(&self) -> Vec<Rule> {
+        let wireguard = Match::SourcePort(self.settings.wireguard.port.get());
+        let enrolment = Match::SourcePort(self.settings.enrolment.port.get());
         let mut rules = vec![
-            accept([Match::Established]),
             accept([Match::To("lo".to_owned())]),
-            accept([Match::Udp, Match::SourcePort(self.wireguard())]),
+            accept([self.to_uplink(), Match::Udp, wireguard]),
             // Only the socket that listens on this port can send from it.
-            accept([Match::Tcp, Match::SourcePort(self.enrolment())]),
+            accept([Match::Tcp, enrolment]),
         ];
+        let health = *self.settings.operator.healthz.get_ref();
+        for monitor in &self.settings.operator.monitors {
+            let answer = [Match::Tcp, Match::SourcePort(health.port())];
+            let monitor = destination(*monitor.get_ref());
+            rules.push(rule([self.to_uplink(), monitor], answer, Action::Accept));
+        }
         for accounts in self.settings.accounts.addresses() {
             let to = [host(accounts.ip()), Match::Tcp];
+            let port = [Match::DestinationPort(accounts.port())];
+            rules.push(rule(to, port, Action::Accept));
+        }
+        rules.push(rule([self.to_uplink()], LEASE_OUT, Action::Accept));
+        for &boot_host in &self.around.boot_hosts {
+            let number = [Match::Udp, Match::DestinationPort(BEACON)];
             rules.push(rule(
-                to,
-                [Match::DestinationPort(accounts.port())],
+                [self.to_uplink(), host(boot_host)],
+                number,
                 Action::Accept,
             ));
         }
-        let lease = [
-            Match::Udp,
-            Match::SourcePort(DHCP_CLIENT),
-            Match::DestinationPort(DHCP_SERVER),
+        let echoed = [
+            Match::Icmp(ICMP_ECHO_REPLY),
+            Match::Icmpv6(ICMPV6_ECHO_REPLY),
         ];
-        rules.push(rule([self.to_uplink()], lease, Action::Accept));
-        rules.extend(ICMP_ERRORS.map(|kind| accept([Match::Icmp(kind)])));
-        rules.extend(ICMPV6_ERRORS.map(|kind| accept([Match::Icmpv6(kind)])));
+        rules.extend(echoed.map(|echoed| accept([echoed])));
+        rules.extend(errors());
         for kind in NEIGHBOUR_DISCOVERY {
-            rules.push(rule(
-                [self.to_uplink()],
-                [Match::Icmpv6(kind)],
-                Action::Accept,
-            ));
+            rules.push(accept([self.to_uplink(), Match::Icmpv6(kind)]));
         }
         rules
     }
@@ -260,9 +310,7 @@ impl Parts<'_> {
         vec![rule([self.by_uplink()], to_outer, to_inner)]
     }
 
-    /// Translates inner addresses to those that the internet sees. No translation may use
-    /// WireGuard's port: packets to it are not tracked, so that answers would not find their way
-    /// back.
+    /// Translates inner addresses to those that the internet sees.
     fn outwards(&self) -> Vec<Rule> {
         let mut rules = Vec::new();
         if let Some(public) = &self.settings.pools.public
@@ -272,55 +320,103 @@ impl Parts<'_> {
             let to_outer = Action::SourcePrefix(outer, bits);
             rules.push(rule([self.to_uplink()], from_inner, to_outer));
         }
-        if let Some(streaming) = &self.settings.pools.streaming {
-            rules.extend(self.streaming(streaming));
+        if let Some(streaming) = &self.settings.pools.streaming
+            && let Some(egress) = &streaming.egress
+        {
+            let egress = Some(IpAddr::V4(*egress.get_ref()));
+            rules.extend(self.leave_by(*streaming.ipv4.get_ref(), egress));
         }
+        let uplink = &self.around.uplink;
+        let ipv4 = egress(self.settings, uplink, IpAddr::is_ipv4);
+        let ipv6 = egress(self.settings, uplink, IpAddr::is_ipv6);
         for pool in self.pools() {
-            let (udp, other) = (
-                Action::Masquerade(Some(self.ports())),
-                Action::Masquerade(None),
-            );
-            rules.push(rule([self.to_uplink()], [source(pool), Match::Udp], udp));
-            rules.push(rule([self.to_uplink()], [source(pool)], other));
+            let egress = if pool.address.is_ipv4() { ipv4 } else { ipv6 };
+            rules.extend(self.leave_by(pool, egress));
         }
         rules
     }
 
-    /// Translates the streaming pool to its own egress address, if it has one.
-    fn streaming(&self, streaming: &Streaming) -> Vec<Rule> {
-        let Some(egress) = &streaming.egress else {
-            return Vec::new();
+    /// Translates a pool's sources to an address, or otherwise to the uplink's own: with ports that
+    /// are customers' alone, where there are ports.
+    fn leave_by(&self, pool: Cidr, egress: Option<IpAddr>) -> [Rule; 3] {
+        let then = |ports: Option<RangeInclusive<u16>>| match egress {
+            Some(egress) => Action::SourceNat(egress, ports),
+            None => Action::Masquerade(ports),
         };
-        let (egress, pool) = (*egress.get_ref(), *streaming.ipv4.get_ref());
-        let udp = Action::SourceNat(egress, Some(self.ports()));
-        let other = Action::SourceNat(egress, None);
-        vec![
-            rule([self.to_uplink()], [source(pool), Match::Udp], udp),
-            rule([self.to_uplink()], [source(pool)], other),
+        let ports = ports::of_customers(self.settings);
+        let out = || [self.to_uplink(), source(pool)];
+        [
+            rule(out(), [Match::Tcp], then(Some(ports.clone()))),
+            rule(out(), [Match::Udp], then(Some(ports))),
+            rule(out(), [], then(None)),
         ]
     }
 
-    fn wireguard(&self) -> u16 {
-        self.settings.wireguard.port.get()
+    /// The last look at what leaves: no inner address on the uplink.
+    fn guard(&self) -> Vec<Rule> {
+        let inner = |pool| rule([self.to_uplink()], [source(pool)], Action::Drop);
+        self.pools().into_iter().map(inner).collect()
     }
 
-    fn enrolment(&self) -> u16 {
-        self.settings.enrolment.port.get()
+    /// Where peers may go although it may be closed: to the resolvers that they are told of, and to
+    /// the account service, for tokens.
+    fn open(&self) -> Vec<(Match, u16)> {
+        let resolvers = self.settings.dns.iter();
+        let resolvers = resolvers.map(|&resolver| (host(resolver), DNS));
+        let accounts = self.settings.accounts.addresses().into_iter();
+        let accounts = accounts.map(|accounts| (host(accounts.ip()), accounts.port()));
+        resolvers.chain(accounts).collect()
     }
 
-    /// The longer range of unprivileged ports on one side of WireGuard's.
-    fn ports(&self) -> RangeInclusive<u16> {
-        let port = self.wireguard();
-        if port > 33_000 {
-            1_024..=port - 1
-        } else {
-            port.saturating_add(1).max(1_024)..=u16::MAX
-        }
+    /// Where no peer may go: what is not the internet; what is on the link with the node, which has
+    /// only the router's way there; and the hosts that serve the node, which trust its address.
+    fn closed(&self) -> Vec<Cidr> {
+        let operator = &self.settings.operator;
+        let named = operator.closed.iter().chain(&operator.monitors);
+        let on_link = self.around.uplink.iter().copied();
+        let hosts = self.settings.accounts.addresses().into_iter();
+        let hosts = hosts.map(|accounts| accounts.ip());
+        let hosts = hosts.chain(self.around.boot_hosts.iter().copied());
+        closed::prefixes()
+            .chain(on_link)
+            .chain(named.map(|prefix| *prefix.get_ref()))
+            .chain(hosts.map(Cidr::host))
+            .collect()
+    }
+
+    /// Segments from the account service to the node's own connections.
+    fn answers_of_accounts(&self) -> Vec<Vec<Match>> {
+        let addresses = self.settings.accounts.addresses().into_iter();
+        let answers = addresses.map(|accounts| {
+            let from = source(Cidr::host(accounts.ip()));
+            let port = Match::SourcePort(accounts.port());
+            let to_own = Match::DestinationPorts(OWN);
+            vec![self.by_uplink(), from, Match::Tcp, port, to_own]
+        });
+        answers.collect()
+    }
+
+    /// The address and the port at which health is told.
+    fn health(&self) -> [Match; 2] {
+        let health = *self.settings.operator.healthz.get_ref();
+        [host(health.ip()), Match::DestinationPort(health.port())]
+    }
+
+    fn to_wireguard(&self) -> Match {
+        Match::DestinationPort(self.settings.wireguard.port.get())
+    }
+
+    fn to_enrolment(&self) -> Match {
+        Match::DestinationPort(self.settings.enrolment.port.get())
     }
 
     fn pools(&self) -> Vec<Cidr> {
         let prefixes = self.settings.inner_prefixes();
         prefixes.iter().map(InnerPrefix::cidr).collect()
+    }
+
+    fn prohibit(&self, what: Match) -> Rule {
+        rule([self.by_tun()], [what], Action::Prohibit)
     }
 
     fn by_uplink(&self) -> Match {
@@ -332,15 +428,33 @@ impl Parts<'_> {
     }
 
     fn by_tun(&self) -> Match {
-        Match::From(self.tun.to_owned())
+        Match::From(self.around.tun.to_owned())
     }
 }
 
-fn rule<const A: usize, const B: usize>(way: [Match; A], what: [Match; B], then: Action) -> Rule {
+fn rule<const A: usize>(
+    way: [Match; A],
+    what: impl IntoIterator<Item = Match>,
+    then: Action,
+) -> Rule {
     Rule {
         when: way.into_iter().chain(what).collect(),
         then,
     }
+}
+
+/// Accepts the errors of both families.
+fn errors() -> Vec<Rule> {
+    let v4 = ICMP_ERRORS.map(Match::Icmp);
+    let v6 = ICMPV6_ERRORS.map(Match::Icmpv6);
+    v4.into_iter()
+        .chain(v6)
+        .map(|kind| accept([kind]))
+        .collect()
+}
+
+fn not_tracked(what: Vec<Match>) -> Rule {
+    rule([], what, Action::NoTrack)
 }
 
 fn accept<const N: usize>(what: [Match; N]) -> Rule {
@@ -366,33 +480,37 @@ fn v4(prefix: Cidr) -> Option<(std::net::Ipv4Addr, u8)> {
     }
 }
 
-fn closed() -> impl Iterator<Item = Cidr> {
-    let all = CLOSED_V4.iter().chain(&CLOSED_V6);
-    all.filter_map(|prefix| prefix.parse().ok())
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
     use super::*;
 
-    fn table(edit: impl Fn(String) -> String) -> Table {
+    const UPLINK: [&str; 4] = [
+        "192.0.2.10/24",
+        "192.0.2.12/24",
+        "2001:db8::10/64",
+        "2001:db8::12/64",
+    ];
+
+    fn settings(edit: impl Fn(String) -> String) -> Settings {
         let text = edit(include_str!("../example.toml").to_owned());
-        ruleset(&Settings::parse("example.toml", &text).unwrap(), "tun")
+        Settings::parse("example.toml", &text).unwrap()
+    }
+
+    fn table(edit: impl Fn(String) -> String) -> Table {
+        let around = Surroundings {
+            tun: "tun",
+            uplink: UPLINK.map(|own| own.parse().unwrap()).into(),
+            boot_hosts: vec!["198.51.100.3".parse().unwrap()],
+            table: 1 << 18,
+        };
+        ruleset(&settings(edit), &around)
     }
 
     fn chain<'a>(table: &'a Table, name: &str) -> &'a Chain {
-        table
-            .chains
-            .iter()
-            .find(|chain| chain.name == name)
-            .unwrap()
-    }
-
-    #[test]
-    fn every_closed_prefix_is_one() {
-        assert_eq!(closed().count(), CLOSED_V4.len() + CLOSED_V6.len());
+        let mut chains = table.chains.iter();
+        chains.find(|chain| chain.name == name).unwrap()
     }
 
     #[test]
@@ -404,40 +522,67 @@ mod tests {
     }
 
     #[test]
-    fn no_translation_takes_wireguards_port() {
-        for port in ["51820", "500", "33001"] {
-            let table = table(|text| text.replace("port = 51820", &format!("port = {port}")));
-            let port: u16 = port.parse().unwrap();
-            for rule in &chain(&table, "snat").rules {
-                let ports = match &rule.then {
-                    Action::Masquerade(ports) | Action::SourceNat(_, ports) => ports.clone(),
-                    _ => continue,
-                };
-                if rule.when.contains(&Match::Udp) {
-                    assert!(!ports.unwrap().contains(&port));
+    fn every_translation_with_ports_keeps_to_those_of_customers() {
+        let settings = settings(|text| text);
+        let ours = ports::of_customers(&settings);
+        for rule in &chain(&table(|text| text), "snat").rules {
+            let has_ports = rule.when.contains(&Match::Udp) || rule.when.contains(&Match::Tcp);
+            match &rule.then {
+                Action::Masquerade(ports) | Action::SourceNat(_, ports) => {
+                    assert_eq!(ports.as_ref(), has_ports.then_some(&ours));
                 }
+                _ => assert!(matches!(rule.then, Action::SourcePrefix(..))),
             }
         }
     }
 
     #[test]
+    fn customers_leave_by_an_address_that_is_no_endpoint_if_there_is_one() {
+        let uplink = UPLINK.map(|own| own.parse().unwrap());
+        let by = |settings: &Settings, uplink: &[Cidr]| {
+            [IpAddr::is_ipv4, IpAddr::is_ipv6].map(|of| egress(settings, uplink, of))
+        };
+        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let plain = settings(|text| text);
+        let spare = [address("192.0.2.12"), address("2001:db8::12")];
+        assert_eq!(by(&plain, &uplink), spare);
+        let bare = settings(|text| text.replace(r#"egress = ["192.0.2.12"]"#, ""));
+        assert_eq!(by(&bare, &uplink), spare);
+        assert_eq!(by(&bare, &uplink[..1]), [None, None]);
+        let chosen = settings(|text| {
+            text.replace(r#"egress = ["192.0.2.12"]"#, r#"egress = ["192.0.2.13"]"#)
+        });
+        assert_eq!(by(&chosen, &uplink)[0], address("192.0.2.13"));
+    }
+
+    #[test]
     fn only_the_named_leaves_the_node() {
         let table = table(|text| text);
-        let udp: Vec<_> = chain(&table, "output")
-            .rules
-            .iter()
-            .filter(|rule| rule.when.contains(&Match::Udp))
-            .collect();
-        assert_eq!(udp.len(), 2, "WireGuard and the lease");
+        let output = &chain(&table, "output").rules;
+        let udp = output.iter().filter(|rule| rule.when.contains(&Match::Udp));
+        assert_eq!(udp.count(), 3, "WireGuard, the lease and the beacon");
         let accounts: SocketAddr = "203.0.113.5:8443".parse().unwrap();
         let to_accounts = |rule: &&Rule| rule.when.contains(&host(accounts.ip()));
-        assert_eq!(
-            chain(&table, "output")
-                .rules
-                .iter()
-                .filter(to_accounts)
-                .count(),
-            1
-        );
+        assert_eq!(output.iter().filter(to_accounts).count(), 1);
+    }
+
+    #[test]
+    fn the_hosts_that_serve_the_node_are_closed() {
+        let table = table(|text| text);
+        let closed: Vec<_> = chain(&table, "forward")
+            .rules
+            .iter()
+            .filter(|rule| rule.then == Action::Prohibit)
+            .flat_map(|rule| &rule.when)
+            .collect();
+        for text in [
+            "198.51.100.3/32",
+            "203.0.113.5/32",
+            "192.0.2.10/24",
+            "203.0.113.64/28",
+        ] {
+            let prefix = text.parse().unwrap();
+            assert!(closed.contains(&&destination(prefix)), "{text}");
+        }
     }
 }

@@ -45,6 +45,7 @@ mod token;
 
 use std::alloc::System;
 use std::io::{self, Read as _, Write as _};
+use std::net::IpAddr;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -76,6 +77,9 @@ struct Arguments {
     /// Check the settings and do nothing else
     #[arg(long)]
     check: bool,
+    /// A host that the machine booted from, which no peer may reach; may be given several times
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    boot_host: Vec<IpAddr>,
     /// Run as the daemon's janitor, which requires this Landlock ABI
     #[arg(long, value_name = "ABI", hide = true, conflicts_with = "config")]
     janitor: Option<u8>,
@@ -124,7 +128,7 @@ fn execute(arguments: &Arguments) -> Result<(), Failure> {
         let _ = writeln!(io::stdout(), "settings {serial} of {name} are good");
         return Ok(());
     }
-    Ok(start::start(settings)?)
+    Ok(start::start(settings, &arguments.boot_host)?)
 }
 
 fn read(config: &Path) -> Result<Settings, Failure> {

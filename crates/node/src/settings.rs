@@ -69,6 +69,12 @@ pub struct Uplink {
     /// Default routers to add, at most one for each family.
     #[serde(default)]
     pub gateways: Vec<Spanned<IpAddr>>,
+    /// The addresses that the internet sees of peers without an add-on, at most one for each
+    /// family. They must be on the uplink, and no endpoint of WireGuard: an error about a
+    /// customer's packet that a router remembers must not be about everybody's. Without them, the
+    /// uplink's first address that is no endpoint serves, or otherwise the endpoint.
+    #[serde(default)]
+    pub egress: Vec<Spanned<IpAddr>>,
 }
 
 /// The tunnel's outer side.
@@ -100,6 +106,14 @@ pub struct Enrolment {
 pub struct Operator {
     /// Where `GET /healthz` is answered, over plain HTTP.
     pub healthz: Spanned<SocketAddr>,
+    /// Who may ask there. No peer can reach these addresses. Without any, no one may.
+    #[serde(default)]
+    pub monitors: Vec<Spanned<Cidr>>,
+    /// Further networks that no peer can reach: the operator's own, and those that trust the node's
+    /// address. What is on the link with the node is closed anyway, and so are the hosts that it
+    /// booted from.
+    #[serde(default)]
+    pub closed: Vec<Spanned<Cidr>>,
 }
 
 /// Inner addresses: a pool for each class of peer. No two may overlap. The first host address of

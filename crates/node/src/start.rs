@@ -6,6 +6,7 @@ mod seal;
 mod spawn;
 
 use std::io;
+use std::net::IpAddr;
 
 use mayfly_sys::confine::Failure;
 
@@ -39,7 +40,7 @@ pub(crate) enum StartError {
     PacketThread,
 }
 
-/// Starts the daemon and returns when it has drained.
+/// Starts the daemon and returns when it has drained. `boot_hosts` are closed to peers.
 ///
 /// The order must not change. A kernel that cannot confine is refused before anything is changed on
 /// the machine, and while the error can still be printed. What needs a right is opened first. The
@@ -49,9 +50,9 @@ pub(crate) enum StartError {
 ///
 /// # Errors
 /// The error of the first step that failed, before anything was served, or `PacketThread`.
-pub(crate) fn start(settings: Settings) -> Result<(), StartError> {
+pub(crate) fn start(settings: Settings, boot_hosts: &[IpAddr]) -> Result<(), StartError> {
     confine::require(&settings)?;
-    let acquired = Acquired::acquire(settings)?;
+    let acquired = Acquired::acquire(settings, boot_hosts)?;
     let confined = Confined::confine(acquired)?;
     let spawned = Spawned::spawn(confined)?;
     let sealed = Sealed::seal(spawned)?;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use rtnetlink::{Error, Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 
@@ -93,6 +94,40 @@ pub fn add_address(name: &str, address: IpAddr, bits: u8) -> io::Result<()> {
         let request = handle.address().add(index, address, bits).replace();
         request.execute().await.map_err(to_io)
     })
+}
+
+/// The addresses of a link, each with the bits of the prefix that is on the link with it, and
+/// without those that no other link knows (RFC 4291 section 2.5.6).
+///
+/// # Errors
+/// There is no such link, or the kernel does not answer.
+pub fn addresses(name: &str) -> io::Result<Vec<(IpAddr, u8)>> {
+    with_netlink(async |handle| {
+        let index = index(&handle, name).await?;
+        let request = handle.address().get().set_link_index_filter(index);
+        let messages = request.execute().map_err(to_io);
+        let all: Vec<_> = messages
+            .try_filter_map(async |message| Ok(address(&message)))
+            .try_collect()
+            .await?;
+        Ok(all)
+    })
+}
+
+fn address(message: &AddressMessage) -> Option<(IpAddr, u8)> {
+    if message.header.scope != AddressScope::Universe {
+        return None;
+    }
+    // On a point-to-point link, `Address` is the other end's.
+    let mut found = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => found = Some(*address),
+            AddressAttribute::Address(address) => found = found.or(Some(*address)),
+            _ => {}
+        }
+    }
+    Some((found?, message.header.prefix_len))
 }
 
 /// Routes everything of the gateway's family to it.

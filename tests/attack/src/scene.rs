@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
-use mayfly_node::firewall;
+use mayfly_node::firewall::{self, Surroundings};
 use mayfly_node::settings::Settings;
 use mayfly_sys::nft::{self, Table};
 use mayfly_sys::{link, tun::Tun};
@@ -53,12 +53,18 @@ impl Scene {
         link::add_address(LINK, OWN, 24).expect("it is up");
         link::set_up("lo", None).expect("as root");
         link::add_address("lo", SERVICE.ip(), 32).expect("it is up");
+        let around = Surroundings {
+            tun: LINK,
+            uplink: Vec::new(),
+            boot_hosts: Vec::new(),
+            table: 1 << 16,
+        };
         let listen = |address| TcpListener::bind(address).expect("the address is there");
         Self {
             name,
             walls,
             directory,
-            rules: firewall::ruleset(&settings, LINK),
+            rules: firewall::ruleset(&settings, &around),
             _outside: outside,
             _servers: [listen(SERVICE), listen(LOG_TCP)],
         }

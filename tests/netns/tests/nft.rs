@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use mayfly_netns::Namespace;
-use mayfly_sys::nft::{self, Action, Chain, Hook, Kind, Match, Policy, Rule, Table};
+use mayfly_sys::nft::{
+    self, Action, Chain, Hook, Kind, Match, Most, Policy, Quota, Rule, Subject, Table,
+};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -36,7 +38,7 @@ fn filter(rules: Vec<Rule>) -> Table {
 fn understood(namespace: &Namespace) -> Vec<String> {
     let text = namespace.run("nft list ruleset");
     let mut rules = text.lines().map(str::trim);
-    rules.find(|line| line.starts_with("type ")).unwrap();
+    rules.find(|line| line.contains(" hook ")).unwrap();
     let rules: Vec<_> = rules.take_while(|line| *line != "}").collect();
     rules.into_iter().map(str::to_owned).collect()
 }
@@ -71,6 +73,14 @@ fn the_kernel_understands_every_match() {
             "ip6 daddr 2001:db8::1",
         ),
         (
+            vec![Match::DestinationBeyond(ip("2000::"), 3)],
+            "ip6 daddr != 2000::/3",
+        ),
+        (
+            vec![Match::Udp, Match::DestinationPorts(1024..=4095)],
+            "udp dport 1024-4095",
+        ),
+        (
             vec![Match::Tcp, Match::DestinationPort(443)],
             "tcp dport 443",
         ),
@@ -79,6 +89,7 @@ fn the_kernel_understands_every_match() {
         (vec![Match::Icmp(8)], "icmp type echo-request"),
         (vec![Match::Icmpv6(135)], "icmpv6 type nd-neighbor-solicit"),
         (vec![Match::Established], "ct state established,related"),
+        (vec![Match::Invalid], "ct state invalid"),
     ];
     let rules = rows
         .iter()
@@ -89,6 +100,50 @@ fn the_kernel_understands_every_match() {
         .map(|(_, text)| format!("{text} accept"))
         .collect();
     assert_eq!(understood(&namespace), expected);
+}
+
+#[test]
+fn the_kernel_understands_every_quota() {
+    let namespace = Namespace::new("nft");
+    let open = Most::Open(512);
+    let new = Most::New {
+        per_second: 64,
+        burst: 1024,
+    };
+    let rows = [
+        (Subject::SourceV4, open, "ip saddr ct count over 512"),
+        (Subject::SourceV6, open, "ip6 saddr ct count over 512"),
+        (Subject::DestinationV4, open, "ip daddr ct count over 512"),
+        (
+            Subject::PairV4,
+            open,
+            "ip saddr . ip daddr ct count over 512",
+        ),
+        (
+            Subject::PairV6,
+            open,
+            "ip6 saddr . ip6 daddr ct count over 512",
+        ),
+        (
+            Subject::SourceV4,
+            new,
+            "ip saddr timeout 30s limit rate over 64/second burst 1024 packets",
+        ),
+    ];
+    for (subject, most, text) in rows {
+        let quota = Quota {
+            set: "s",
+            subject,
+            subjects: 1000,
+            most,
+        };
+        let rules = vec![rule(vec![Match::Exceeds(quota)], Action::Drop)];
+        install(&namespace, &filter(rules)).expect(text);
+        let [rule] = understood(&namespace).try_into().unwrap();
+        assert!(rule.contains(text), "{rule}");
+        let set = namespace.run("nft list set inet t s");
+        assert!(set.contains("size 1000"), "{set}");
+    }
 }
 
 #[test]
@@ -113,7 +168,7 @@ fn the_kernel_understands_every_verdict_of_a_filter() {
 #[test]
 fn the_kernel_understands_every_translation() {
     let namespace = Namespace::new("nft");
-    let egress = "192.0.2.9".parse().unwrap();
+    let egress = ip("192.0.2.9");
     let v4 = Match::Source(ip("10.64.0.0"), 16);
     let rules = vec![
         rule(vec![], Action::Masquerade(None)),
@@ -122,6 +177,10 @@ fn the_kernel_understands_every_translation() {
         rule(
             vec![v4.clone(), Match::Udp],
             Action::SourceNat(egress, Some(1024..=51_819)),
+        ),
+        rule(
+            vec![Match::Source(ip("fd00::"), 64), Match::Tcp],
+            Action::SourceNat(ip("2001:db8::9"), Some(4096..=51_819)),
         ),
         rule(
             vec![v4],
@@ -137,6 +196,7 @@ fn the_kernel_understands_every_translation() {
             "meta l4proto udp masquerade to :1024-51819",
             "ip saddr 10.64.0.0/16 snat ip to 192.0.2.9",
             "ip saddr 10.64.0.0/16 meta l4proto udp snat ip to 192.0.2.9:1024-51819",
+            "ip6 saddr fd00::/64 meta l4proto tcp snat ip6 to [2001:db8::9]:4096-51819",
             "ip saddr 10.64.0.0/16 snat ip prefix to 198.51.100.16/28",
         ]
     );

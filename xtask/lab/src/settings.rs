@@ -87,6 +87,7 @@ port = {ENROLMENT_PORT}
 
 [operator]
 healthz = "{ipv4}:{healthz}"
+monitors = ["{ipv4}/24"]
 
 [pools.default]
 ipv4 = "10.64.0.0/16"

@@ -89,6 +89,8 @@ impl Settings {
             .gateways
             .iter()
             .map(|a| host("uplink.gateways", *a.get_ref()));
+        let leave = self.uplink.egress.iter();
+        let leave = leave.map(|a| host("uplink.egress", *a.get_ref()));
         let wireguard = self.wireguard.addresses.get_ref().iter();
         let wireguard = wireguard.map(|a| host("wireguard.addresses", *a));
         let streaming = self
@@ -110,6 +112,7 @@ impl Settings {
         let stand_bys = stand_bys.map(|a| host("accounts.stand_bys", a.get_ref().ip()));
         uplink
             .chain(gateways)
+            .chain(leave)
             .chain(wireguard)
             .chain(egress)
             .chain(public)
@@ -146,7 +149,25 @@ impl Settings {
                 "uplink.gateways: expected at most one router for each family".to_owned(),
             );
         }
-        Ok(())
+        self.check_egress()
+    }
+
+    fn check_egress(&self) -> Result<(), Wrong> {
+        let egress = &self.uplink.egress;
+        if let Some(duplicate) = duplicate(egress, |a, b| a.is_ipv4() == b.is_ipv4()) {
+            return wrong(
+                duplicate,
+                "uplink.egress: expected at most one address for each family".to_owned(),
+            );
+        }
+        let endpoints = self.wireguard.addresses.get_ref();
+        match egress.iter().find(|own| endpoints.contains(own.get_ref())) {
+            Some(endpoint) => wrong(
+                endpoint,
+                "uplink.egress: expected an address that is not in wireguard.addresses".to_owned(),
+            ),
+            None => Ok(()),
+        }
     }
 
     fn check_ranges(&self) -> Result<(), Wrong> {

@@ -52,6 +52,20 @@ fn a_bad_address_is_refused_with_its_line_and_what_was_expected() {
 }
 
 #[test]
+fn an_egress_address_that_is_an_endpoint_is_refused_with_its_line() {
+    let egress = r#"egress = ["192.0.2.12"]"#;
+    let said = refusal(egress, r#"egress = ["192.0.2.10"]"#);
+    let place = format!("node.toml:{}: ", line("egress"));
+    assert!(said.starts_with(&place), "{said}");
+    assert!(said.contains("not in wireguard.addresses"), "{said}");
+    let said = refusal(egress, r#"egress = ["192.0.2.12", "192.0.2.13"]"#);
+    assert!(
+        said.contains("at most one address for each family"),
+        "{said}"
+    );
+}
+
+#[test]
 fn overlapping_pools_are_refused_and_both_are_named() {
     let said = refusal("10.65.0.0/16", "10.64.128.0/17");
     assert!(

@@ -6,10 +6,11 @@ use mayfly_sys::tun::Tun;
 use mayfly_sys::udp::{Steering, Udp};
 use mayfly_sys::{link, memory, nft, processors, sysctl, tcp};
 use mayfly_tunnel::{MAX_SHARDS, SHARD_BYTE, SHARDED_KIND};
+use mayfly_wire::enrol::Cidr;
 
 use super::{StartError, wanted};
 use crate::enrolment::own_address;
-use crate::firewall;
+use crate::firewall::{self, Surroundings};
 use crate::janitor::Janitor;
 use crate::settings::Settings;
 
@@ -32,11 +33,20 @@ const STEERING: Steering = Steering {
     at: SHARD_BYTE as u32,
 };
 
-/// The kernel settings that make the machine a router.
+/// The kernel settings that make the machine a router. It tells no peer of a shorter way to
+/// another one: that would count as an answer, and "prohibited" would not be sent any longer.
 const FORWARDING: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/mayfly0/send_redirects", "0"),
 ];
+/// The source ports of the node's own connections, [`firewall::OWN`].
+const OWN_PORTS: &str = "net/ipv4/ip_local_port_range";
+/// How many connections the kernel tracks at most. A host that has not tracked any yet may not have
+/// the setting; it will have at least this.
+const TABLE: &str = "net/netfilter/nf_conntrack_max";
+const TABLE_AT_LEAST: u32 = 4096;
 
 /// Open descriptors, and a kernel that is set up.
 pub(super) struct Acquired {
@@ -54,7 +64,7 @@ pub(super) struct Acquired {
 
 impl Acquired {
     /// Opens everything. The firewall is in force before the first packet can be forwarded.
-    pub(super) fn acquire(settings: Settings) -> Result<Self, StartError> {
+    pub(super) fn acquire(settings: Settings, boot_hosts: &[IpAddr]) -> Result<Self, StartError> {
         let processors = wanted("the list of processors", processors::own(MAX_SHARDS.into()))?;
         let tun = Tun::create_queues(TUN, processors.len());
         let tun = wanted("the TUN device", tun)?;
@@ -62,9 +72,10 @@ impl Acquired {
         let queue = queue_length(queue?, tun.len() as u64);
         wanted("the TUN device", link::set_queue_length(TUN, queue))?;
         addresses(&settings)?;
-        let rules = firewall::ruleset(&settings, TUN);
+        let around = surroundings(&settings, boot_hosts)?;
+        let rules = firewall::ruleset(&settings, &around);
         wanted("the firewall", nft::install(&rules))?;
-        forwarding()?;
+        kernel_settings()?;
         let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let port = settings.wireguard.port.get();
         let udp = Udp::bind_group(port, processors.len(), STEERING);
@@ -112,9 +123,29 @@ fn addresses(settings: &Settings) -> Result<(), StartError> {
     Ok(())
 }
 
-fn forwarding() -> Result<(), StartError> {
+fn surroundings(
+    settings: &Settings,
+    boot_hosts: &[IpAddr],
+) -> Result<Surroundings<'static>, StartError> {
+    let interface = settings.uplink.interface.as_str();
+    let uplink = wanted("the uplink's addresses", link::addresses(interface))?;
+    let uplink = uplink.into_iter();
+    Ok(Surroundings {
+        tun: TUN,
+        uplink: uplink
+            .filter_map(|(address, bits)| Cidr::new(address, bits))
+            .collect(),
+        boot_hosts: boot_hosts.to_owned(),
+        table: sysctl::number(TABLE).unwrap_or(TABLE_AT_LEAST),
+    })
+}
+
+fn kernel_settings() -> Result<(), StartError> {
     let done = sysctl::set_all(FORWARDING).map_err(|(_, error)| error);
-    wanted("forwarding between networks", done)
+    wanted("forwarding between networks", done)?;
+    let own = format!("{} {}", firewall::OWN.start(), firewall::OWN.end());
+    let done = sysctl::set_all(&[(OWN_PORTS, &own)]).map_err(|(_, error)| error);
+    wanted("the node's own ports", done)
 }
 
 fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -21,6 +21,10 @@ impl Attributes {
         self.bytes(kind, &value.to_be_bytes())
     }
 
+    pub(super) fn long(self, kind: u16, value: u64) -> Self {
+        self.bytes(kind, &value.to_be_bytes())
+    }
+
     pub(super) fn text(self, kind: u16, value: &str) -> Self {
         let mut value = value.as_bytes().to_vec();
         value.push(0);

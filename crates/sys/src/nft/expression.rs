@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::attribute::Attributes;
 use super::kernel::*;
-use super::{Action, Match, Rule};
+use super::{Action, Match, Quota, Rule, Subject, quota};
 
 /// Offsets into a header, in bytes: of IPv4 (RFC 791), IPv6 (RFC 8200), and TCP and UDP, which
 /// have their ports at the same places. ICMP has its type first.
@@ -43,10 +43,16 @@ impl List {
             Match::From(name) => self.interface(NFT_META_IIFNAME, name),
             Match::To(name) => self.interface(NFT_META_OIFNAME, name),
             Match::Source(address, bits) => {
-                self.prefix(*address, *bits, IPV4_SOURCE, IPV6_SOURCE);
+                let offsets = (IPV4_SOURCE, IPV6_SOURCE);
+                self.prefix(*address, *bits, offsets, NFT_CMP_EQ);
             }
             Match::Destination(address, bits) => {
-                self.prefix(*address, *bits, IPV4_DESTINATION, IPV6_DESTINATION);
+                let offsets = (IPV4_DESTINATION, IPV6_DESTINATION);
+                self.prefix(*address, *bits, offsets, NFT_CMP_EQ);
+            }
+            Match::DestinationBeyond(address, bits) => {
+                let offsets = (IPV4_DESTINATION, IPV6_DESTINATION);
+                self.prefix(*address, *bits, offsets, NFT_CMP_NEQ);
             }
             Match::ToThisMachine => self.destination_is_own(),
             Match::Tcp => self.meta_is(NFT_META_L4PROTO, &[libc::IPPROTO_TCP as u8]),
@@ -54,6 +60,11 @@ impl List {
             Match::SourcePort(port) => self.transport_is(SOURCE_PORT, &port.to_be_bytes()),
             Match::DestinationPort(port) => {
                 self.transport_is(DESTINATION_PORT, &port.to_be_bytes())
+            }
+            Match::DestinationPorts(ports) => {
+                self.payload(NFT_PAYLOAD_TRANSPORT_HEADER, DESTINATION_PORT, 2, NFT_REG_1);
+                self.compare(NFT_CMP_GTE, &ports.start().to_be_bytes());
+                self.compare(NFT_CMP_LTE, &ports.end().to_be_bytes());
             }
             Match::Icmp(kind) => {
                 self.meta_is(NFT_META_NFPROTO, &[NFPROTO_IPV4]);
@@ -65,7 +76,12 @@ impl List {
                 self.meta_is(NFT_META_L4PROTO, &[libc::IPPROTO_ICMPV6 as u8]);
                 self.transport_is(ICMP_TYPE, &[*kind]);
             }
-            Match::Established => self.established(),
+            Match::Established => {
+                let states = NF_CT_STATE_ESTABLISHED | NF_CT_STATE_RELATED;
+                self.connection(NFT_CT_STATE, states, NFT_CMP_NEQ);
+            }
+            Match::Invalid => self.connection(NFT_CT_STATE, NF_CT_STATE_INVALID, NFT_CMP_NEQ),
+            Match::Exceeds(quota) => self.exceeds(quota),
         }
     }
 
@@ -106,23 +122,57 @@ impl List {
     }
 
     fn transport_is(&mut self, offset: u32, value: &[u8]) {
-        self.payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, value.len() as u32);
+        let length = value.len() as u32;
+        self.payload(NFT_PAYLOAD_TRANSPORT_HEADER, offset, length, NFT_REG_1);
         self.compare(NFT_CMP_EQ, value);
     }
 
-    fn prefix(&mut self, address: IpAddr, bits: u8, v4_offset: u32, v6_offset: u32) {
+    /// Compares the bits of an address, which is at one of the offsets (IPv4, IPv6), with those of
+    /// a prefix.
+    fn prefix(&mut self, address: IpAddr, bits: u8, offsets: (u32, u32), operator: u32) {
         let (family, offset, octets) = match address {
-            IpAddr::V4(address) => (NFPROTO_IPV4, v4_offset, address.octets().to_vec()),
-            IpAddr::V6(address) => (NFPROTO_IPV6, v6_offset, address.octets().to_vec()),
+            IpAddr::V4(address) => (NFPROTO_IPV4, offsets.0, address.octets().to_vec()),
+            IpAddr::V6(address) => (NFPROTO_IPV6, offsets.1, address.octets().to_vec()),
         };
         self.meta_is(NFT_META_NFPROTO, &[family]);
         let mask = mask(octets.len(), bits);
         let net: Vec<u8> = octets.iter().zip(&mask).map(|(o, m)| o & m).collect();
-        self.payload(NFT_PAYLOAD_NETWORK_HEADER, offset, octets.len() as u32);
+        self.network(offset, octets.len() as u32, NFT_REG_1);
         if usize::from(bits) < octets.len() * 8 {
             self.keep_bits(&mask);
         }
-        self.compare(NFT_CMP_EQ, &net);
+        self.compare(operator, &net);
+    }
+
+    fn exceeds(&mut self, quota: &Quota) {
+        self.connection(NFT_CT_STATUS, IPS_CONFIRMED, NFT_CMP_EQ);
+        match quota.subject {
+            Subject::SourceV4 => self.key(NFPROTO_IPV4, &[(IPV4_SOURCE, NFT_REG_1)]),
+            Subject::SourceV6 => self.key(NFPROTO_IPV6, &[(IPV6_SOURCE, NFT_REG_1)]),
+            Subject::DestinationV4 => self.key(NFPROTO_IPV4, &[(IPV4_DESTINATION, NFT_REG_1)]),
+            Subject::PairV4 => {
+                let both = [(IPV4_SOURCE, NFT_REG_1), (IPV4_DESTINATION, NFT_REG32_01)];
+                self.key(NFPROTO_IPV4, &both);
+            }
+            Subject::PairV6 => {
+                let both = [(IPV6_SOURCE, NFT_REG_1), (IPV6_DESTINATION, NFT_REG_2)];
+                self.key(NFPROTO_IPV6, &both);
+            }
+        }
+        self.push("dynset", quota::dynset(quota));
+    }
+
+    /// Loads addresses of a family, each into its register.
+    fn key(&mut self, family: u8, parts: &[(u32, u32)]) {
+        self.meta_is(NFT_META_NFPROTO, &[family]);
+        let length = if family == NFPROTO_IPV4 { 4 } else { 16 };
+        for &(offset, register) in parts {
+            self.network(offset, length, register);
+        }
+    }
+
+    fn network(&mut self, offset: u32, length: u32, register: u32) {
+        self.payload(NFT_PAYLOAD_NETWORK_HEADER, offset, length, register);
     }
 
     fn destination_is_own(&mut self) {
@@ -134,18 +184,18 @@ impl List {
         self.compare(NFT_CMP_EQ, &RTN_LOCAL.to_ne_bytes());
     }
 
-    fn established(&mut self) {
+    /// Compares some bits of what connection tracking says with none.
+    fn connection(&mut self, key: u32, bits: u32, operator: u32) {
         let into = Attributes::new().number(NFTA_CT_DREG, NFT_REG_1);
-        self.push("ct", into.number(NFTA_CT_KEY, NFT_CT_STATE));
-        // The kernel loads the state in the machine's own byte order.
-        let states = NF_CT_STATE_ESTABLISHED | NF_CT_STATE_RELATED;
-        self.keep_bits(&states.to_ne_bytes());
-        self.compare(NFT_CMP_NEQ, &0u32.to_ne_bytes());
+        self.push("ct", into.number(NFTA_CT_KEY, key));
+        // The kernel loads them in the machine's own byte order.
+        self.keep_bits(&bits.to_ne_bytes());
+        self.compare(operator, &0u32.to_ne_bytes());
     }
 
-    fn payload(&mut self, header: u32, offset: u32, length: u32) {
+    fn payload(&mut self, header: u32, offset: u32, length: u32, register: u32) {
         let place = Attributes::new()
-            .number(NFTA_PAYLOAD_DREG, NFT_REG_1)
+            .number(NFTA_PAYLOAD_DREG, register)
             .number(NFTA_PAYLOAD_BASE, header)
             .number(NFTA_PAYLOAD_OFFSET, offset)
             .number(NFTA_PAYLOAD_LEN, length);
@@ -187,16 +237,27 @@ impl List {
         if let Some(ports) = ports {
             self.load(NFT_REG_1, &ports.start().to_be_bytes());
             self.load(NFT_REG_2, &ports.end().to_be_bytes());
+            // Without the flag, the kernel takes the ports and does not look at them.
             masquerade = masquerade
+                .number(NFTA_MASQ_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED)
                 .number(NFTA_MASQ_REG_PROTO_MIN, NFT_REG_1)
                 .number(NFTA_MASQ_REG_PROTO_MAX, NFT_REG_2);
         }
         self.push("masq", masquerade);
     }
 
-    fn source_nat(&mut self, address: Ipv4Addr, ports: Option<&RangeInclusive<u16>>) {
-        self.load(NFT_REG_1, &address.octets());
-        let mut nat = nat(NFT_NAT_SNAT).number(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
+    fn source_nat(&mut self, address: IpAddr, ports: Option<&RangeInclusive<u16>>) {
+        let family = match address {
+            IpAddr::V4(address) => {
+                self.load(NFT_REG_1, &address.octets());
+                NFPROTO_IPV4
+            }
+            IpAddr::V6(address) => {
+                self.load(NFT_REG_1, &address.octets());
+                NFPROTO_IPV6
+            }
+        };
+        let mut nat = nat(NFT_NAT_SNAT, family).number(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1);
         if let Some(ports) = ports {
             // The address has the first register. The ports go behind it.
             self.load(NFT_REG_2, &ports.start().to_be_bytes());
@@ -213,17 +274,17 @@ impl List {
         let first = u32::from(net) & mask;
         self.load(NFT_REG_1, &first.to_be_bytes());
         self.load(NFT_REG_2, &(first | !mask).to_be_bytes());
-        let range = nat(direction)
+        let range = nat(direction, NFPROTO_IPV4)
             .number(NFTA_NAT_REG_ADDR_MIN, NFT_REG_1)
             .number(NFTA_NAT_REG_ADDR_MAX, NFT_REG_2);
         self.push("nat", range.number(NFTA_NAT_FLAGS, NF_NAT_RANGE_NETMAP));
     }
 }
 
-fn nat(direction: u32) -> Attributes {
+fn nat(direction: u32, family: u8) -> Attributes {
     Attributes::new()
         .number(NFTA_NAT_TYPE, direction)
-        .number(NFTA_NAT_FAMILY, u32::from(NFPROTO_IPV4))
+        .number(NFTA_NAT_FAMILY, u32::from(family))
 }
 
 fn value(bytes: &[u8]) -> Attributes {

@@ -84,7 +84,36 @@ pub(super) const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
 pub(super) const NFTA_NAT_REG_PROTO_MAX: u16 = 6;
 pub(super) const NFTA_NAT_FLAGS: u16 = 7;
 
+/// `enum nft_set_attributes`, `enum nft_set_desc_attributes`
+pub(super) const NFTA_SET_TABLE: u16 = 1;
+pub(super) const NFTA_SET_NAME: u16 = 2;
+pub(super) const NFTA_SET_FLAGS: u16 = 3;
+pub(super) const NFTA_SET_KEY_TYPE: u16 = 4;
+pub(super) const NFTA_SET_KEY_LEN: u16 = 5;
+pub(super) const NFTA_SET_DESC: u16 = 9;
+pub(super) const NFTA_SET_ID: u16 = 10;
+pub(super) const NFTA_SET_DESC_SIZE: u16 = 1;
+
+/// `enum nft_dynset_attributes`
+pub(super) const NFTA_DYNSET_SET_NAME: u16 = 1;
+pub(super) const NFTA_DYNSET_OP: u16 = 3;
+pub(super) const NFTA_DYNSET_SREG_KEY: u16 = 4;
+pub(super) const NFTA_DYNSET_TIMEOUT: u16 = 6;
+pub(super) const NFTA_DYNSET_EXPR: u16 = 7;
+
+/// `enum nft_connlimit_attributes`
+pub(super) const NFTA_CONNLIMIT_COUNT: u16 = 1;
+pub(super) const NFTA_CONNLIMIT_FLAGS: u16 = 2;
+
+/// `enum nft_limit_attributes`
+pub(super) const NFTA_LIMIT_RATE: u16 = 1;
+pub(super) const NFTA_LIMIT_UNIT: u16 = 2;
+pub(super) const NFTA_LIMIT_BURST: u16 = 3;
+pub(super) const NFTA_LIMIT_TYPE: u16 = 4;
+pub(super) const NFTA_LIMIT_FLAGS: u16 = 5;
+
 /// `enum nft_masq_attributes`
+pub(super) const NFTA_MASQ_FLAGS: u16 = 1;
 pub(super) const NFTA_MASQ_REG_PROTO_MIN: u16 = 2;
 pub(super) const NFTA_MASQ_REG_PROTO_MAX: u16 = 3;
 
@@ -98,6 +127,7 @@ pub(super) const NFT_MSG_NEWTABLE: u16 = 0;
 pub(super) const NFT_MSG_DELTABLE: u16 = 2;
 pub(super) const NFT_MSG_NEWCHAIN: u16 = 3;
 pub(super) const NFT_MSG_NEWRULE: u16 = 6;
+pub(super) const NFT_MSG_NEWSET: u16 = 9;
 
 /// linux/netfilter.h
 pub(super) const NF_DROP: u32 = 0;
@@ -116,6 +146,8 @@ pub(super) const NFT_REG_VERDICT: u32 = 0;
 pub(super) const NFT_REG_1: u32 = 1;
 pub(super) const NFT_REG_2: u32 = 2;
 pub(super) const NFT_REG_3: u32 = 3;
+/// The second four bytes of `NFT_REG_1`.
+pub(super) const NFT_REG32_01: u32 = 9;
 
 /// `enum nft_meta_keys`
 pub(super) const NFT_META_IIFNAME: u32 = 6;
@@ -130,12 +162,29 @@ pub(super) const NFT_PAYLOAD_TRANSPORT_HEADER: u32 = 2;
 /// `enum nft_cmp_ops`
 pub(super) const NFT_CMP_EQ: u32 = 0;
 pub(super) const NFT_CMP_NEQ: u32 = 1;
+pub(super) const NFT_CMP_LTE: u32 = 3;
+pub(super) const NFT_CMP_GTE: u32 = 5;
+
+/// `enum nft_set_flags`
+pub(super) const NFT_SET_TIMEOUT: u32 = 0x10;
+pub(super) const NFT_SET_EVAL: u32 = 0x20;
+
+/// `enum nft_dynset_ops`, `enum nft_connlimit_flags`, `enum nft_limit_type`,
+/// `enum nft_limit_flags`
+pub(super) const NFT_DYNSET_OP_ADD: u32 = 0;
+pub(super) const NFT_DYNSET_OP_UPDATE: u32 = 1;
+pub(super) const NFT_CONNLIMIT_F_INV: u32 = 1;
+pub(super) const NFT_LIMIT_PKTS: u32 = 0;
+pub(super) const NFT_LIMIT_F_INV: u32 = 1;
 
 /// `enum nft_ct_keys`
 pub(super) const NFT_CT_STATE: u32 = 0;
-/// linux/netfilter/nf_conntrack_common.h: `NF_CT_STATE_BIT` of two states.
+pub(super) const NFT_CT_STATUS: u32 = 2;
+/// linux/netfilter/nf_conntrack_common.h: `NF_CT_STATE_BIT` of states, and `enum ip_conntrack_status`.
+pub(super) const NF_CT_STATE_INVALID: u32 = 1 << 0;
 pub(super) const NF_CT_STATE_ESTABLISHED: u32 = 1 << 1;
 pub(super) const NF_CT_STATE_RELATED: u32 = 1 << 2;
+pub(super) const IPS_CONFIRMED: u32 = 1 << 3;
 
 /// `enum nft_fib_result`, `enum nft_fib_flags`
 pub(super) const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
@@ -151,4 +200,5 @@ pub(super) const NFT_REJECT_ICMPX_ADMIN_PROHIBITED: u8 = 3;
 pub(super) const NFT_NAT_SNAT: u32 = 0;
 pub(super) const NFT_NAT_DNAT: u32 = 1;
 /// linux/netfilter/nf_nat.h
+pub(super) const NF_NAT_RANGE_PROTO_SPECIFIED: u32 = 1 << 1;
 pub(super) const NF_NAT_RANGE_NETMAP: u32 = 1 << 6;

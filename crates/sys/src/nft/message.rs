@@ -4,12 +4,12 @@ use super::attribute::Attributes;
 use super::kernel::{
     NF_ACCEPT, NF_DROP, NF_INET_FORWARD, NF_INET_LOCAL_IN, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING,
     NF_INET_PRE_ROUTING, NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES,
-    NFPROTO_INET, NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE,
-    NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE, NFTA_CHAIN_TYPE,
-    NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS, NFTA_RULE_TABLE,
-    NFTA_TABLE_NAME,
+    NFPROTO_INET, NFT_MSG_DELTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSET,
+    NFT_MSG_NEWTABLE, NFTA_CHAIN_HOOK, NFTA_CHAIN_NAME, NFTA_CHAIN_POLICY, NFTA_CHAIN_TABLE,
+    NFTA_CHAIN_TYPE, NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS,
+    NFTA_RULE_TABLE, NFTA_TABLE_NAME,
 };
-use super::{Chain, Hook, Kind, Policy, Rule, Table, expression};
+use super::{Chain, Hook, Kind, Policy, Rule, Table, expression, quota};
 use crate::netlink::Request;
 
 /// Messages that the kernel carries out together or not at all.
@@ -31,6 +31,10 @@ pub(super) fn replace(table: &Table) -> Batch {
     batch.ask(NFT_MSG_NEWTABLE, libc::NLM_F_CREATE, named());
     batch.ask(NFT_MSG_DELTABLE, 0, named());
     batch.ask(NFT_MSG_NEWTABLE, libc::NLM_F_CREATE, named());
+    for (id, quota) in (1..).zip(quota::all(table)) {
+        let flags = libc::NLM_F_CREATE;
+        batch.ask(NFT_MSG_NEWSET, flags, quota::set(table, quota, id));
+    }
     for chain in &table.chains {
         let flags = libc::NLM_F_CREATE;
         batch.ask(NFT_MSG_NEWCHAIN, flags, base_chain(table, chain));

@@ -80,6 +80,11 @@ impl Customer {
             .ip(&format!("-6 route replace default dev {interface}"));
     }
 
+    /// The name of the tunnel's device.
+    pub(crate) fn interface(&self) -> &str {
+        &self.interface
+    }
+
     /// Gives the client another port, and makes it forget its source address.
     pub(crate) fn rebind(&self) {
         let interface = &self.interface;

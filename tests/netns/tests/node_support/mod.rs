@@ -17,6 +17,7 @@ pub(crate) mod flood;
 pub(crate) mod https;
 pub(crate) mod internet;
 pub(crate) mod node;
+pub(crate) mod packets;
 pub(crate) mod tap;
 pub(crate) mod token;
 
@@ -34,7 +35,7 @@ pub(crate) use internet::Internet;
 pub(crate) use node::Node;
 
 /// How long the world may take to do what it was asked to do.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a session may take to be counted: a service that has just started grants nothing new
 /// for 30 s, and a denied +1 is asked again after 10 s (rules 5 and 6 of

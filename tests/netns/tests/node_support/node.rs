@@ -13,6 +13,9 @@ use tempfile::NamedTempFile;
 use super::https::{self, Answer, Server};
 use super::{Customer, PATIENCE, World, eventually, program};
 
+/// The account service's address.
+const ACCOUNTS: &str = "192.0.2.1:8443";
+
 pub(crate) struct Node {
     pub process: Process,
     pub namespace: Namespace,
@@ -31,7 +34,7 @@ impl Node {
 
     /// The same, with the admission secret of a node that is registered.
     pub(crate) fn start_with(world: &World, name: &str, host: u8, secret: &str) -> Self {
-        Self::start_at(world, name, host, secret, "192.0.2.1:8443")
+        Self::start_edited(world, name, host, secret, |text| text)
     }
 
     /// The same, with the account service at another address.
@@ -42,13 +45,25 @@ impl Node {
         secret: &str,
         accounts: &str,
     ) -> Self {
+        Self::start_edited(world, name, host, secret, |text| {
+            text.replace(ACCOUNTS, accounts)
+        })
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn start_edited(
+        world: &World,
+        name: &str,
+        host: u8,
+        secret: &str,
+        edit: impl Fn(String) -> String,
+    ) -> Self {
         let namespace = world.join(name, host);
         namespace.ip("route add default via 192.0.2.1");
         namespace.ip("route add default via 2001:db8::1");
         let mut settings = NamedTempFile::new().unwrap();
-        settings
-            .write_all(text(world, name, host, secret, accounts).as_bytes())
-            .unwrap();
+        let text = edit(text(world, name, host, secret));
+        settings.write_all(text.as_bytes()).unwrap();
         let process = spawn(&namespace, &settings);
         Self {
             process,
@@ -157,7 +172,7 @@ fn spawn(namespace: &Namespace, settings: &NamedTempFile) -> Process {
     namespace.spawn(command)
 }
 
-fn text(world: &World, name: &str, host: u8, secret: &str, accounts: &str) -> String {
+fn text(world: &World, name: &str, host: u8, secret: &str) -> String {
     let (key, ca) = (&world.accounts.token_key, &world.accounts.ca);
     format!(
         r#"
@@ -175,13 +190,14 @@ persistent_keepalive = 25
 port = 443
 [operator]
 healthz = "192.0.2.{host}:9180"
+monitors = ["192.0.2.1/32"]
 [pools.default]
 ipv4 = "10.64.0.0/24"
 ipv6 = "fd00:64::/64"
 [tokens]
 keys = ["{key}"]
 [accounts]
-address = "{accounts}"
+address = "{ACCOUNTS}"
 tls_name = "accounts.example"
 secret = "{secret}"
 ca = """
