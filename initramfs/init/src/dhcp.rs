@@ -42,6 +42,8 @@ pub struct Lease {
     pub gateway: Option<Ipv4Addr>,
     /// Option 224, which is for private use: the URL of the settings bundle.
     pub bundle: Option<String>,
+    /// The server that gave it.
+    pub server: Ipv4Addr,
 }
 
 /// What the caller must act on.
@@ -276,6 +278,7 @@ impl Held {
                 prefix: reply.prefix?,
                 gateway: reply.gateway,
                 bundle: reply.bundle,
+                server: reply.server,
             },
         })
     }

@@ -23,6 +23,7 @@ pub mod cmdline;
 pub mod confine;
 pub mod dhcp;
 pub mod failure;
+pub mod flows;
 pub mod image;
 pub mod lease;
 pub mod mounts;

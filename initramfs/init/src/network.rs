@@ -27,16 +27,25 @@ pub struct Network {
     leasing: Option<Leasing>,
 }
 
+/// What DHCP told beside the address.
+#[derive(Default)]
+pub struct Told {
+    /// Where the bundle is.
+    pub bundle: Option<BundleUrl>,
+    /// The server that gave the lease.
+    pub server: Option<Ipv4Addr>,
+}
+
 impl Network {
-    /// Waits for the first Ethernet link with a carrier and gives it its address. Also returns
-    /// the bundle's URL if DHCP gave one.
+    /// Waits for the first Ethernet link with a carrier and gives it its address. Also returns what
+    /// DHCP told.
     ///
     /// # Errors
     /// - [`Failure::NoLink`]: no carrier within a minute.
     /// - [`Failure::NoLease`]: no lease within a minute.
     /// - [`Failure::Address`]: the kernel refused an address, a route, or to bring `lo` up.
     /// - [`Failure::CommandLine`]: the URL from DHCP is malformed.
-    pub fn bring_up(addressing: &Addressing) -> Result<(Self, Option<BundleUrl>), Failure> {
+    pub fn bring_up(addressing: &Addressing) -> Result<(Self, Told), Failure> {
         // The daemon may serve on it, for example healthz.
         link::set_up("lo", None).map_err(|_| Failure::Address)?;
         let link = link::wait_for_carrier(PATIENCE).map_err(|_| Failure::NoLink)?;
@@ -47,7 +56,7 @@ impl Network {
                 gateway,
             } => {
                 assign(&link, address, prefix, Some(gateway))?;
-                Ok((Self { leasing: None }, None))
+                Ok((Self { leasing: None }, Told::default()))
             }
             Addressing::Dhcp => lease(&link),
         }
@@ -84,7 +93,7 @@ pub fn own_macs() -> Result<Vec<Mac>, Failure> {
     Ok(links.into_iter().map(|link| Mac(link.mac)).collect())
 }
 
-fn lease(link: &Link) -> Result<(Network, Option<BundleUrl>), Failure> {
+fn lease(link: &Link) -> Result<(Network, Told), Failure> {
     let mut leasing = random()
         .and_then(|random| Leasing::start(&link.name, link.mac, random).ok())
         .ok_or(Failure::NoLease)?;
@@ -94,9 +103,12 @@ fn lease(link: &Link) -> Result<(Network, Option<BundleUrl>), Failure> {
         .flatten()
         .ok_or(Failure::NoLease)?;
     assign(link, lease.address, lease.prefix, lease.gateway)?;
-    let url = lease.bundle.map(|url| url.parse()).transpose()?;
+    let told = Told {
+        bundle: lease.bundle.map(|url| url.parse()).transpose()?,
+        server: Some(lease.server),
+    };
     let leasing = Some(leasing);
-    Ok((Network { leasing }, url))
+    Ok((Network { leasing }, told))
 }
 
 fn assign(

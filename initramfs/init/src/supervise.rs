@@ -1,6 +1,7 @@
 //! What PID 1 does for the daemon: start it, reap processes, keep the lease, restart.
 
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,18 +26,24 @@ pub struct Node {
     children: SignalFd,
 }
 
-/// Starts the daemon with its settings on standard input, so that they are in no file.
+/// Starts the daemon with its settings on standard input, so that they are in no file. It closes
+/// `boot_hosts` to customers: they may give settings, which hold a secret, to the machine's address.
 ///
 /// # Errors
 /// [`Failure::Start`] if the daemon cannot be started, does not read its settings, or its end
 /// cannot be watched.
-pub fn start(settings: &str) -> Result<Node, Failure> {
-    spawn(settings).map_err(|_| Failure::Start)
+pub fn start(
+    settings: &str,
+    boot_hosts: impl IntoIterator<Item = IpAddr>,
+) -> Result<Node, Failure> {
+    let boot_hosts = boot_hosts.into_iter().map(|host| host.to_string());
+    spawn(settings, boot_hosts).map_err(|_| Failure::Start)
 }
 
-fn spawn(settings: &str) -> io::Result<Node> {
+fn spawn(settings: &str, boot_hosts: impl Iterator<Item = String>) -> io::Result<Node> {
     let mut child = Command::new(NODE)
         .args(["--config", "-"])
+        .args(boot_hosts.flat_map(|host| ["--boot-host".to_owned(), host]))
         .env_clear()
         .stdin(Stdio::piped())
         .spawn()?;

@@ -1,4 +1,5 @@
-//! Kernel settings of the whole machine. The daemon sets those that concern its traffic.
+//! Kernel settings of the whole machine. [`flows`](crate::flows) has those that follow from its
+//! memory. The daemon sets those that concern its traffic.
 
 use std::{fs, io};
 
@@ -6,7 +7,7 @@ use mayfly_sys::sysctl;
 
 use crate::Failure;
 
-const SETTINGS: [(&str, &str); 17] = [
+const SETTINGS: [(&str, &str); 15] = [
     // No process may trace another, and no process can turn this back.
     ("kernel/yama/ptrace_scope", "3"),
     // The kernel keeps no round-trip times of the addresses that it talked to.
@@ -25,9 +26,6 @@ const SETTINGS: [(&str, &str); 17] = [
     // IPv4 needs no path MTU: its packets leave without "don't fragment".
     ("net/ipv4/ip_no_pmtu_disc", "2"),
     ("net/ipv4/conf/all/accept_redirects", "0"),
-    // Fragments of a packet wait half a minute for the rest, not a whole minute.
-    ("net/ipv6/ip6frag_time", "30"),
-    ("net/netfilter/nf_conntrack_frag6_timeout", "30"),
     // A peer with IPv6 is a neighbour on the TUN device. The kernel drops stale neighbours even
     // if there are few, and allows as many as there can be peers.
     ("net/ipv4/neigh/default/gc_thresh1", "0"),

@@ -88,6 +88,7 @@ fn an_address_takes_four_messages() {
         prefix: 24,
         gateway: Some(SERVER),
         bundle: Some("http://192.0.2.1:80/b".to_owned()),
+        server: SERVER,
     };
     assert_eq!(client.poll_event(), Some(Event::Bound(lease)));
     assert_eq!(client.poll_timeout(), now + HOUR / 2);
