@@ -117,6 +117,13 @@ impl Session {
         self.keypairs[Role::Next as usize] = None;
     }
 
+    /// Whether the last packet came from this endpoint.
+    #[inline]
+    pub(crate) fn is_at(&self, endpoint: &Endpoint) -> bool {
+        let last = self.last_received.as_ref();
+        last.is_some_and(|last| last.endpoint == *endpoint)
+    }
+
     /// Notes a transport packet that authenticated. Returns whether it brought the session up.
     pub(crate) fn note_received(&mut self, endpoint: Endpoint, now: Instant) -> bool {
         let came_up = !self.is_up();

@@ -28,11 +28,7 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         out: &mut Outbox,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let message = message::classify(datagram)?;
-        if self.inner_network.has_end(&endpoint) {
-            return Err(Refusal::InnerEndpoint);
-        }
-        match message {
+        match message::classify(datagram)? {
             Message::Initiation => self.initiation(endpoint, datagram),
             Message::Transport { counter, .. } if counter >= REJECT_AFTER_MESSAGES => {
                 Err(Refusal::CounterExhausted)
@@ -95,6 +91,9 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
 
     /// Queues an initiation for the responder.
     fn initiation(&mut self, endpoint: Endpoint, datagram: &[u8]) -> Result<(), Refusal> {
+        if self.inner_network.has_end(&endpoint) {
+            return Err(Refusal::InnerEndpoint);
+        }
         let bytes: &[u8; INITIATION_LEN] =
             datagram.try_into().map_err(|_| Refusal::NotWireGuard)?;
         let bytes = *bytes;
@@ -117,6 +116,10 @@ impl<Id: Copy + Eq + Hash> Tunnel<Id> {
         let slot = found.ok_or(Refusal::UnknownIndex)?;
         self.end_if_expired(slot, now);
         let live = self.peers.live(slot).ok_or(Refusal::UnknownIndex)?;
+        // The endpoint that the session has was checked when it moved there.
+        if !live.session.is_at(&endpoint) && self.inner_network.has_end(&endpoint) {
+            return Err(Refusal::InnerEndpoint);
+        }
         let room = out.packets.room(datagram.len());
         let received = live.session.receive(index, datagram, room, now);
         let (role, opened) = received.ok_or(Refusal::NotAuthentic)?;
