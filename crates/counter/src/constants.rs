@@ -9,8 +9,8 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// Rule 8: bytes of a message, of either end. With the headers of WebSocket, TLS, TCP and IPv6 it
 /// fits into a packet of 1,280 bytes, which every path carries whole.
 pub const MESSAGE_LEN: usize = 1024;
-/// Rule 8: the most frames in a message, that is as many of the longest, a report, as fit. Whoever
-/// watches cannot tell one session that comes or goes in a second from seven, or from none.
+/// Rule 8: the most frames in a message, that is as many of the longest, a report, as fit. Someone
+/// who watches cannot tell one session that comes or goes in a second from seven, or from none.
 pub const MESSAGE_FRAMES: usize = 7;
 /// Rule 8: the most messages of one end in a tick, 1 MiB of them. 65,000 sessions take ten ticks to
 /// be replayed, a third of [`SYNC_WITHIN`].

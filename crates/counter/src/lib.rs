@@ -21,8 +21,8 @@ mod alive;
 pub mod constants;
 pub mod message;
 pub mod node;
-mod outbox;
 mod reason;
+mod send_queue;
 pub mod service;
 
 pub use reason::CloseReason;

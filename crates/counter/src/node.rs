@@ -15,7 +15,7 @@ use rand_core::{RngCore as _, SeedableRng as _};
 
 use crate::CloseReason;
 use crate::constants::FINAL_AFTER;
-use crate::outbox::Outbox;
+use crate::send_queue::SendQueue;
 use agenda::Agenda;
 use link::{Link, Pacer};
 use session::{Ending, Session, Standing};
@@ -69,8 +69,8 @@ pub struct Reporter<Id> {
     /// Asks without a verdict on this stream, oldest first.
     asked: VecDeque<(u64, Id)>,
     next_report: u64,
-    outbox: Outbox<NodeFrame>,
-    /// Sessions to ask for again, and such that fell silent to take back.
+    queue: SendQueue<NodeFrame>,
+    /// Denied sessions to ask for again, and silent ones to take back.
     agenda: Agenda<Id>,
     /// What the service last said on this stream about draining.
     drain: bool,
@@ -92,7 +92,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             started: 0,
             asked: VecDeque::new(),
             next_report: 0,
-            outbox: Outbox::new(now),
+            queue: SendQueue::new(now),
             agenda: Agenda::default(),
             drain: false,
             actions: VecDeque::new(),
@@ -104,10 +104,10 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         matches!(self.link, Link::Open { .. })
     }
 
-    /// Whether there is nothing left to send and no verdict to wait for. A -1 that waits for its
-    /// time is not meant.
+    /// Whether there is nothing left to send and no verdict to wait for, apart from each -1 that
+    /// waits for its time.
     pub fn is_settled(&self) -> bool {
-        self.asked.is_empty() && self.outbox.is_empty() && self.actions.is_empty()
+        self.asked.is_empty() && self.queue.is_empty() && self.actions.is_empty()
     }
 
     /// A session began: it will be counted. A session that is known already is left as it is.
@@ -188,9 +188,9 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
     pub fn handle_connected(&mut self, now: Instant) {
         if matches!(self.link, Link::Dialing) {
             self.link = Link::greeted(now);
-            self.outbox = Outbox::new(now);
+            self.queue = SendQueue::new(now);
             self.drain = false;
-            self.outbox.push(NodeFrame::Hello {
+            self.queue.push(NodeFrame::Hello {
                 version: VERSION,
                 epoch: self.epoch,
             });
@@ -262,7 +262,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timeout = self.link.timeout()?;
         Some(match self.link {
-            Link::Greeted { .. } | Link::Open { .. } => timeout.min(self.outbox.timeout()),
+            Link::Greeted { .. } | Link::Open { .. } => timeout.min(self.queue.timeout()),
             _ => timeout,
         })
     }
@@ -293,12 +293,12 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         let replayed = order.partition_point(|&(later, ..)| !later);
         for (place, (_, _, id)) in order.into_iter().enumerate() {
             if place == replayed {
-                self.outbox.push(NodeFrame::Synced {});
+                self.queue.push(NodeFrame::Synced {});
             }
             self.ask(id, now);
         }
         if replayed == self.sessions.len() {
-            self.outbox.push(NodeFrame::Synced {});
+            self.queue.push(NodeFrame::Synced {});
         }
     }
 
@@ -362,7 +362,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
     /// Does what is due at the ticks since the last call, and sends the messages of one tick
     /// (rule 8).
     fn tick(&mut self, now: Instant) {
-        let ticks = self.outbox.take_ticks(now);
+        let ticks = self.queue.take_ticks(now);
         for _ in 0..ticks {
             for id in self.agenda.tick() {
                 self.take_turn(id, now);
@@ -370,13 +370,12 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
         }
         // A link that has not carried the last tick's messages yet gets no more of them.
         if ticks > 0 && !self.is_sending() {
-            let messages = self.outbox.take_messages();
+            let messages = self.queue.take_messages();
             self.actions.extend(messages.into_iter().map(Action::Send));
         }
     }
 
-    /// A session is due: it is asked for again, or taken back. It may have ended since it was
-    /// entered.
+    /// A session is due: asks for it again, or takes it back. It may have ended since it was entered.
     fn take_turn(&mut self, id: Id, now: Instant) {
         match self.sessions.get(&id).map(|session| session.standing) {
             Some(Standing::Denied { .. }) => self.ask(id, now),
@@ -393,7 +392,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
     fn report(&mut self, ticket: Ticket, delta: Delta) {
         let n = self.next_report;
         self.next_report += 1;
-        self.outbox.push(NodeFrame::Report { n, ticket, delta });
+        self.queue.push(NodeFrame::Report { n, ticket, delta });
     }
 
     fn hang_up(&mut self, now: Instant) {
@@ -407,7 +406,7 @@ impl<Id: Copy + Eq + Hash> Reporter<Id> {
             .retain(|action| !matches!(action, Action::Send(_)));
         self.asked = VecDeque::new();
         self.next_report = 0;
-        self.outbox = Outbox::new(self.outbox.timeout());
+        self.queue = SendQueue::new(self.queue.timeout());
         self.agenda = Agenda::default();
         self.sessions.retain(|_, session| session.ended.is_none());
         for session in self.sessions.values_mut() {

@@ -228,8 +228,8 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
         if let Some(reason) = stream.overdue(now) {
             return self.close(id, reason, now);
         }
-        if stream.outbox.take_ticks(now) > 0 {
-            let messages = stream.outbox.take_messages().into_iter();
+        if stream.queue.take_ticks(now) > 0 {
+            let messages = stream.queue.take_messages().into_iter();
             let outputs = messages.map(|frames| Output::Send(id, frames));
             self.outputs.extend(outputs);
         }
@@ -366,7 +366,7 @@ impl<A: Copy + Eq + Hash> Ledgers<A> {
     /// Has a frame sent at the stream's next tick.
     fn send(&mut self, id: StreamId, frame: ServiceFrame) {
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.outbox.push(frame);
+            stream.queue.push(frame);
         }
     }
 }

@@ -156,7 +156,7 @@ fn a_replaced_epoch_is_turned_away_and_closes_nothing() {
 }
 
 #[test]
-fn credit_waits_for_an_unsynced_stream_but_not_for_ever() {
+fn credit_waits_for_an_unsynced_stream_but_not_without_end() {
     let mut service = Service::new();
     let old = service.synced("a", 1);
     service.say(old, report(0, Delta::Up), Some(1));
@@ -280,7 +280,7 @@ impl Service {
 }
 
 #[test]
-fn who_finds_the_gate_full_is_welcomed_when_another_is_synced_or_gone() {
+fn a_node_that_finds_the_gate_full_is_welcomed_when_another_is_synced_or_gone() {
     let mut service = Service::new();
     let streams = service.fill_gate();
     let outputs = service.pass(TICK, &[]);
@@ -298,7 +298,7 @@ fn who_finds_the_gate_full_is_welcomed_when_another_is_synced_or_gone() {
 }
 
 #[test]
-fn who_reports_before_its_welcome_breaks_the_protocol() {
+fn a_report_before_the_welcome_is_against_the_protocol() {
     let mut service = Service::new();
     service.fill_gate();
     let early = service.ledgers.accept("early", service.now);
@@ -367,7 +367,7 @@ fn while_nodes_wait_at_the_gate_only_replays_are_granted_but_not_past_five_minut
         n += 1;
         granted(&outputs, n - 1)
     };
-    // The gate is full, and someone waits at it, as long as some replay very slowly.
+    // The gate is full, and another node waits at it, because all of them replay very slowly.
     let streams = service.fill_gate();
     let late = service.ledgers.accept("late", service.now);
     service.say(late, hello(1), None);

@@ -149,7 +149,7 @@ fn a_short_break_does_not_move_the_count() {
 }
 
 #[test]
-fn nobody_takes_a_place_while_its_node_is_away_for_a_moment() {
+fn no_one_takes_a_place_while_its_node_is_away_for_a_moment() {
     let mut world = settled(&["a", "b"]);
     for _ in 0..4 {
         world.session_up(0, 1);

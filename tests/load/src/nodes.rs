@@ -139,7 +139,7 @@ async fn carry(
     let read = async {
         while let Some(Ok(Message::Text(text))) = source.next().await {
             for frame in message::decode(&text).unwrap() {
-                // Whoever has all that it wanted hears no more.
+                // A node that has been dropped hears nothing.
                 let _ = hears.send(frame);
             }
         }

@@ -1,6 +1,6 @@
 //! A TLS connection whose keys change: rule 8 of `crates/counter/PROTOCOL.md`. A node's stream stays
-//! open for weeks. Whoever recorded it, and seizes one of its ends, opens what was sent since the
-//! last change.
+//! open for weeks. Someone who has recorded it, and seizes one of its ends, opens what was sent since
+//! the last change, and nothing older.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

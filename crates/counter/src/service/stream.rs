@@ -7,7 +7,7 @@ use mayfly_wire::counter::ServiceFrame;
 use crate::CloseReason;
 use crate::alive::Alive;
 use crate::constants::{SYNC_AT_MOST, SYNC_WITHIN};
-use crate::outbox::Outbox;
+use crate::send_queue::SendQueue;
 
 use super::ledger::Ledger;
 
@@ -28,7 +28,7 @@ pub(super) struct Stream<A> {
     /// What was granted on this stream and not taken back.
     pub(super) ledger: Ledger<A>,
     pub(super) alive: Alive,
-    pub(super) outbox: Outbox<ServiceFrame>,
+    pub(super) queue: SendQueue<ServiceFrame>,
     /// When it was accepted. After `welcome`, when that was given.
     entered: Instant,
     /// When something of its replay came last, or it entered its stage.
@@ -43,7 +43,7 @@ impl<A> Stream<A> {
             stage: Stage::Accepted,
             ledger: Ledger::default(),
             alive: Alive::new(now),
-            outbox: Outbox::new(now),
+            queue: SendQueue::new(now),
             entered: now,
             progress: now,
             next_report: 0,
@@ -92,7 +92,7 @@ impl<A> Stream<A> {
 
     /// When it has something to send or may be overdue.
     pub(super) fn timeout(&self) -> Instant {
-        let next = self.outbox.timeout().min(self.alive.timeout());
+        let next = self.queue.timeout().min(self.alive.timeout());
         self.sync_by().map_or(next, |by| next.min(by))
     }
 }

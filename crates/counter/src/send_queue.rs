@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use crate::constants::{MESSAGE_FRAMES, MESSAGES_A_TICK, TICK};
 
-/// The frames that wait for the next tick. They are as many as the sessions of a node at most, and
-/// one -1 for each.
-pub(crate) struct Outbox<F> {
+/// The frames that wait for the next tick. At a node they are at most two for each session that
+/// began or ended since the stream was last able to send: its +1 and its -1. At the service they
+/// are a verdict for each ask that was read, of which its shell allows a number at a time.
+pub(crate) struct SendQueue<F> {
     frames: VecDeque<F>,
     tick_at: Instant,
 }
 
-impl<F> Outbox<F> {
+impl<F> SendQueue<F> {
     /// Its first tick is now.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
