@@ -22,6 +22,7 @@ use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use mayfly_accounts::config::Config;
 use mayfly_accounts::start;
+use mayfly_counter::constants::MESSAGE_FRAMES;
 use mayfly_counter::message;
 use mayfly_kit::postgres::Cluster;
 use mayfly_wire::admission::AdmissionResponse;
@@ -563,6 +564,27 @@ impl Node {
                 }
                 other => panic!("{other:?}"),
             },
+        }
+    }
+
+    /// Asks for as many devices of no account, and hears nothing meanwhile. Then hears the verdicts.
+    pub(crate) async fn ask_for_nobody(&mut self, count: usize) {
+        let first = self.n;
+        self.n += count as u64;
+        let ticket = Ticket([0; TICKET_LEN]);
+        let asks: Vec<_> = (first..self.n)
+            .map(|n| NodeFrame::Report {
+                n,
+                ticket,
+                delta: Delta::Up,
+            })
+            .collect();
+        for frames in asks.chunks(MESSAGE_FRAMES) {
+            self.say(&message::encode(frames)).await;
+        }
+        for n in first..self.n {
+            let granted = false;
+            assert_eq!(self.hear().await, ServiceFrame::Verdict { n, granted });
         }
     }
 

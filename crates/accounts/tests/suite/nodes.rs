@@ -1,6 +1,7 @@
 //! What nodes see: admission, and the counter through a real WebSocket.
 
 use crate::common::{ANN, Identity, Node, Service, signing_request};
+use mayfly_counter::constants::{MESSAGE_FRAMES, MESSAGES_A_TICK};
 use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
 use mayfly_wire::{TICKET_LEN, Ticket};
 use rcgen::KeyPair;
@@ -117,6 +118,15 @@ async fn a_node_of_the_first_version_is_told_that_this_is_another() {
 }
 
 #[tokio::test]
+async fn a_node_that_asks_more_than_it_hears_is_answered_when_it_hears() {
+    let service = Service::start().await;
+    let mut node = Node::connect(&service, &service.admit("node-1").await).await;
+    // More than the service reads without an answer on the way: three ticks of a full node.
+    node.ask_for_nobody(3 * MESSAGES_A_TICK * MESSAGE_FRAMES)
+        .await;
+}
+
+#[tokio::test]
 async fn a_stream_without_a_certificate_is_refused() {
     let service = Service::start().await;
     service
@@ -177,7 +187,7 @@ async fn only_a_registered_node_with_its_secret_is_admitted_and_under_its_own_na
 }
 
 #[tokio::test]
-async fn after_an_erasure_the_nodes_that_count_it_report_anew_and_are_denied() {
+async fn after_an_erasure_the_nodes_that_count_it_report_again_and_are_denied() {
     let service = Service::start().await;
     service.create_ann();
     service.program(&["account", "create", "bob"]);

@@ -84,8 +84,8 @@ impl Socket {
             .await;
     }
 
-    /// Carries on with the message that is being sent, and waits for what happens first. Whoever
-    /// gives up waiting loses nothing.
+    /// Carries on with the message that is being sent, and waits for what happens first. If it is
+    /// dropped before that, nothing is lost.
     pub(super) async fn next(&mut self) -> Event {
         poll_fn(|context| self.poll(context)).await
     }
@@ -123,3 +123,6 @@ fn read(arrived: Option<Result<Message, Error>>) -> Option<Event> {
         _ => Event::End(None),
     })
 }
+
+#[cfg(test)]
+mod tests;
