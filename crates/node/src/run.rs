@@ -22,8 +22,9 @@ use crate::serve;
 
 /// How often ended enrolments are looked for.
 const TICK: Duration = Duration::from_secs(5);
-/// How long to wait at the end until the last -1 has been sent.
-const STOP_TIME: Duration = Duration::from_secs(5);
+/// How long to wait at the end until the last -1 has been sent. Those of 65,000 sessions take ten
+/// ticks of the counter stream.
+const STOP_TIME: Duration = Duration::from_secs(15);
 
 /// Everything that the control thread serves with.
 pub(crate) struct Daemon {
