@@ -24,10 +24,10 @@ mod service;
 
 use std::time::{Duration, Instant};
 
-use mayfly_counter::constants::{MAX_DEVICES, MESSAGES_A_TICK};
+use mayfly_counter::constants::{MAX_DEVICES, MESSAGE_FRAMES, MESSAGES_A_TICK};
 use mayfly_wire::Ticket;
 use serde_json::{Value, json};
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use clients::Client;
 use crowd::Crowd;
@@ -113,12 +113,16 @@ async fn tokens_of(way: Way) -> usize {
 async fn reports(service: &Service, report: &mut Value) {
     let mut all = serde_json::Map::new();
     for streams in STREAMS {
-        let (cpu, from) = (service.cpu(), Instant::now());
+        let cpu = service.cpu();
         let nodes = connect(service, streams).await;
-        let connected = (service.cpu() - cpu, from.elapsed());
+        let connected = service.cpu() - cpu;
         let (cpu, from) = (service.cpu(), Instant::now());
-        // A verdict waits for a tick, so that only many at a time tell what the service can do.
-        let window = (service.tickets.len() / streams).min(MESSAGES_A_TICK);
+        sleep(WHILE).await;
+        let idle = (service.cpu() - cpu).as_secs_f64() / from.elapsed().as_secs_f64();
+        let (cpu, from) = (service.cpu(), Instant::now());
+        // A verdict waits for a tick, so that only many at a time tell what the service can do: what
+        // it sends in one tick at most.
+        let window = (service.tickets.len() / streams).min(MESSAGES_A_TICK * MESSAGE_FRAMES);
         let tickets = service.tickets.chunks(window);
         let turns = nodes
             .into_iter()
@@ -135,7 +139,8 @@ async fn reports(service: &Service, report: &mut Value) {
             json!({
                 "per_s": rate(count, time),
                 "per_cpu_s": rate(count, spent),
-                "connect_cpu_ms": milliseconds(connected.0 / u32::try_from(streams).unwrap()),
+                "connect_cpu_ms": milliseconds(connected / u32::try_from(streams).unwrap()),
+                "idle_percent": 100.0 * idle,
             }),
         );
     }

@@ -108,7 +108,7 @@ impl Node {
     }
 }
 
-/// Sends what there is, and an empty message now and then, and reads at the same time.
+/// Sends what there is, and an empty message on each tick, and reads at the same time.
 async fn carry(
     socket: Socket,
     mut to_send: mpsc::UnboundedReceiver<Vec<NodeFrame>>,
@@ -116,7 +116,7 @@ async fn carry(
 ) {
     let (mut sink, mut source) = socket.split();
     let send = async {
-        let mut beat = interval(5 * TICK);
+        let mut beat = interval(TICK);
         loop {
             let frames = tokio::select! {
                 _ = beat.tick() => Vec::new(),
