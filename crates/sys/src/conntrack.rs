@@ -3,6 +3,11 @@
 //! The kernel cannot delete "all connections of this address". So the table is listed, once for
 //! any number of addresses, and each match is deleted. What was listed is wiped before
 //! [`Connections::forget`] returns.
+//!
+//! Since Linux 6.12 the kernel deletes by one address itself (`CTA_FILTER`). With 200,000 connections
+//! that takes 0.05 s of a processor for each address and direction, and to list them 0.34 s for any
+//! number of addresses. Both directions must be looked at, so it would save time for one or two
+//! addresses only, and the list is needed for more of them and for older kernels.
 
 use std::collections::HashSet;
 use std::io;
@@ -40,6 +45,8 @@ const ADDRESSES: [u16; 4] = [CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP
 pub struct Connections {
     socket: OwnedFd,
     room: Vec<u8>,
+    /// Of the last request. An answer to another one is left from a pass that failed.
+    number: u32,
 }
 
 impl Connections {
@@ -51,21 +58,24 @@ impl Connections {
         Ok(Self {
             socket: netlink::open()?,
             room: vec![0; ROOM],
+            number: 0,
         })
     }
 
     /// Deletes every connection from or to one of `gone`, before or after translation.
     ///
     /// # Errors
-    /// The right is missing, or the kernel does not answer.
+    /// The right is missing, the kernel does not answer, or it had no memory for an answer. Some of
+    /// the connections may be left then, and it can be called again.
     pub fn forget(&mut self, gone: &HashSet<IpAddr>) -> io::Result<()> {
+        netlink::drain(&self.socket, &mut self.room);
+        self.room.fill(0);
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
             let v4 = libc::c_int::from(family) == libc::AF_INET;
             if gone.iter().any(|address| address.is_ipv4() == v4) {
                 let mut found = self.find(family, gone)?;
-                let deleted = found
-                    .iter()
-                    .try_for_each(|entry| self.delete(family, entry));
+                let mut entries = found.iter();
+                let deleted = entries.try_for_each(|entry| self.delete(family, entry));
                 found.iter_mut().for_each(|entry| entry.fill(0));
                 deleted?;
             }
@@ -83,7 +93,7 @@ impl Connections {
     }
 
     fn list(
-        &self,
+        &mut self,
         family: u8,
         gone: &HashSet<IpAddr>,
         room: &mut [u8],
@@ -93,6 +103,13 @@ impl Connections {
         loop {
             let mut messages = receive(&self.socket, room)?;
             while let Some((message, rest)) = split(messages) {
+                messages = rest;
+                if netlink::number(message) != Some(self.number) {
+                    continue;
+                }
+                if netlink::was_interrupted(message) {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
                 match netlink::kind(message) {
                     Some(NLMSG_DONE) => return Ok(found),
                     Some(NLMSG_ERROR) => verdict(message)?,
@@ -104,12 +121,11 @@ impl Connections {
                         }
                     }
                 }
-                messages = rest;
             }
         }
     }
 
-    fn delete(&self, family: u8, entry: &[u8]) -> io::Result<()> {
+    fn delete(&mut self, family: u8, entry: &[u8]) -> io::Result<()> {
         self.send(IPCTNL_MSG_CT_DELETE, libc::NLM_F_ACK, family, entry)?;
         let mut answer = [0; 1024];
         let messages = receive(&self.socket, &mut answer)?;
@@ -124,11 +140,12 @@ impl Connections {
         }
     }
 
-    fn send(&self, kind: u16, flags: i32, family: u8, attributes: &[u8]) -> io::Result<()> {
+    fn send(&mut self, kind: u16, flags: i32, family: u8, attributes: &[u8]) -> io::Result<()> {
+        self.number = self.number.wrapping_add(1);
         let request = Request {
             kind: NFNL_SUBSYS_CTNETLINK << 8 | kind,
             flags,
-            number: 0,
+            number: self.number,
             family,
             resource: 0,
             attributes,

@@ -7,6 +7,7 @@
 //! - [`conntrack`]: deletes connections from the kernel's table.
 //! - [`heap`]: what the allocator keeps of freed memory.
 //! - [`memory`]: how much RAM there is.
+//! - [`pause`][mod@pause]: waits.
 //! - [`processors`]: keeps a thread on one processor.
 //! - [`registers`]: zeroes what ciphers and copies leave in registers.
 //! - [`confine`]: how a process gives up its rights, for good.
@@ -22,6 +23,7 @@ pub mod link;
 pub mod memory;
 mod netlink;
 pub mod nft;
+pub mod pause;
 pub mod processors;
 pub mod registers;
 pub mod sysctl;

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto,
     setsockopt, socket, sockopt,
@@ -58,6 +59,20 @@ pub(crate) fn receive<'a>(socket: &OwnedFd, room: &'a mut [u8]) -> nix::Result<&
     Ok(room.get(..length).unwrap_or_default())
 }
 
+/// Throws away what the kernel has sent for an earlier request. If that listed something, the list
+/// goes on until all of it was received, and until then there can be no other.
+pub(crate) fn drain(socket: &OwnedFd, room: &mut [u8]) {
+    loop {
+        match recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => return,
+            // Told once, when there was no room for a message.
+            Ok(_) | Err(Errno::ENOBUFS | Errno::EINTR) => {}
+            // The next request will meet it, too.
+            Err(_) => return,
+        }
+    }
+}
+
 /// A message to the kernel.
 pub(crate) struct Request<'a> {
     pub(crate) kind: u16,
@@ -104,6 +119,19 @@ pub(crate) fn split(messages: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) fn kind(message: &[u8]) -> Option<u16> {
     let kind = message.get(4..6)?;
     kind.try_into().ok().map(u16::from_ne_bytes)
+}
+
+/// The number of the request that a message answers.
+pub(crate) fn number(message: &[u8]) -> Option<u32> {
+    let number = message.get(8..12)?;
+    number.try_into().ok().map(u32::from_ne_bytes)
+}
+
+/// Whether what is listed has changed meanwhile, so that something may be missing.
+pub(crate) fn was_interrupted(message: &[u8]) -> bool {
+    let flags = message.get(6..8).and_then(|flags| flags.try_into().ok());
+    let flags = flags.map_or(0, u16::from_ne_bytes);
+    flags & libc::NLM_F_DUMP_INTR as u16 != 0
 }
 
 /// Reads an answer (`struct nlmsgerr`): a negative error number, or zero.
