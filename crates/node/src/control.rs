@@ -113,7 +113,7 @@ impl Control {
     ) -> Self {
         let [addresses, counter] = seeds;
         Self {
-            registry: Registry::new(&settings.pools, public_key, *addresses),
+            registry: Registry::new(&settings.pools, public_key, *addresses, now),
             verifier: Verifier::new(settings.tokens.keys.get_ref()),
             client_config: ClientConfig::new(settings, public_key),
             reporter: Reporter::new(*counter, now),
@@ -144,9 +144,7 @@ impl Control {
         let claims = self
             .verifier
             .verify(&request.token, self.clock.unix_seconds())?;
-        let (enrolled, changes) = self
-            .registry
-            .enrol(&claims, request.public_key, bearer, now)?;
+        let (enrolled, changes) = self.registry.enrol(&claims, request.public_key, bearer)?;
         self.apply(changes, now);
         Ok(self.client_config.response(enrolled, local))
     }
@@ -176,6 +174,7 @@ impl Control {
                     self.reporter.session_silent(session, now);
                 }
             }
+            Notice::Rested(id) => self.registry.rested(id),
         }
     }
 
@@ -236,6 +235,7 @@ impl Control {
     /// Rule 7: a session outlives its token while the account service is out of reach, and for
     /// [`RENEWAL_GRACE`] after it is back, because its client could not renew.
     pub(crate) fn handle_tick(&mut self, now: Instant) {
+        self.registry.handle_tick(now);
         let could_renew = matches!(
             self.reachability,
             Reachability::Up(since) if now.duration_since(since) >= RENEWAL_GRACE
@@ -324,7 +324,7 @@ impl Control {
 
     /// Rule 6: a session was finally denied. It ends with its enrolment, and its key is barred.
     fn deny(&mut self, session: SessionId, now: Instant) {
-        let change = self.registry.deny(session, now);
+        let change = self.registry.deny(session);
         self.apply(change, now);
     }
 

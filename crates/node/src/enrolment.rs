@@ -5,13 +5,17 @@
 //! means for the tunnel and the counter, as [`Change`]s in the order in which to apply them.
 
 mod barred;
+mod giving_way;
+mod idleness;
 mod pool;
 mod pools;
+mod salted;
+mod spending;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{OsRng, RngCore as _, SeedableRng as _};
@@ -25,17 +29,40 @@ use mayfly_wire::{PresharedKey, PublicKey, Ticket};
 use crate::refusal::Refusal;
 use crate::settings;
 use barred::Barred;
+use giving_way::Newcomers;
+use idleness::Idleness;
 pub(crate) use pool::own_address;
 use pools::{Class, Lease, Pools};
+use spending::Spending;
 
-/// One enrolment. A number is not used again while the node runs.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Minutes of an hour.
+const HOUR: u8 = 60;
+
+/// One enrolment. It is a random number: one that counts up would say between which others an
+/// enrolment was made, and so when. It is not used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct EnrolmentId(u64);
 
 impl EnrolmentId {
-    /// The shard for this enrolment, of `shards` (round robin).
+    /// The bits of the number that choose the shard.
+    const SHARD_BITS: u32 = 8;
+
+    /// A new number.
+    pub(crate) fn random() -> Self {
+        Self(OsRng.next_u64())
+    }
+
+    /// A new number with the same shard.
+    fn beside(self) -> Self {
+        let rest = u64::MAX >> Self::SHARD_BITS;
+        Self((self.0 & !rest) | (OsRng.next_u64() & rest))
+    }
+
+    /// The shard for this enrolment, of `shards`, of which there are at most 256.
     pub(crate) fn shard(self, shards: usize) -> usize {
-        (self.0 % shards.max(1) as u64) as usize
+        let share = (self.0 >> (u64::BITS - Self::SHARD_BITS)) as usize;
+        (share * shards) >> Self::SHARD_BITS
     }
 }
 
@@ -44,7 +71,7 @@ impl EnrolmentId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId {
     enrolment: EnrolmentId,
-    /// Counts the sessions of all enrolments.
+    /// A random number. One that counts up would say when the session began.
     generation: NonZeroU64,
 }
 
@@ -88,6 +115,9 @@ struct Enrolment {
     expires: u64,
     /// The generation of its session, while it has one.
     session: Option<NonZeroU64>,
+    idleness: Idleness,
+    /// Whether it was made in this minute or the one before.
+    is_new: bool,
 }
 
 impl Enrolment {
@@ -108,21 +138,32 @@ pub(crate) struct Registry {
     enrolments: HashMap<EnrolmentId, Box<Enrolment>>,
     by_key: SecretIndex<EnrolmentId>,
     by_ticket: SecretIndex<EnrolmentId>,
+    /// Addresses of enrolments that have ended. They rest until no packet thread carries their
+    /// packets and the kernel has forgotten their connections: then no client gets what was meant
+    /// for another.
+    resting: HashMap<EnrolmentId, Box<Lease>>,
+    newcomers: Newcomers,
+    spending: Spending,
     /// No token ends before this time.
     next_end: u64,
     barred: Barred,
-    /// The number of the next enrolment.
-    next: u64,
-    /// The generation of the next session.
-    next_generation: NonZeroU64,
+    /// When the next minute begins, and how many have passed of this hour.
+    next_minute: Instant,
+    minutes: u8,
     /// The node's own key, which no client may have.
     node: PublicKey,
-    random: ChaCha20Rng,
 }
 
 impl Registry {
-    /// An empty registry of the node with the key `node`. The order of addresses comes from `seed`.
-    pub(crate) fn new(pools: &settings::Pools, node: PublicKey, seed: [u8; 32]) -> Self {
+    /// An empty registry of the node with the key `node`. The first order of addresses comes from
+    /// `seed`. What is random later comes from the system: a generator that is kept would tell, to
+    /// whoever reads the memory, what it has given out before.
+    pub(crate) fn new(
+        pools: &settings::Pools,
+        node: PublicKey,
+        seed: [u8; 32],
+        now: Instant,
+    ) -> Self {
         let mut random = ChaCha20Rng::from_seed(seed);
         Self {
             pools: Pools::new(pools, &mut random),
@@ -130,11 +171,13 @@ impl Registry {
             by_key: SecretIndex::new(salt(&mut random)),
             by_ticket: SecretIndex::new(salt(&mut random)),
             next_end: u64::MAX,
-            barred: Barred::new(random.next_u64(), random.next_u64()),
-            next: 0,
-            next_generation: NonZeroU64::MIN,
+            resting: HashMap::new(),
+            newcomers: Newcomers::default(),
+            spending: Spending::default(),
+            barred: Barred::default(),
+            next_minute: now + MINUTE,
+            minutes: 0,
             node,
-            random,
         }
     }
 
@@ -146,13 +189,13 @@ impl Registry {
     /// - Another key under the same token takes the place of the first.
     ///
     /// # Errors
-    /// `KeyLowOrder`, `KeyBarred`, `KeyTaken` or `PoolFull`. Nothing has changed then.
+    /// `KeyLowOrder`, `KeyBarred`, `KeyTaken`, `TokenTooOften`, `PoolFull` or `AddressesRest`.
+    /// Nothing has changed then.
     pub(crate) fn enrol(
         &mut self,
         claims: &Claims,
         key: PublicKey,
         bearer: Option<&PresharedKey>,
-        now: Instant,
     ) -> Result<(Enrolled, Vec<Change>), Refusal> {
         if is_low_order(key) {
             return Err(Refusal::KeyLowOrder);
@@ -160,7 +203,7 @@ impl Registry {
         if key == self.node {
             return Err(Refusal::KeyTaken);
         }
-        if self.barred.holds(key, now) {
+        if self.barred.holds(key) {
             return Err(Refusal::KeyBarred);
         }
         let class = self.pools.class(claims);
@@ -194,13 +237,13 @@ impl Registry {
 
     /// Ends the enrolment of a session that was finally denied, and bars its key for a while (rule
     /// 6 of `crates/counter/PROTOCOL.md`). A session that has ended already changes nothing.
-    pub(crate) fn deny(&mut self, session: SessionId, now: Instant) -> Option<Change> {
+    pub(crate) fn deny(&mut self, session: SessionId) -> Option<Change> {
         let id = session.enrolment;
         let enrolment = self.enrolments.get(&id)?;
         if enrolment.session != Some(session.generation) {
             return None;
         }
-        self.barred.add(enrolment.client.public_key, now);
+        self.barred.add(enrolment.client.public_key);
         self.remove(id)
     }
 
@@ -226,12 +269,41 @@ impl Registry {
         ended.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
+    /// Does what is due with each minute and each hour. To be called every few seconds.
+    pub(crate) fn handle_tick(&mut self, now: Instant) {
+        while self.next_minute <= now {
+            self.next_minute += MINUTE;
+            self.spending.handle_minute();
+            self.barred.handle_minute();
+            for id in self.newcomers.handle_minute() {
+                if let Some(enrolment) = self.enrolments.get_mut(&id) {
+                    enrolment.is_new = false;
+                }
+            }
+            self.minutes = (self.minutes + 1) % HOUR;
+            if self.minutes == 0 {
+                let idle = self.enrolments.values_mut();
+                let idle = idle.filter(|enrolment| enrolment.session.is_none());
+                idle.for_each(|enrolment| enrolment.idleness.handle_hour());
+            }
+        }
+    }
+
+    /// The addresses of an enrolment that has ended have rested: no packet of its client is carried
+    /// and no connection is left.
+    pub(crate) fn rested(&mut self, id: EnrolmentId) {
+        if let Some(lease) = self.resting.remove(&id) {
+            self.pools.put_back(*lease, &mut OsRng);
+        }
+    }
+
     /// A session of an enrolment began. Returns its id and its ticket, unless the enrolment has
     /// ended.
     pub(crate) fn session_up(&mut self, id: EnrolmentId) -> Option<(SessionId, Ticket)> {
         let enrolment = self.enrolments.get_mut(&id)?;
-        enrolment.session = Some(self.next_generation);
-        self.next_generation = self.next_generation.saturating_add(1);
+        let generation = OsRng.next_u64();
+        enrolment.session = Some(NonZeroU64::new(generation).unwrap_or(NonZeroU64::MIN));
+        enrolment.idleness.connected();
         Some((enrolment.session_id(id)?, enrolment.ticket))
     }
 
@@ -240,6 +312,7 @@ impl Registry {
         let enrolment = self.enrolments.get_mut(&id)?;
         let session = enrolment.session_id(id);
         enrolment.session = None;
+        enrolment.idleness.was_here();
         session
     }
 
@@ -248,9 +321,12 @@ impl Registry {
         self.enrolments.get(&id).map(|enrolment| enrolment.ticket)
     }
 
-    /// Whether the default pool has no address left.
+    /// Whether a new client without an add-on is refused.
     pub(crate) fn is_full(&self) -> bool {
-        self.pools.is_full()
+        let class = Class::PLAIN;
+        !self.pools.has_room(class)
+            && self.gives_way(class).is_none()
+            && self.no_room(class) == Refusal::PoolFull
     }
 
     fn may_extend(
@@ -287,6 +363,7 @@ impl Registry {
             .collect();
         let enrolment = self.enrolments.get_mut(&id).ok_or(Refusal::NotThePeer)?;
         let (former, session) = (enrolment.ticket, enrolment.session_id(id));
+        enrolment.idleness.was_here();
         if former != claims.ticket {
             enrolment.ticket = claims.ticket;
             enrolment.expires = claims.exp;
@@ -303,6 +380,10 @@ impl Registry {
     }
 
     /// Enrols a key in the place of the enrolments that it replaces. They end first: -1 before +1.
+    ///
+    /// If no address is free, it takes those of an enrolment that it replaces, which was the same
+    /// customer's, or of one that gives way, which has no connections. It gets a number with the
+    /// same shard then: the packet thread must forget the one before it learns of the other.
     fn replace(
         &mut self,
         replaced: &[EnrolmentId],
@@ -310,12 +391,19 @@ impl Registry {
         claims: &Claims,
         key: PublicKey,
     ) -> Result<(Enrolled, Vec<Change>), Refusal> {
-        let frees_a_place = |id| self.class_of(id) == Some(class);
-        if !self.pools.has_room(class) && !replaced.iter().any(|id| frees_a_place(*id)) {
-            return Err(Refusal::PoolFull);
+        let heir_of = self.whose_addresses(replaced, class)?;
+        if !self.spending.take(claims.ticket) {
+            return Err(Refusal::TokenTooOften);
         }
-        let mut changes: Vec<_> = replaced.iter().filter_map(|id| self.remove(*id)).collect();
-        let lease = self.pools.take(class).ok_or(Refusal::PoolFull)?;
+        let others = heir_of.filter(|id| !replaced.contains(id));
+        let leaving = replaced.iter().copied().chain(others);
+        let mut changes: Vec<_> = leaving.filter_map(|id| self.remove(id)).collect();
+        let lease = match heir_of {
+            Some(former) => self.inherit(former, class),
+            None => self.pools.take(class),
+        };
+        let lease = lease.ok_or(Refusal::PoolFull)?;
+        let id = heir_of.map_or_else(EnrolmentId::random, EnrolmentId::beside);
         let mut preshared_key = PresharedKey([0; 32]);
         // Not from `random`, which makes a block at a time: the keys of the next clients would lie
         // in it, and wherever it was moved from, long before and after they are used.
@@ -326,15 +414,46 @@ impl Registry {
             ipv4: lease.ipv4,
             ipv6: lease.ipv6,
         };
-        let id = self.insert(client.clone(), class, claims);
+        self.insert(id, client.clone(), class, claims);
         changes.push(Change::Add(id, client.clone()));
         let expires = claims.exp;
         Ok((Enrolled { client, expires }, changes))
     }
 
-    fn insert(&mut self, client: Client, class: Class, claims: &Claims) -> EnrolmentId {
-        let id = EnrolmentId(self.next);
-        self.next += 1;
+    /// The enrolment whose addresses a new one takes. `None` if there are free ones.
+    fn whose_addresses(
+        &self,
+        replaced: &[EnrolmentId],
+        class: Class,
+    ) -> Result<Option<EnrolmentId>, Refusal> {
+        if self.pools.has_room(class) {
+            return Ok(None);
+        }
+        let covers = |id: &&EnrolmentId| self.class_of(**id).is_some_and(|own| own.covers(class));
+        let own = replaced.iter().find(covers).copied();
+        let id = own.or_else(|| self.gives_way(class));
+        id.map(Some).ok_or_else(|| self.no_room(class))
+    }
+
+    /// Why there are no addresses for a client of the class.
+    fn no_room(&self, class: Class) -> Refusal {
+        let mut resting = self.resting.values();
+        if resting.any(|lease| lease.class.covers(class)) {
+            return Refusal::AddressesRest;
+        }
+        Refusal::PoolFull
+    }
+
+    /// Takes the addresses of an enrolment that has just ended, as far as the class needs them.
+    fn inherit(&mut self, former: EnrolmentId, class: Class) -> Option<Lease> {
+        let mut lease = *self.resting.remove(&former)?;
+        if !class.ipv6 {
+            self.pools.put_back_ipv6(&mut lease, &mut OsRng);
+        }
+        Some(Lease { class, ..lease })
+    }
+
+    fn insert(&mut self, id: EnrolmentId, client: Client, class: Class, claims: &Claims) {
         self.enter_key(client.public_key, id);
         self.enter_ticket(claims, id);
         let enrolment = Enrolment {
@@ -343,9 +462,11 @@ impl Registry {
             ticket: claims.ticket,
             expires: claims.exp,
             session: None,
+            idleness: Idleness::default(),
+            is_new: true,
         };
+        self.newcomers.add(id);
         self.enrolments.insert(id, Box::new(enrolment));
-        id
     }
 
     fn remove(&mut self, id: EnrolmentId) -> Option<Change> {
@@ -357,7 +478,7 @@ impl Registry {
             ipv4: enrolment.client.ipv4,
             ipv6: enrolment.client.ipv6,
         };
-        self.pools.put_back(lease, &mut self.random);
+        self.resting.insert(id, Box::new(lease));
         Some(Change::Remove(id, enrolment.session_id(id)))
     }
 

@@ -33,9 +33,17 @@ pub fn janitor(landlock_abi: u8) -> Policy<'static> {
 /// The calls that the janitor may make. It has one thread.
 pub const JANITOR_CALLS: &[Allowed] = &[
     Allowed::any(libc::SYS_read, "addresses to forget; the self-test"),
-    Allowed::any(libc::SYS_write, "one byte that says that it is confined"),
+    Allowed::any(
+        libc::SYS_write,
+        "that it is confined; how many addresses are done",
+    ),
     Allowed::any(libc::SYS_sendto, "netlink: list, delete"),
     Allowed::any(libc::SYS_recvfrom, "netlink's answers"),
+    Allowed::any(libc::SYS_clock_nanosleep, "the rest after a pass"),
+    Allowed::any(
+        libc::SYS_clock_gettime,
+        "time, where the vDSO cannot provide it",
+    ),
     Allowed::any(libc::SYS_close, "the self-test's files"),
     Allowed::only(
         libc::SYS_fcntl,

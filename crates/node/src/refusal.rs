@@ -30,8 +30,12 @@ pub(crate) enum Refusal {
     KeyTaken,
     /// The key's session was finally denied a short time ago.
     KeyBarred,
-    /// No inner address is free.
+    /// The token has enrolled keys too often in this minute.
+    TokenTooOften,
+    /// No inner address is free: all clients are connected, or were within the last hour.
     PoolFull,
+    /// The only free inner addresses still have connections of the clients that had them.
+    AddressesRest,
     /// The operator wants the node empty, or it is stopping.
     Draining,
     /// Another machine has this node's identity.
@@ -106,6 +110,17 @@ impl Refusal {
                 "The key was denied: four devices are connected",
             )
             .detail("disconnect a device and enrol a new key, or wait ten minutes"),
+            Self::TokenTooOften => Problem::new(
+                429,
+                "/problems/token-too-often",
+                "The token has enrolled too many keys in a minute",
+            ),
+            Self::AddressesRest => Problem::new(
+                503,
+                "/problems/addresses-rest",
+                "The node's free addresses are not ready yet",
+            )
+            .detail("try again in a few seconds"),
             Self::PoolFull => Problem::new(503, "/problems/pool-full", "The node is full")
                 .detail("try another node"),
             Self::Draining => Problem::new(503, "/problems/draining", "The node admits no one")
@@ -127,8 +142,9 @@ impl Refusal {
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::PoolFull => Some(300),
-            Self::Draining | Self::IdentityClash => Some(60),
+            Self::Draining | Self::IdentityClash | Self::TokenTooOften => Some(60),
             Self::AccountsAway => Some(10),
+            Self::AddressesRest => Some(5),
             _ => None,
         }
     }

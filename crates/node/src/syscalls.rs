@@ -27,7 +27,7 @@ pub const ALLOWED: &[Allowed] = &[
     ),
     Allowed::any(
         libc::SYS_read,
-        "frames of the TUN, eventfds, the signal pipe",
+        "frames of the TUN, eventfds, the signal pipe, the janitor",
     ),
     Allowed::any(libc::SYS_write, "eventfds, the signal pipe, the janitor"),
     // The control thread.

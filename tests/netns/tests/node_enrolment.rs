@@ -4,15 +4,17 @@ mod node_support;
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{KeyPair, PKCS_ED25519};
 use rustls::NamedGroup;
 use serde_json::json;
 
 use node_support::flood::{Flood, From, Kind};
-use node_support::https::{self, all_groups, classical_groups};
+use node_support::https::{self, Answer, all_groups, classical_groups};
 use node_support::token::{FAR, claims, sign};
-use node_support::{Customer, Node, World};
+use node_support::{Customer, Internet, Node, World};
 
 fn setting() -> (World, Node, Customer) {
     let world = World::new();
@@ -104,32 +106,63 @@ fn a_bad_request_is_refused_by_the_name_of_what_is_wrong_with_it() {
     assert_eq!(node.health().as_deref(), Some("ok"));
 }
 
+/// `POST /v1/peers` with the token and the key that have this number.
+fn enrol_number(world: &World, node: &Node, customer: &Customer, number: u8) -> Answer {
+    let token = sign(&world.accounts.services_key(), &claims(number, FAR));
+    let key = STANDARD.encode([number | 1, number].repeat(16));
+    let body = json!({"token": token, "public_key": key}).to_string();
+    node.ask(customer, "POST /v1/peers", None, body.as_bytes())
+}
+
 #[test]
-fn a_full_pool_is_503_with_a_time_to_ask_again() {
-    let (world, node, customer) = setting();
-    let ours = world.accounts.services_key();
-    let mut others = 0u8;
-    let refused = loop {
-        let token = sign(&ours, &claims(others, FAR));
-        let key = base64::Engine::encode(
-            &base64::engine::general_purpose::STANDARD,
-            [others | 1, others].repeat(16),
-        );
-        let body = json!({"token": token, "public_key": key}).to_string();
-        let answer = node.ask(&customer, "POST /v1/peers", None, body.as_bytes());
-        if answer.status != 200 {
-            break answer;
-        }
-        others += 1;
-    };
-    // The example's /24 less network, broadcast and the node itself.
-    assert_eq!(others, 253);
+fn a_pool_whose_clients_are_connected_is_503_with_a_time_to_ask_again() {
+    let world = World::new();
+    let node = Node::with_pool(&world, "node-a", 10, "10.64.0.0/30");
+    world.accounts.create("ann", &[]);
+    let mut ann = Customer::new(&world, 100);
+    ann.connect(&node, &world.accounts.token("ann", false));
+    ann.fetch(Internet::IPV4).unwrap();
+    node.wait_for("pool-full");
+    let refused = enrol_number(&world, &node, &ann, 1);
     assert_eq!(
         (refused.status, refused.problem().as_str()),
         (503, "pool-full")
     );
     assert!(refused.head.contains("retry-after: "), "{}", refused.head);
-    assert_eq!(node.health().as_deref(), Some("pool-full"));
+}
+
+#[test]
+fn enrolments_that_never_connect_keep_no_client_out_of_a_small_pool() {
+    let world = World::new();
+    let node = Node::with_pool(&world, "node-a", 10, "10.64.0.0/29");
+    let mut customer = Customer::new(&world, 100);
+    for number in 0..40 {
+        let answer = enrol_number(&world, &node, &customer, number);
+        assert_eq!(answer.status, 200, "{number}");
+    }
+    assert_eq!(node.health().as_deref(), Some("ok"));
+    world.accounts.create("ann", &[]);
+    customer.connect(&node, &world.accounts.token("ann", false));
+    customer.fetch(Internet::IPV4).unwrap();
+}
+
+#[test]
+fn a_token_in_a_loop_is_refused_by_name() {
+    let (world, node, customer) = setting();
+    let token = sign(&world.accounts.services_key(), &claims(1, FAR));
+    let refused = (0..20).find_map(|number: u8| {
+        let key = STANDARD.encode([number | 1, number].repeat(16));
+        let body = json!({"token": token, "public_key": key}).to_string();
+        let answer = node.ask(&customer, "POST /v1/peers", None, body.as_bytes());
+        (answer.status != 200).then_some((number, answer))
+    });
+    let (number, refused) = refused.unwrap();
+    assert_eq!(number, 6);
+    assert_eq!(
+        (refused.status, refused.problem().as_str()),
+        (429, "token-too-often")
+    );
+    assert!(refused.head.contains("retry-after: "), "{}", refused.head);
 }
 
 #[test]
@@ -226,7 +259,9 @@ fn a_client_enrols_while_others_send_heads_without_end() {
 
 #[test]
 fn a_monitor_is_answered_while_others_hold_connections_to_the_health_port() {
-    let (world, node, _customer) = setting();
+    let world = World::new();
+    // The flood's addresses are monitors' own, as those of a monitor that is broken would be.
+    let node = Node::with(&world, "node-a", 10, "192.0.2.1/32", "192.0.2.0/24");
     let machine = Flood::machine(&world);
     let mut server = node.server();
     server.address.set_port(9180);

@@ -1,7 +1,7 @@
 //! The peers of a packet thread, for the rest of the node.
 
+use std::collections::HashSet;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ const JANITOR_BUSY: Duration = Duration::from_millis(50);
 pub(crate) struct Members {
     notices: UnboundedSender<Option<Notice>>,
     janitor: Arc<Mutex<Janitor>>,
+    /// Who has a session. Nobody else has connections that the janitor was not told of.
+    up: HashSet<EnrolmentId>,
     /// Whether there may be addresses that the janitor has not been told.
     is_behind: bool,
 }
@@ -37,6 +39,7 @@ impl Members {
         Self {
             notices,
             janitor,
+            up: HashSet::new(),
             is_behind: false,
         }
     }
@@ -51,10 +54,7 @@ impl Members {
         for command in commands {
             match command {
                 Command::Add(id, client) => add(id, &client, tunnel),
-                Command::Remove(id) => {
-                    self.forget_connections(tunnel.addresses(id));
-                    tunnel.remove_peer(id);
-                }
+                Command::Remove(id) => self.remove(id, tunnel),
                 Command::End(id) => tunnel.end_session(id),
             }
         }
@@ -64,9 +64,12 @@ impl Members {
     pub(crate) fn notify(&mut self, tunnel: &mut Tunnel) {
         while let Some(event) = tunnel.poll_event() {
             let notice = match event {
-                Event::SessionUp(id) => Notice::SessionUp(id),
+                Event::SessionUp(id) => {
+                    self.up.insert(id);
+                    Notice::SessionUp(id)
+                }
                 Event::SessionDown(id) => {
-                    self.forget_connections(tunnel.addresses(id));
+                    self.forget_connections(id, tunnel);
                     Notice::SessionDown(id)
                 }
             };
@@ -74,6 +77,16 @@ impl Members {
             // process is about to end.
             let _ = self.notices.send(Some(notice));
         }
+    }
+
+    /// Takes the janitor's answers, and tells the control thread whose addresses have rested.
+    ///
+    /// # Errors
+    /// The janitor's process is gone.
+    pub(crate) fn hear(&mut self) -> io::Result<()> {
+        self.janitor().hear()?;
+        self.tell_rested();
+        Ok(())
     }
 
     /// Tells the janitor the addresses that it has not been told, as far as it has room.
@@ -96,12 +109,33 @@ impl Members {
         self.is_behind.then(|| Instant::now() + JANITOR_BUSY)
     }
 
-    /// Takes the inner addresses of a peer whose packets no longer go to the TUN device.
-    fn forget_connections(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+    fn remove(&mut self, id: EnrolmentId, tunnel: &mut Tunnel) {
+        self.forget_connections(id, tunnel);
+        tunnel.remove_peer(id);
+        self.janitor().tell_when_done(id);
+        // At once, if the janitor has nothing to do.
+        self.tell_rested();
+    }
+
+    /// Has the kernel forget the connections of a peer whose packets no longer go to the TUN device,
+    /// if it had a session.
+    fn forget_connections(&mut self, id: EnrolmentId, tunnel: &Tunnel) {
+        if self.up.remove(&id) {
+            let mut janitor = self.janitor();
+            tunnel
+                .addresses(id)
+                .for_each(|address| janitor.forget(address));
+            drop(janitor);
+            self.is_behind = true;
+        }
+    }
+
+    fn tell_rested(&self) {
         let mut janitor = self.janitor();
-        addresses.for_each(|address| janitor.forget(address));
-        drop(janitor);
-        self.is_behind = true;
+        while let Some(id) = janitor.rested() {
+            // As with events: it fails only when the process is about to end.
+            let _ = self.notices.send(Some(Notice::Rested(id)));
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) enum Notice {
     SessionUp(EnrolmentId),
     /// The enrolment's session has ended.
     SessionDown(EnrolmentId),
+    /// The enrolment has ended, and nothing has or gets a packet at its inner addresses.
+    Rested(EnrolmentId),
 }
 
 /// From the control thread to the packet threads. A peer has the same one while it is enrolled.

@@ -68,7 +68,7 @@ const TUN: u64 = 1;
 const COMMANDS: u64 = 2;
 const REPLIES: u64 = 3;
 const HANDOFFS: u64 = 4;
-/// Readable only once the janitor is gone.
+/// Readable when the janitor has answered, or is gone.
 const JANITOR: u64 = 5;
 
 impl Packets {
@@ -126,7 +126,7 @@ impl Packets {
         self.scrub_timer.expect(now);
         let is_ready = |token| ready.iter().any(|event| event.data() == token);
         if is_ready(JANITOR) {
-            return Err(io::ErrorKind::BrokenPipe.into());
+            self.members.hear()?;
         }
         // Commands come first: a client whose enrolment was answered may have sent its initiation.
         if is_ready(COMMANDS) {

@@ -20,6 +20,8 @@ pub(super) struct Pool {
     network: IpAddr,
     /// Distances from the network address.
     free: VecDeque<u32>,
+    /// How many addresses it has, free and given out.
+    size: usize,
 }
 
 impl Pool {
@@ -35,11 +37,13 @@ impl Pool {
         let mut pool = Self {
             network: prefix.address,
             free: VecDeque::new(),
+            size: 0,
         };
         let broadcast = u32::from(prefix.address.is_ipv4());
         for distance in 2..size.saturating_sub(broadcast) {
             pool.insert(distance, 0, random);
         }
+        pool.size = pool.free.len();
         pool
     }
 
@@ -66,6 +70,11 @@ impl Pool {
     /// Whether no address is free.
     pub(super) fn is_empty(&self) -> bool {
         self.free.is_empty()
+    }
+
+    /// How many addresses it has, free and given out.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     /// Inserts at a random place that is not before `earliest`.

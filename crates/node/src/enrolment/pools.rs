@@ -13,7 +13,7 @@ use crate::settings;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Class {
     kind: Kind,
-    ipv6: bool,
+    pub ipv6: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,19 @@ pub(super) struct Pools {
 struct Dual {
     ipv4: Pool,
     ipv6: Option<Pool>,
+}
+
+impl Class {
+    /// A client without an add-on.
+    pub(super) const PLAIN: Self = Self {
+        kind: Kind::Default,
+        ipv6: false,
+    };
+
+    /// Whether the addresses of a client of this class would do for one of the other.
+    pub(super) fn covers(self, other: Self) -> bool {
+        self.kind == other.kind && (self.ipv6 || !other.ipv6)
+    }
 }
 
 impl Pools {
@@ -117,18 +130,28 @@ impl Pools {
         Some(Lease { class, ipv4, ipv6 })
     }
 
-    /// Takes addresses back.
-    pub(super) fn put_back(&mut self, lease: Lease, random: &mut impl RngCore) {
-        let (ipv4, ipv6) = self.of(lease.class.kind);
-        ipv4.put_back(lease.ipv4.into(), random);
-        if let (Some(pool), Some(address)) = (ipv6, lease.ipv6) {
+    /// How many IPv4 addresses there are for clients of the class, free and given out.
+    pub(super) fn size(&self, class: Class) -> usize {
+        match (class.kind, &self.streaming, &self.public) {
+            (Kind::Streaming, Some(streaming), _) => streaming.ipv4.size(),
+            (Kind::Public, _, Some(public)) => public.size(),
+            _ => self.default.ipv4.size(),
+        }
+    }
+
+    /// Takes back the IPv6 address of a lease, if it has one.
+    pub(super) fn put_back_ipv6(&mut self, lease: &mut Lease, random: &mut impl RngCore) {
+        let (_, ipv6) = self.of(lease.class.kind);
+        if let (Some(pool), Some(address)) = (ipv6, lease.ipv6.take()) {
             pool.put_back(address.into(), random);
         }
     }
 
-    /// Whether there is no address left for a client without an add-on.
-    pub(super) fn is_full(&self) -> bool {
-        self.default.ipv4.is_empty()
+    /// Takes addresses back.
+    pub(super) fn put_back(&mut self, mut lease: Lease, random: &mut impl RngCore) {
+        let (ipv4, _) = self.of(lease.class.kind);
+        ipv4.put_back(lease.ipv4.into(), random);
+        self.put_back_ipv6(&mut lease, random);
     }
 
     fn of(&mut self, kind: Kind) -> (&mut Pool, Option<&mut Pool>) {

@@ -37,6 +37,20 @@ impl Node {
         Self::start_edited(world, name, host, secret, |text| text)
     }
 
+    /// A node that has its counter stream, with another prefix of inner IPv4 addresses.
+    pub(crate) fn with_pool(world: &World, name: &str, host: u8, ipv4: &str) -> Self {
+        Self::with(world, name, host, "10.64.0.0/24", ipv4)
+    }
+
+    /// A node that has its counter stream, with other words in its settings.
+    pub(crate) fn with(world: &World, name: &str, host: u8, words: &str, others: &str) -> Self {
+        let secret = world.accounts.admit(name);
+        let edit = |text: String| text.replace(words, others);
+        let node = Self::start_edited(world, name, host, &secret, edit);
+        node.wait_for("ok");
+        node
+    }
+
     /// The same, with the account service at another address.
     pub(crate) fn start_at(
         world: &World,
