@@ -4,13 +4,18 @@
 //! step, most dependencies would be compiled once a step, each time with other features. The tests
 //! are then started without cargo, so that no step waits for the lock on the target directory.
 
+use std::collections::VecDeque;
 use std::env;
 use std::fs;
+use std::iter;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use mayfly_host::progress::say;
+use anyhow::{Context as _, Result, anyhow, ensure};
+use mayfly_host::progress::{say, seconds};
 use mayfly_host::{cargo, tree};
 use serde::{Deserialize, Serialize};
 
@@ -89,19 +94,49 @@ impl Built {
     /// Runs the programs that are `chosen`, one after the other, with these words; all of them,
     /// whatever the first ones say.
     pub(super) fn run(&self, chosen: impl Fn(&Test) -> bool, words: &[&str]) -> Result<()> {
-        let mut failed = Vec::new();
-        let mut count = 0;
-        for test in self.0.iter().filter(|test| chosen(test)) {
-            count += 1;
-            say(&format!("\n{} {}", test.package(), test.name));
-            if !test.succeeds(words)? {
-                failed.push(format!("{} {}", test.package(), test.name));
-            }
-        }
-        ensure!(count > 0, "there are no such tests");
-        ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
-        Ok(())
+        let start = |test: &Test| {
+            say(&test.headline());
+            Ok(test.command(words).status()?.success())
+        };
+        verdict(self.of(chosen).map(|test| (test, start(test))))
     }
+
+    /// The same, two at a time: programs that wait most of the time. What one prints is printed when
+    /// it ends.
+    pub(super) fn run_by_twos(&self, chosen: impl Fn(&Test) -> bool) -> Result<()> {
+        let waiting = Mutex::new(self.of(chosen).collect::<VecDeque<_>>());
+        let next = || waiting.lock().ok()?.pop_front();
+        let runner = || {
+            let started = iter::from_fn(next).map(|test| (test, test.succeeds_aloud()));
+            started.collect::<Vec<_>>()
+        };
+        let done = thread::scope(|scope| {
+            let runners = [scope.spawn(runner), scope.spawn(runner)];
+            let done = runners.into_iter().map(|runner| runner.join());
+            done.collect::<thread::Result<Vec<_>>>()
+        });
+        let done = done.map_err(|_| anyhow!("a panic"))?;
+        verdict(done.into_iter().flatten())
+    }
+
+    fn of(&self, chosen: impl Fn(&Test) -> bool) -> impl Iterator<Item = &Test> {
+        self.0.iter().filter(move |test| chosen(test))
+    }
+}
+
+/// Whether there are programs, and all have succeeded.
+fn verdict<'a>(done: impl Iterator<Item = (&'a Test, Result<bool>)>) -> Result<()> {
+    let mut failed = Vec::new();
+    let mut count = 0;
+    for (test, succeeds) in done {
+        count += 1;
+        if !succeeds.with_context(|| format!("cannot run {}", test.program.display()))? {
+            failed.push(format!("{} {}", test.package(), test.name));
+        }
+    }
+    ensure!(count > 0, "there are no such tests");
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
 }
 
 impl Test {
@@ -120,12 +155,23 @@ impl Test {
         name.and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    fn succeeds(&self, words: &[&str]) -> Result<bool> {
-        let status = Command::new(&self.program)
-            .args(words)
-            .current_dir(&self.directory)
-            .status()
-            .with_context(|| format!("cannot run {}", self.program.display()))?;
-        Ok(status.success())
+    fn headline(&self) -> String {
+        format!("\n{} {}", self.package(), self.name)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(words).current_dir(&self.directory);
+        command
+    }
+
+    /// Runs it to its end, and then prints what it has printed.
+    fn succeeds_aloud(&self) -> Result<bool> {
+        let (started, output) = (Instant::now(), self.command(&[]).output()?);
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed);
+        let (head, took) = (self.headline(), seconds(started.elapsed()));
+        say(&format!("{head}, {took}\n{}", printed.trim_end()));
+        Ok(output.status.success())
     }
 }

@@ -105,7 +105,7 @@ impl Step {
             Self::Api => api::test(),
             Self::Netns => {
                 packages::provide(&NETNS.concat())?;
-                Built::get()?.run(|test| test.package() == "netns", &[])
+                Built::get()?.run_by_twos(|test| test.package() == "netns")
             }
             Self::Image => image(),
             Self::Boot => Built::get()?.run(
