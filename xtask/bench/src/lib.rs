@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: measures what a gigabyte through the node costs, beside other servers.
 //!
 //! ```text
-//!   client 192.0.2.9 ---+
-//!                       +--- eth0 (a bridge), 192.0.2.1: the server, masquerading
-//!   internet 192.0.2.80-+
+//!   client 192.0.2.9 ----+
+//!                        +--- eth0 (a bridge), 192.0.2.1: the server, masquerading
+//!   router 192.0.2.80 ---+
+//!     internet 203.0.113.80
 //! ```
 //!
 //! Every server has the same work: it takes a stock client's datagrams, forwards what was inside

@@ -20,11 +20,14 @@ pub(crate) const SERVER: (Ipv4Addr, Ipv6Addr) = (
 );
 /// The address of the clients and of the account service.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
-/// The other end of every load.
+/// The other end of every load: behind a router, because a node's neighbours on its link are closed
+/// to customers.
 pub(crate) const INTERNET: (Ipv4Addr, Ipv6Addr) = (
-    Ipv4Addr::new(192, 0, 2, 80),
-    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80),
+    Ipv4Addr::new(203, 0, 113, 80),
+    Ipv6Addr::new(0x2001, 0xdb8, 0x80, 0, 0, 0, 0, 0x80),
 );
+/// That router's addresses on the link. It is the same machine.
+const ROUTER: (&str, &str) = ("192.0.2.80", "2001:db8::80");
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -57,6 +60,13 @@ impl Testbed {
         testbed.attach(&testbed.client, "client0", "9", setup)?;
         testbed.attach(&testbed.internet, "inet0", "80", setup)?;
         addresses(&testbed.server, "1")?;
+        let internet = [INTERNET.0.to_string(), INTERNET.1.to_string()];
+        for (own, router) in internet.iter().zip([ROUTER.0, ROUTER.1]) {
+            testbed.internet.address("lo", own)?;
+            testbed
+                .server
+                .ip(&format!("route add {own} via {router}"))?;
+        }
         testbed.server.sysctl("net/ipv4/ip_forward", "1")?;
         testbed.server.sysctl("net/ipv6/conf/all/forwarding", "1")?;
         Ok(testbed)
@@ -82,7 +92,7 @@ impl Testbed {
     /// iproute2 refuses.
     pub(crate) fn beyond(&self) -> Result<Ipv4Addr> {
         self.server
-            .ip(&format!("route add 198.51.100.0/24 via {}", INTERNET.0))?;
+            .ip(&format!("route add 198.51.100.0/24 via {}", ROUTER.0))?;
         Ok(Ipv4Addr::new(198, 51, 100, 1))
     }
 
@@ -91,10 +101,10 @@ impl Testbed {
     /// # Errors
     /// iproute2 refuses.
     pub(crate) fn many_clients(&self) -> Result<impl Iterator<Item = Ipv4Addr>> {
-        self.client.ip("route add local 203.0.113.0/24 dev lo")?;
+        self.client.ip("route add local 198.18.0.0/24 dev lo")?;
         self.server
-            .ip(&format!("route add 203.0.113.0/24 via {CLIENT}"))?;
-        Ok((1..=254).map(|host| Ipv4Addr::new(203, 0, 113, host)))
+            .ip(&format!("route add 198.18.0.0/24 via {CLIENT}"))?;
+        Ok((1..=254).map(|host| Ipv4Addr::new(198, 18, 0, host)))
     }
 
     /// Where the run keeps its files.
