@@ -30,8 +30,8 @@ use crate::keys::tls::PeerCertificate;
 use crate::service::Service;
 use crate::store::Node;
 
-/// The most messages that are read before the counter gets them.
-const MAX_BATCH: usize = 256;
+/// The most messages that are read before the counter gets their frames, 448 at most.
+const MAX_BATCH: usize = 64;
 
 /// The most asks of a stream without a verdict. A node that has this many is not read until it has
 /// taken verdicts. It is what a node sends in two ticks.
