@@ -4,6 +4,7 @@
 
 mod node_support;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::thread::sleep;
@@ -25,22 +26,33 @@ const RECORD: [(Way, usize); 2] = [
 /// Bytes of a record that changes keys (RFC 8446 section 4.6.3).
 const NEW_KEYS: usize = 5 + 1 + 16;
 
-/// How late a busy machine may be.
-const SLACK: Duration = Duration::from_millis(300);
+/// How late a busy machine may be. Less than half a second, so that each record has its own second.
+const SLACK: Duration = Duration::from_millis(400);
 
 /// Checks that each way has one record of one length in each second, and besides it only records
-/// that change keys, sent together with one of the others. Returns how many of these each way has.
+/// that change keys, sent together with one of the others. A second in which the machine stood still
+/// may have none. Returns how many records changed keys, of each way.
 fn assert_even(records: &[Record]) -> [usize; 2] {
     RECORD.map(|(way, length)| {
         let ours: Vec<_> = records.iter().filter(|record| record.way == way).collect();
         let (messages, others): (Vec<&Record>, Vec<&Record>) =
             ours.iter().partition(|record| record.length == length);
         let first = messages[0].at;
-        for (second, message) in messages.iter().enumerate() {
-            let due = first + Duration::from_secs(second as u64);
-            assert!(message.at + SLACK > due, "{way:?} {second}: too early");
-            assert!(message.at < due + SLACK, "{way:?} {second}: too late");
-        }
+        let seconds: BTreeSet<u64> = messages
+            .iter()
+            .map(|message| {
+                let after = message.at.duration_since(first).as_secs_f64();
+                let off = (after - after.round()).abs();
+                assert!(off < SLACK.as_secs_f64(), "{way:?}: after {after} s");
+                after.round() as u64
+            })
+            .collect();
+        assert_eq!(seconds.len(), messages.len(), "{way:?}: two in a second");
+        let all = seconds.last().unwrap() + 1;
+        assert!(
+            seconds.len() as u64 >= all * 95 / 100,
+            "{way:?}: {seconds:?}"
+        );
         for other in &others {
             assert_eq!(other.length, NEW_KEYS, "{way:?}");
             let with =
@@ -63,7 +75,7 @@ fn records_are_equal_and_come_at_equal_times_whoever_comes_and_goes() {
     let from = Instant::now();
     sleep(Duration::from_secs(40));
     let idle = tap.latest_since(from);
-    assert!(idle.len() >= 2 * 39, "{} records", idle.len());
+    assert!(idle.len() >= 2 * 37, "{} records", idle.len());
     assert_even(&idle);
 
     // Some come, and some of these go: granted, denied and taken back.
