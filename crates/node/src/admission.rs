@@ -31,6 +31,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The shortest time for which a certificate is used before it is renewed.
 const SHORTEST_USE: Duration = Duration::from_secs(60);
+/// The longest: two thirds of a day, which is how long a certificate lasts. By a clock that is slow
+/// and has not been set yet, it looks like years.
+const LONGEST_USE: Duration = Duration::from_secs(16 * 60 * 60);
 
 /// What the node asks to be admitted with.
 pub(crate) struct Admission {
@@ -52,8 +55,7 @@ pub(crate) async fn run(admission: Admission, accounts: Arc<AccountsLink>) {
         match timeout(ATTEMPT_TIME, admission.apply(&accounts)).await {
             Ok(Ok(expires)) => {
                 pause = FIRST_PAUSE;
-                let life = expires.saturating_sub(admission.clock.unix_seconds());
-                sleep(Duration::from_secs(life / 3 * 2).max(SHORTEST_USE)).await;
+                sleep(used_for(expires, admission.clock.unix_seconds())).await;
             }
             _ => {
                 accounts.try_next_address();
@@ -107,9 +109,29 @@ async fn ask(
     serde_json::from_slice(&body).map_err(|_| ServiceError::Answer)
 }
 
+/// How long a certificate is used that ends at `expires`.
+fn used_for(expires: u64, now: u64) -> Duration {
+    let life = Duration::from_secs(expires.saturating_sub(now));
+    (life * 2 / 3).clamp(SHORTEST_USE, LONGEST_USE)
+}
+
 /// Draws between half of the pause and the pause, so that nodes that boot together do not ask
 /// together.
 fn jittered(pause: Duration) -> Duration {
     let half = pause / 2;
     half + half.mul_f64(f64::from(OsRng.next_u32()) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_within_its_day_by_a_slow_clock_too() {
+        let (now, day) = (1_800_000_000, 86_400);
+        assert_eq!(used_for(now + day, now), LONGEST_USE);
+        assert_eq!(used_for(now + day / 2, now), LONGEST_USE / 2);
+        assert_eq!(used_for(now + day, 0), LONGEST_USE);
+        assert_eq!(used_for(now, now + day), SHORTEST_USE);
+    }
 }
