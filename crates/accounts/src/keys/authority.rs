@@ -21,8 +21,14 @@ use crate::core::files;
 use crate::core::random::{self, NoRandomness};
 use crate::keys::nodes::Registration;
 
-/// How long a node's certificate lasts, in seconds. A node gets a new one at each boot.
-const NODE_VALIDITY: u64 = 30 * DAY;
+/// How long a node's certificate lasts, in seconds. A node gets a new one at each boot, and each
+/// time that two thirds of one have passed.
+///
+/// Customers check the chain and the name, and not whether the node is still registered: nothing
+/// tells them. So whoever had a node's secret can pass for it until its last certificate ends. In
+/// turn a node to which this service is out of reach for eight hours may have none, and no customer
+/// can enrol there until the service is back.
+const NODE_VALIDITY: u64 = DAY;
 
 /// How long the service's own certificate lasts, in seconds. A new one is made at each start.
 const SERVER_VALIDITY: u64 = 397 * DAY;

@@ -6,9 +6,9 @@ use mayfly_wire::counter::{Delta, NodeFrame, ServiceFrame};
 use mayfly_wire::{TICKET_LEN, Ticket};
 use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 
@@ -184,6 +184,35 @@ async fn only_a_registered_node_with_its_secret_is_admitted_and_under_its_own_na
         certificate.valid_dns_names().collect::<Vec<_>>(),
         ["node-1"]
     );
+}
+
+#[tokio::test]
+async fn a_nodes_certificate_outlives_a_day_for_nobody() {
+    let service = Service::start().await;
+    let secret = service.program(&["ca", "node", "node-1"]);
+    let (_, csr) = signing_request("node-1");
+    let admission = json!({"node": "node-1", "secret": secret, "csr": csr});
+    let answer = service.post("/v1/nodes", None, admission).await.json();
+    let pem = answer["certificate"].as_str().unwrap();
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let certificate = webpki::EndEntityCert::try_from(&certificate).unwrap();
+    let ca = CertificateDer::from_pem_slice(answer["ca"].as_str().unwrap().as_bytes()).unwrap();
+    let anchor = webpki::anchor_from_trusted_cert(&ca).unwrap();
+    let is_good_after = |hours: u64| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let verified = certificate.verify_for_usage(
+            &[webpki::aws_lc_rs::ECDSA_P256_SHA256],
+            std::slice::from_ref(&anchor),
+            &[],
+            UnixTime::since_unix_epoch(now + Duration::from_secs(hours * 3600)),
+            webpki::KeyUsage::server_auth(),
+            None,
+            None,
+        );
+        verified.is_ok()
+    };
+    assert!(is_good_after(23));
+    assert!(!is_good_after(25));
 }
 
 #[tokio::test]
