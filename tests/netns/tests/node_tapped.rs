@@ -1,5 +1,5 @@
-//! What someone learns who watches the link between a node and the account service, or looks into
-//! the node's memory for what went by it (rule 8 of `crates/counter/PROTOCOL.md`). The real daemon
+//! What someone learns from the link between a node and the account service, or from the node's
+//! memory about what went over that link (rule 8 of `crates/counter/PROTOCOL.md`). The real daemon
 //! and the real account service.
 
 mod node_support;

@@ -223,7 +223,7 @@ const fn words(reason: CloseReason) -> &'static str {
         CloseReason::EpochReplaced => "another machine or a later boot has this identity",
         CloseReason::Superseded => "a later stream has said hello",
         CloseReason::Silent => "nothing arrived for 15 s",
-        CloseReason::NotSynced => "not synced within 30 s",
+        CloseReason::NotSynced => "not synced in time",
         CloseReason::Recount => "report your sessions again",
         CloseReason::Version => "this service speaks another version of the protocol",
     }
