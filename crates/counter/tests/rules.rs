@@ -333,3 +333,18 @@ fn a_node_that_stops_does_not_let_silent_sessions_wait() {
     assert!(gone.iter().all(|&after| after <= 2), "{gone:?}");
     assert_eq!(reports(&world).len(), 2 * 199, "each is told once");
 }
+
+#[test]
+fn a_device_that_comes_back_before_its_silence_is_told_is_served_and_then_counted() {
+    let mut world = settled(&["a"]);
+    let away = world.session_up(0, 1);
+    for _ in 0..3 {
+        world.session_up(0, 1);
+    }
+    world.run(MOMENT);
+    world.session_silent(0, away);
+    world.session_up(0, 1);
+    world.run(SILENCE_TOLD_WITHIN + seconds(15));
+    assert_eq!((world.live(1), world.devices(1)), (4, 4));
+    assert!(world.machines[0].denied.is_empty());
+}
