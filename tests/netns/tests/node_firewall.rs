@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use mayfly_netns::Namespace;
+use mayfly_netns::{Namespace, veth};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, connect, recv,
@@ -227,6 +227,35 @@ fn an_error_about_a_customers_packet_names_the_egress_address_and_no_inner_one()
         let quoted: [u8; 16] = error.body[8 + 24..8 + 40].try_into().unwrap();
         assert_eq!(IpAddr::from(quoted), ip(EGRESS[1]));
     }
+}
+
+/// A Linux router keeps what it learns of a path for ten minutes, and uses it for what it forwards.
+#[test]
+fn a_reply_too_large_for_the_tunnel_narrows_nobody_elses_way_to_the_node() {
+    assert_eq!(full_size_pings(&Scene::new()), PINGS);
+    // On a node that has one address, customers leave by the endpoint's, and it does.
+    assert_eq!(full_size_pings(&Scene::with_uplink("")), 0);
+}
+
+const PINGS: usize = 20;
+
+/// How many full-size pings from behind the router reach the endpoint, after Ann has had the router
+/// itself answer with packets that are too large for her tunnel.
+fn full_size_pings(scene: &Scene) -> usize {
+    let far = Namespace::new("far");
+    let [router, host] = ["2001:db8:77::1", "2001:db8:77::2"].map(ip);
+    veth(
+        (&scene.world.wire, "far", &[(router, 64)]),
+        (&far, "eth0", &[(host, 64)]),
+    );
+    far.ip("route add default via 2001:db8:77::1");
+    let watch = Watch::new(&scene.world.wire);
+    let large = format!("ping -6 -I {} -c 3 -s 1452 2001:db8:77::1", scene.inner[1]);
+    scene.ann.namespace.attempt(&large);
+    watch.until(|packet| packet.protocol == ICMPV6 && packet.ports() == (2, 0));
+    let ping = "ping -6 -c 1 -W 1 -M do -s 1452 2001:db8::10";
+    let answered = |_: &usize| far.attempt(ping).status.success();
+    (0..PINGS).filter(answered).count()
 }
 
 #[test]
