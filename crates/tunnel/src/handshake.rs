@@ -2,6 +2,7 @@
 //! responder that answers them.
 
 mod admission;
+mod identity;
 mod initiation;
 mod limiter;
 mod responder;

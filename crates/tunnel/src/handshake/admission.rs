@@ -1,29 +1,18 @@
-//! Which initiations are admitted to a handshake: first MAC, limits, cookie.
-//!
-//! boringtun's [`RateLimiter`] checks the MACs, but it has one count for all sources, and both
-//! `verify_packet` and `Tunn::decapsulate` add to it. So there are two of them here, and neither
-//! is used to count: one whose limit is never reached checks the first MAC only, and one whose
-//! limit is always reached checks the second and writes cookies. The counting is [`Limiter`]'s:
-//! before an initiation is opened, and again when it is known whose it is.
+//! Which initiations are admitted to a handshake, by the limits and by their second MAC. What is
+//! counted is counted by [`Limiter`]: before an initiation is opened, and again when it is known
+//! whose it is.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
-use boringtun::noise::TunnResult;
-use boringtun::noise::rate_limiter::RateLimiter;
 use rand_chacha::ChaCha20Rng;
-use x25519_dalek::PublicKey;
 
+use super::identity::{Identity, Mac2};
 use super::limiter::{Limiter, Proof};
 use crate::Refusal;
 use crate::spec::INITIATION_LEN;
 
 pub(crate) struct Admission {
-    /// Never under load.
-    mac1: Arc<RateLimiter>,
-    /// Always under load.
-    mac2: RateLimiter,
     limiter: Limiter,
 }
 
@@ -43,46 +32,35 @@ pub(crate) enum Denied {
 }
 
 impl Admission {
-    pub(super) fn new(public_key: &PublicKey, random: ChaCha20Rng, processors: u8) -> Self {
+    pub(super) fn new(random: ChaCha20Rng, processors: u8) -> Self {
         Self {
-            mac1: Arc::new(RateLimiter::new(public_key, u64::MAX)),
-            mac2: RateLimiter::new(public_key, 0),
             limiter: Limiter::new(random, processors),
         }
     }
 
-    /// The limiter that a Tunn has to be given. It repeats the check of the first MAC and never
-    /// demands a cookie.
-    pub(super) fn for_tunn(&self) -> Arc<RateLimiter> {
-        Arc::clone(&self.mac1)
-    }
-
-    /// Admits an initiation, to be opened.
+    /// Admits an initiation to this identity, to be opened. Its first MAC is right.
     ///
     /// # Errors
     /// [`Mac1`](Refusal::Mac1) or [`OverLimit`](Refusal::OverLimit), or a cookie reply.
     pub(super) fn admit(
         &mut self,
+        identity: &Identity,
         source: IpAddr,
         initiation: &[u8; INITIATION_LEN],
         reply: &mut [u8],
         now: Instant,
     ) -> Result<Admitted, Denied> {
-        if self.mac1.verify_packet(None, initiation, &mut []).is_err() {
-            return Err(Denied::Refused(Refusal::Mac1));
-        }
         let admitted = |proof| Ok(Admitted { source, proof });
         if self.limiter.may_open(source, Proof::Unproven, now) {
             return admitted(Proof::Unproven);
         }
-        match self
-            .mac2
-            .verify_packet(Some(source.to_canonical()), initiation, reply)
-        {
-            Ok(_) if self.limiter.may_open(source, Proof::Proven, now) => admitted(Proof::Proven),
-            Ok(_) => Err(Denied::Refused(Refusal::OverLimit)),
-            Err(TunnResult::WriteToNetwork(_)) => Err(Denied::Cookie),
-            Err(_) => Err(Denied::Refused(Refusal::Mac1)),
+        match identity.check_mac2(source, initiation, reply) {
+            Mac2::Right if self.limiter.may_open(source, Proof::Proven, now) => {
+                admitted(Proof::Proven)
+            }
+            Mac2::Right => Err(Denied::Refused(Refusal::OverLimit)),
+            Mac2::Missing => Err(Denied::Cookie),
+            Mac2::Wrong => Err(Denied::Refused(Refusal::Mac1)),
         }
     }
 

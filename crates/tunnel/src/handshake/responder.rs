@@ -9,7 +9,8 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::admission::{Admission, Admitted, Denied};
-use super::initiation::{Initiation, InitiationReader, TimeStamp};
+use super::identity::{Identities, Identity, IdentityNumber};
+use super::initiation::{Initiation, TimeStamp};
 use crate::peers::Shard;
 use crate::spec::{COOKIE_REPLY_LEN, RESPONSE_LEN};
 use crate::transport::{Keypair, StaticKeys};
@@ -74,8 +75,7 @@ impl<Id> HandshakeReply<Id> {
 /// [`Tunnel::poll_job`]: crate::Tunnel::poll_job
 /// [`Tunnel::handle_reply`]: crate::Tunnel::handle_reply
 pub struct Responder<Id> {
-    private_key: StaticSecret,
-    reader: InitiationReader,
+    identities: Identities,
     admission: Admission,
     /// At their [places](Self::place); as many as the tunnels have slots.
     peers: Vec<Option<PeerKeys<Id>>>,
@@ -93,8 +93,6 @@ struct PeerKeys<Id> {
     id: Id,
     public_key: [u8; 32],
     preshared_key: [u8; 32],
-    /// The shared secret of the node's static key and the peer's.
-    static_shared: [u8; 32],
     /// Whether it has a session that counts.
     is_live: bool,
     /// While the peer is live, or about to be.
@@ -104,6 +102,10 @@ struct PeerKeys<Id> {
 struct LastHandshake {
     timestamp: TimeStamp,
     index: u32,
+    /// The node's static key that it was made with, and the secret that the key shares with the
+    /// peer's.
+    identity: IdentityNumber,
+    static_shared: [u8; 32],
 }
 
 impl<Id: Copy + Eq> Responder<Id> {
@@ -118,9 +120,8 @@ impl<Id: Copy + Eq> Responder<Id> {
         random.fill_bytes(&mut *seed);
         let limiter_random = ChaCha20Rng::from_seed(*seed);
         Self {
-            admission: Admission::new(&PublicKey::from(&private_key), limiter_random, processors),
-            reader: InitiationReader::new(private_key.clone()),
-            private_key,
+            admission: Admission::new(limiter_random, processors),
+            identities: Identities::new(private_key),
             peers: Vec::new(),
             shards,
             random,
@@ -173,6 +174,16 @@ impl<Id: Copy + Eq> Responder<Id> {
         }
     }
 
+    /// Takes a static key that the caller made, and returns its public key. Enrolments that are made
+    /// or renewed from now on are to name it. The key before it answers for 36 hours more, until it is
+    /// [retired](Self::retire_identities).
+    pub fn add_identity(&mut self, private_key: Zeroizing<[u8; 32]>, now: Instant) -> [u8; 32] {
+        let private_key = StaticSecret::from(*private_key);
+        let public_key = PublicKey::from(&private_key);
+        self.identities.add(private_key, now);
+        public_key.to_bytes()
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` while there is nothing to
     /// wait for.
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -184,6 +195,18 @@ impl<Id: Copy + Eq> Responder<Id> {
         self.admission.handle_timeout(now);
     }
 
+    /// Destroys the static keys whose 36 hours have passed. The caller does so every few minutes,
+    /// unless enrolments outlive their end.
+    pub fn retire_identities(&mut self, now: Instant) {
+        while let Some(gone) = self.identities.retire(now) {
+            let keys = self.peers.iter_mut().flatten();
+            let handshakes = keys.filter_map(|keys| keys.last_handshake.as_mut());
+            for last in handshakes.filter(|last| last.identity == gone) {
+                last.static_shared.zeroize();
+            }
+        }
+    }
+
     /// Admits the initiation, and bills it as junk if it gets no answer.
     fn answer(
         &mut self,
@@ -192,11 +215,10 @@ impl<Id: Copy + Eq> Responder<Id> {
         now: Instant,
     ) -> Result<HandshakeReply<Id>, Refusal> {
         let Initiation { endpoint, bytes } = &initiation;
+        let identity = self.identities.of(bytes).ok_or(Refusal::Mac1)?;
         let cookie = out.datagrams.room(COOKIE_REPLY_LEN);
-        match self
-            .admission
-            .admit(endpoint.remote.ip(), bytes, cookie, now)
-        {
+        let source = endpoint.remote.ip();
+        match self.admission.admit(identity, source, bytes, cookie, now) {
             Ok(admitted) => {
                 let answered = self.answer_admitted(admitted, initiation, now);
                 if answered.is_err() {
@@ -226,12 +248,12 @@ impl<Id: Copy + Eq> Responder<Id> {
         now: Instant,
     ) -> Result<HandshakeReply<Id>, Refusal> {
         let bytes = &initiation.bytes;
-        let opened = self.reader.open(bytes).ok_or(Refusal::Undecryptable)?;
+        let identity = self.identities.of(bytes).ok_or(Refusal::Mac1)?;
+        let opened = identity.reader.open(bytes).ok_or(Refusal::Undecryptable)?;
         let place = self.find(&opened.static_key).ok_or(Refusal::UnknownPeer)?;
         let keys = keys_mut(&mut self.peers, place).ok_or(Refusal::UnknownPeer)?;
-        let timestamp = opened
-            .timestamp(&keys.static_shared)
-            .ok_or(Refusal::Handshake)?;
+        let static_shared = keys.shared_with(identity);
+        let timestamp = opened.timestamp(&static_shared).ok_or(Refusal::Handshake)?;
         let last = keys.last_handshake.as_ref();
         if last.is_some_and(|last| timestamp <= last.timestamp) {
             return Err(Refusal::Handshake);
@@ -246,14 +268,19 @@ impl<Id: Copy + Eq> Responder<Id> {
         // Random for each handshake: but for the shard, nothing on the wire links two of one peer.
         let index = shard.index(self.random.next_u32() >> 8);
         let static_keys = StaticKeys {
-            private_key: &self.private_key,
+            private_key: &identity.private_key,
             public_key: &keys.public_key,
             preshared_key: &keys.preshared_key,
         };
         let (keypair, response) =
-            Keypair::respond(static_keys, index, self.admission.for_tunn(), bytes, now)
+            Keypair::respond(static_keys, index, identity.for_tunn(), bytes, now)
                 .ok_or(Refusal::Handshake)?;
-        keys.last_handshake = Some(Box::new(LastHandshake { timestamp, index }));
+        keys.last_handshake = Some(Box::new(LastHandshake {
+            timestamp,
+            index,
+            identity: identity.number,
+            static_shared: *static_shared,
+        }));
         Ok(HandshakeReply {
             peer,
             keypair,
@@ -273,13 +300,13 @@ impl<Id: Copy + Eq> Responder<Id> {
         public_key: [u8; 32],
         preshared_key: [u8; 32],
     ) -> Result<(), Refusal> {
-        let shared = self
-            .private_key
-            .diffie_hellman(&PublicKey::from(public_key));
+        // Any private key shows a public key of low order.
+        let any_key = StaticSecret::from([1; 32]);
+        let shared = any_key.diffie_hellman(&PublicKey::from(public_key));
         if !shared.was_contributory() {
             return Err(Refusal::LowOrderKey);
         }
-        if public_key == *PublicKey::from(&self.private_key).as_bytes() {
+        if self.identities.have(&public_key) {
             return Err(Refusal::OwnKey);
         }
         let place = self.place(peer);
@@ -291,7 +318,6 @@ impl<Id: Copy + Eq> Responder<Id> {
             id: peer.id,
             public_key,
             preshared_key,
-            static_shared: shared.to_bytes(),
             is_live: false,
             last_handshake: None,
         });
@@ -354,10 +380,25 @@ fn keys_mut<Id>(peers: &mut [Option<PeerKeys<Id>>], place: u32) -> Option<&mut P
     peers.get_mut(place as usize)?.as_mut()
 }
 
+impl<Id> PeerKeys<Id> {
+    /// The secret that one of the node's static keys shares with the peer's. It is at hand if the
+    /// peer's last handshake was with the same key.
+    fn shared_with(&self, identity: &Identity) -> Zeroizing<[u8; 32]> {
+        let last = self.last_handshake.as_ref();
+        let at_hand = last.filter(|last| last.identity == identity.number);
+        Zeroizing::new(match at_hand {
+            Some(last) => last.static_shared,
+            None => {
+                let public_key = PublicKey::from(self.public_key);
+                identity.private_key.diffie_hellman(&public_key).to_bytes()
+            }
+        })
+    }
+}
+
 impl<Id> Drop for PeerKeys<Id> {
     fn drop(&mut self) {
         self.public_key.zeroize();
         self.preshared_key.zeroize();
-        self.static_shared.zeroize();
     }
 }
