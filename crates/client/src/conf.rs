@@ -30,6 +30,7 @@ const FIRST_WORDS: &str = "# Made by mayfly.";
 const NODE: &str = "# mayfly: node = ";
 const CA: &str = "# mayfly: ca = ";
 const PRIVATE_KEY: &str = "PrivateKey = ";
+const NODE_KEY: &str = "PublicKey = ";
 const PRESHARED_KEY: &str = "PresharedKey = ";
 
 /// The parts of an enrolment that a later command needs.
@@ -38,6 +39,8 @@ pub(crate) struct Enrolment {
     pub(crate) node: Server,
     /// The CA certificates of the node, in PEM.
     pub(crate) node_ca: String,
+    /// The node's WireGuard public key.
+    pub(crate) node_key: PublicKey,
     /// The device's WireGuard private key.
     pub(crate) private_key: StaticSecret,
     /// The pre-shared key, which the node made for this peer.
@@ -103,7 +106,7 @@ pub(crate) fn render(
     }
     line(&mut text, "MTU = ", &answer.mtu.to_string());
     text.push_str("\n[Peer]\n");
-    line(&mut text, "PublicKey = ", &answer.public_key.to_base64());
+    line(&mut text, NODE_KEY, &answer.public_key.to_base64());
     line(&mut text, PRESHARED_KEY, &preshared_key);
     line(&mut text, "AllowedIPs = ", &list(&answer.allowed_ips));
     line(&mut text, "Endpoint = ", &answer.endpoint.to_string());
@@ -158,6 +161,7 @@ fn parse(text: &str) -> Option<Enrolment> {
     Some(Enrolment {
         node: value(NODE)?.parse().ok()?,
         node_ca,
+        node_key: value(NODE_KEY)?.parse().ok()?,
         private_key: StaticSecret::from(*key),
         preshared_key: value(PRESHARED_KEY)?.parse().ok()?,
     })
@@ -233,6 +237,7 @@ mod tests {
     fn an_enrolment_is_read_back() {
         let enrolment = parse(&text()).unwrap();
         assert_eq!(enrolment.node.to_string(), "fra-1.example@192.0.2.2:8443");
+        assert!(enrolment.node_key == PublicKey([1; 32]));
         assert_eq!(enrolment.private_key.as_bytes(), &[3; 32]);
         assert!(enrolment.preshared_key == PresharedKey([2; 32]));
         assert!(enrolment.node_ca.contains("\nAAEC\n"));

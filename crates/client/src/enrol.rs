@@ -1,12 +1,14 @@
 //! What a user does with a device: enrol, renew, release.
 
+use std::path::Path;
+
 use hyper::Method;
 use mayfly_wire::enrol::{EnrolRequest, EnrolResponse, ReleaseRequest};
 use mayfly_wire::token::{TokenRequest, TokenResponse};
 use x25519_dalek::StaticSecret;
 
 use crate::cli::{AccountArgs, EnrolArgs, ReleaseArgs, RenewArgs};
-use crate::conf;
+use crate::conf::{self, Enrolment};
 use crate::error::Error;
 use crate::file;
 use crate::https::{self, Authorization, Ca};
@@ -50,11 +52,20 @@ pub(crate) async fn renew(args: &RenewArgs) -> Result<String, Error> {
     .await?;
     let text = conf::render(&old.node, &token.ca, &old.private_key, &answer);
     file::write(&args.config, &text)?;
-    Ok(format!(
-        "{}: works until {} or until the node restarts",
-        args.config.display(),
-        conf::until(answer.expires)
-    ))
+    Ok(renewed(&args.config, &old, &answer))
+}
+
+/// What to tell of a renewal. A node has a new WireGuard key each day, which the running tunnel does
+/// not know.
+fn renewed(config: &Path, old: &Enrolment, answer: &EnrolResponse) -> String {
+    let (config, until) = (config.display(), conf::until(answer.expires));
+    let works = format!("{config}: works until {until} or until the node restarts");
+    if answer.public_key == old.node_key {
+        return works;
+    }
+    format!(
+        "{works}\nThe node has a new key. Load the file again: wg-quick down {config}; wg-quick up {config}"
+    )
 }
 
 /// Ends the enrolment, and with it the session.
@@ -113,4 +124,41 @@ fn node_ca(node: &Server, pem: &str) -> Result<Ca, Error> {
         server: node.clone(),
         why: "it holds no CA certificate for the node",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_wire::{PresharedKey, PublicKey};
+
+    use super::*;
+
+    #[test]
+    fn a_renewal_says_so_if_the_node_has_a_new_key() {
+        let old = Enrolment {
+            node: "fra-1.example@192.0.2.2:8443".parse().unwrap(),
+            node_ca: String::new(),
+            node_key: PublicKey([1; 32]),
+            private_key: StaticSecret::from([3; 32]),
+            preshared_key: PresharedKey([2; 32]),
+        };
+        let said = |node_key: u8| {
+            let answer = EnrolResponse {
+                public_key: PublicKey([node_key; 32]),
+                preshared_key: PresharedKey([2; 32]),
+                endpoint: "192.0.2.2:51820".parse().unwrap(),
+                addresses: Vec::new(),
+                allowed_ips: Vec::new(),
+                dns: Vec::new(),
+                mtu: 1420,
+                persistent_keepalive: 25,
+                expires: 1_795_575_600,
+            };
+            renewed(Path::new("mayfly0.conf"), &old, &answer)
+        };
+        let works = "mayfly0.conf: works until 2026-11-25 03:00 UTC or until the node restarts";
+        assert_eq!(said(1), works);
+        let load = "The node has a new key. Load the file again: \
+                    wg-quick down mayfly0.conf; wg-quick up mayfly0.conf";
+        assert_eq!(said(2), format!("{works}\n{load}"));
+    }
 }

@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mayfly_wire::PublicKey;
 use mayfly_wire::enrol::{Cidr, EnrolResponse};
 
 use crate::enrolment::Enrolled;
+use crate::node_keys::NodeKeys;
 use crate::settings::Settings;
 
 /// The part of the configuration that is the same for all clients.
 pub(crate) struct ClientConfig {
-    public_key: PublicKey,
+    node_keys: NodeKeys,
     addresses: Vec<IpAddr>,
     port: u16,
     dns: Vec<IpAddr>,
@@ -19,10 +19,10 @@ pub(crate) struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// For the clients of a node whose WireGuard key is `public_key`.
-    pub(crate) fn new(settings: &Settings, public_key: PublicKey) -> Self {
+    /// For the clients of a node with these WireGuard keys.
+    pub(crate) fn new(settings: &Settings, node_keys: NodeKeys) -> Self {
         Self {
-            public_key,
+            node_keys,
             addresses: settings.wireguard.addresses.get_ref().clone(),
             port: settings.wireguard.port.get(),
             dns: settings.dns.clone(),
@@ -37,7 +37,7 @@ impl ClientConfig {
         let ipv6 = client.ipv6.map(|address| Cidr::host(address.into()));
         let ipv4 = Cidr::host(client.ipv4.into());
         EnrolResponse {
-            public_key: self.public_key,
+            public_key: self.node_keys.newest(),
             preshared_key: client.preshared_key,
             endpoint: SocketAddr::new(self.address_like(local), self.port),
             addresses: [ipv4].into_iter().chain(ipv6).collect(),

@@ -23,6 +23,7 @@ use crate::client_config::ClientConfig;
 use crate::clock::Clock;
 use crate::datapath::{Command, Commands, Notice};
 use crate::enrolment::{Change, EnrolmentId, Registry, SessionId};
+use crate::node_keys::NodeKeys;
 use crate::refusal::Refusal;
 use crate::settings::{Settings, WhenUnreachable};
 use crate::status::Status;
@@ -83,6 +84,7 @@ enum Closed {
 /// `now` never goes back.
 pub(crate) struct Control {
     registry: Registry,
+    node_keys: NodeKeys,
     verifier: Verifier,
     client_config: ClientConfig,
     reporter: Reporter<SessionId>,
@@ -100,12 +102,12 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// A node with the WireGuard key `public_key`, with no one enrolled and the account service not
+    /// A node with these WireGuard keys, with no one enrolled and the account service not
     /// reached yet. The order of addresses comes from the first seed; the epoch and the jitter of
     /// the counter come from the second.
     pub(crate) fn new(
         settings: &Settings,
-        public_key: PublicKey,
+        node_keys: NodeKeys,
         commands: Commands,
         clock: Clock,
         seeds: [Zeroizing<[u8; 32]>; 2],
@@ -113,9 +115,10 @@ impl Control {
     ) -> Self {
         let [addresses, counter] = seeds;
         Self {
-            registry: Registry::new(&settings.pools, public_key, *addresses, now),
+            registry: Registry::new(&settings.pools, node_keys.clone(), *addresses, now),
+            node_keys: node_keys.clone(),
             verifier: Verifier::new(settings.tokens.keys.get_ref()),
-            client_config: ClientConfig::new(settings, public_key),
+            client_config: ClientConfig::new(settings, node_keys),
             reporter: Reporter::new(*counter, now),
             commands,
             clock,
@@ -240,6 +243,7 @@ impl Control {
             self.reachability,
             Reachability::Up(since) if now.duration_since(since) >= RENEWAL_GRACE
         );
+        self.node_keys.keep(!could_renew);
         let ended = self
             .registry
             .expire(self.clock.unix_seconds(), !could_renew);

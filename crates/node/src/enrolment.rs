@@ -26,6 +26,7 @@ use mayfly_tunnel::SecretIndex;
 use mayfly_wire::token::Claims;
 use mayfly_wire::{PresharedKey, PublicKey, Ticket};
 
+use crate::node_keys::NodeKeys;
 use crate::refusal::Refusal;
 use crate::settings;
 use barred::Barred;
@@ -150,17 +151,17 @@ pub(crate) struct Registry {
     /// When the next minute begins, and how many have passed of this hour.
     next_minute: Instant,
     minutes: u8,
-    /// The node's own key, which no client may have.
-    node: PublicKey,
+    /// The node's own keys, which no client may have.
+    node: NodeKeys,
 }
 
 impl Registry {
-    /// An empty registry of the node with the key `node`. The first order of addresses comes from
+    /// An empty registry of the node with these keys. The first order of addresses comes from
     /// `seed`. What is random later comes from the system: a generator that is kept would tell, to
     /// whoever reads the memory, what it has given out before.
     pub(crate) fn new(
         pools: &settings::Pools,
-        node: PublicKey,
+        node: NodeKeys,
         seed: [u8; 32],
         now: Instant,
     ) -> Self {
@@ -200,7 +201,7 @@ impl Registry {
         if is_low_order(key) {
             return Err(Refusal::KeyLowOrder);
         }
-        if key == self.node {
+        if self.node.contain(key) {
             return Err(Refusal::KeyTaken);
         }
         if self.barred.holds(key) {

@@ -34,6 +34,7 @@ mod counter_stream;
 mod datapath;
 mod enrolment;
 mod janitor;
+mod node_keys;
 mod refusal;
 mod run;
 mod serve;

@@ -37,7 +37,7 @@ impl Node {
         let commands = CommandQueue::new().unwrap();
         let control = Control::new(
             &settings,
-            PublicKey([9; 32]),
+            NodeKeys::new(PublicKey([9; 32])),
             Commands::to(vec![commands.clone()]),
             clock.clone(),
             [[1; 32].into(), [2; 32].into()],

@@ -8,7 +8,12 @@ const FULL_OF_ONE: &str = "10.64.0.0/30";
 fn registry(ipv4: &str) -> Registry {
     let text = include_str!("../../example.toml").replace("10.64.0.0/16", ipv4);
     let settings = Settings::parse("example.toml", &text).unwrap();
-    Registry::new(&settings.pools, key(99), [7; 32], Instant::now())
+    Registry::new(
+        &settings.pools,
+        NodeKeys::new(key(99)),
+        [7; 32],
+        Instant::now(),
+    )
 }
 
 fn token(ticket: u8, exp: u64) -> Claims {
@@ -271,7 +276,12 @@ fn an_account_that_enrols_432_times_and_never_connects_keeps_nobody_out_of_any_p
             .replace("10.64.0.0/16", "10.64.0.0/24")
             .replace("10.65.0.0/16", "10.65.0.0/24");
         let settings = Settings::parse("example.toml", &text).unwrap();
-        let mut registry = Registry::new(&settings.pools, key(99), [7; 32], Instant::now());
+        let mut registry = Registry::new(
+            &settings.pools,
+            NodeKeys::new(key(99)),
+            [7; 32],
+            Instant::now(),
+        );
         for n in 0..432 {
             let (claims, key) = number(n, claims);
             registry.enrol(&claims, key, None).unwrap();

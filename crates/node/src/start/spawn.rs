@@ -31,6 +31,7 @@ use crate::datapath::{
     HandshakeReplies, Handshakes, Members, Notice, Packets, Responder, Tunnel,
 };
 use crate::enrolment::own_address;
+use crate::node_keys::NodeKeys;
 use crate::run::Daemon;
 use crate::settings::Settings;
 use crate::stack;
@@ -79,12 +80,8 @@ impl Spawned {
             janitor,
         } = confined.acquired;
         let (tunnels, responder) = tunnels(&settings, processors.len() as u8);
-        let node = PublicKey(
-            tunnels
-                .first()
-                .ok_or(StartError::PacketThread)?
-                .public_key(),
-        );
+        let first = tunnels.first().ok_or(StartError::PacketThread)?;
+        let node_keys = NodeKeys::new(PublicKey(first.public_key()));
         let (notices, heard) = unbounded_channel();
         let janitor = Arc::new(Mutex::new(janitor));
         let memory = HandoffMemory::default();
@@ -117,7 +114,13 @@ impl Spawned {
             gates.push(wanted("a packet thread", spawned)?);
         }
         let replies = ends.iter().map(|ends| ends.replies.clone()).collect();
-        let handshakes = Handshakes::new(responder, jobs, replies, Arc::clone(&udp[0]));
+        let handshakes = Handshakes::new(
+            responder,
+            node_keys.clone(),
+            jobs,
+            replies,
+            Arc::clone(&udp[0]),
+        );
         let handshakes = wanted("an epoll descriptor", handshakes.map_err(io::Error::from))?;
         let spawned = spawn_thread("handshakes", None, move || handshakes.run());
         gates.push(wanted("the handshake thread", spawned)?);
@@ -133,7 +136,7 @@ impl Spawned {
             let _context = runtime.enter();
             let enrolment = wanted("the enrolment port", TcpListener::from_std(enrolment))?;
             let health = wanted("the health address", TcpListener::from_std(health))?;
-            daemon(settings, node, commands, heard, [enrolment, health])?
+            daemon(settings, node_keys, commands, heard, [enrolment, health])?
         };
         Ok(Self {
             confinement: confined.confinement,
@@ -196,7 +199,7 @@ fn spawn_thread(
 
 fn daemon(
     settings: Settings,
-    node: PublicKey,
+    node_keys: NodeKeys,
     commands: Commands,
     notices: UnboundedReceiver<Option<Notice>>,
     [enrolment, health]: [TcpListener; 2],
@@ -211,7 +214,7 @@ fn daemon(
     );
     let control = Control::new(
         &settings,
-        node,
+        node_keys,
         commands,
         clock.clone(),
         [seed(), seed()],
