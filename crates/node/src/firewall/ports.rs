@@ -1,7 +1,7 @@
 //! Who has which ports of the node's addresses.
 //!
 //! ```text
-//!      1 ...  1023   listeners, as a rule
+//!      1 ...  1023   mostly listeners
 //!   1024 ...  4095   connections of the node itself
 //!   4096 ... 65535   customers' connections: the longest run without a listener
 //! ```
