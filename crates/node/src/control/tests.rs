@@ -208,6 +208,23 @@ fn while_the_service_is_away_a_live_session_outlives_its_token_and_an_idle_enrol
 }
 
 #[test]
+fn keys_of_the_node_outlive_their_enrolments_while_no_client_can_renew() {
+    let mut node = Node::new("admit");
+    let are_kept = |node: &Node| node.control.node_keys.are_kept();
+    node.tick_after(5);
+    assert!(are_kept(&node), "the service was never there");
+    node.reach();
+    node.tick_after(299);
+    assert!(are_kept(&node), "there was no time to renew");
+    node.tick_after(1);
+    assert!(!are_kept(&node));
+    let closed = Connection::Closed(None);
+    node.control.handle_connection(closed, node.now);
+    node.tick_after(5);
+    assert!(are_kept(&node));
+}
+
+#[test]
 fn nobody_new_is_admitted_while_the_service_is_away_if_the_operator_says_so() {
     let mut node = Node::new("refuse");
     assert_eq!(node.enrol(1, 3600).err(), Some(Refusal::AccountsAway));
