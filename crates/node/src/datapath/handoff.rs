@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn parcels_arrive_in_the_order_in_which_they_were_sent() {
+    fn packets_arrive_in_the_order_in_which_they_were_sent() {
         let handoff_queue = queue(&HandoffMemory::default());
         let [mut one, mut other, mut taken] = [(); 3].map(|()| handoff_queue.new_batch());
         HandoffBatch::add_frame(&mut one, b"a");
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_over_lies_about_nowhere() {
+    fn nothing_of_what_was_handed_over_is_left() {
         let handoff_queue = queue(&HandoffMemory::default());
         let [mut from, mut to] = [(); 2].map(|()| handoff_queue.new_batch());
         for text in [&b"secret"[..], b"longer secret"] {
