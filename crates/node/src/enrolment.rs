@@ -392,10 +392,16 @@ impl Registry {
         claims: &Claims,
         key: PublicKey,
     ) -> Result<(Enrolled, Vec<Change>), Refusal> {
-        let heir_of = self.whose_addresses(replaced, class)?;
+        // Before the search, which takes milliseconds in a large pool that is full.
         if !self.spending.take(claims.ticket) {
             return Err(Refusal::TokenTooOften);
         }
+        let heir_of = self.whose_addresses(replaced, class);
+        if heir_of == Err(Refusal::AddressesRest) {
+            // The client is told to ask again within seconds.
+            self.spending.give_back(claims.ticket);
+        }
+        let heir_of = heir_of?;
         let others = heir_of.filter(|id| !replaced.contains(id));
         let leaving = replaced.iter().copied().chain(others);
         let mut changes: Vec<_> = leaving.filter_map(|id| self.remove(id)).collect();

@@ -6,8 +6,8 @@ use mayfly_wire::Ticket;
 
 use super::salted::Salted;
 
-/// How many enrolments a token may make in a minute. A client makes one, and another if it lost the
-/// answer together with its key.
+/// How many enrolments a token may make, or ask a full pool for, in a minute. A client makes one, and
+/// another if it lost the answer together with its key.
 const IN_A_MINUTE: u8 = 6;
 
 /// The tokens that were spent in the present minute, under salted hashes. Each has been verified,
@@ -35,6 +35,15 @@ impl Spending {
         let may = *count < IN_A_MINUTE;
         *count += u8::from(may);
         may
+    }
+
+    /// Takes an enrolment out of the count that did not come about.
+    pub(super) fn give_back(&mut self, ticket: Ticket) {
+        if let Some(minute) = &mut self.0
+            && let Some(count) = minute.counts.get_mut(&minute.salted.hash(&ticket.0))
+        {
+            *count = count.saturating_sub(1);
+        }
     }
 
     /// A minute has passed.

@@ -416,3 +416,29 @@ fn a_token_in_a_loop_is_refused_for_the_rest_of_the_minute_which_then_is_forgott
     assert!(registry.spending.is_empty());
     assert_eq!(enrol(&mut registry, 1, 16).unwrap(), "MA");
 }
+
+#[test]
+fn a_token_that_asks_a_full_pool_in_a_loop_is_refused_before_the_search() {
+    let mut registry = registry(FULL_OF_ONE);
+    enrol(&mut registry, 1, 10).unwrap();
+    connect(&mut registry);
+    for _ in 0..6 {
+        assert_eq!(enrol(&mut registry, 2, 11), Err(Refusal::PoolFull));
+    }
+    assert_eq!(enrol(&mut registry, 2, 11), Err(Refusal::TokenTooOften));
+}
+
+#[test]
+fn a_token_may_ask_for_resting_addresses_until_they_have_rested() {
+    let mut registry = registry(FULL_OF_ONE);
+    let (enrolled, _) = registry.enrol(&token(1, 3600), key(10), None).unwrap();
+    let id = registry.of_key(key(10)).unwrap();
+    connect(&mut registry);
+    let bearer = enrolled.client.preshared_key;
+    registry.release(key(10), Some(&bearer)).unwrap();
+    for _ in 0..20 {
+        assert_eq!(enrol(&mut registry, 2, 11), Err(Refusal::AddressesRest));
+    }
+    registry.rested(id);
+    assert_eq!(enrol(&mut registry, 2, 11).unwrap(), "A");
+}
