@@ -384,14 +384,15 @@ impl Parts<'_> {
             .collect()
     }
 
-    /// Segments from the account service to the node's own connections.
+    /// Segments from the account service to the node's own connections, by whatever link it is on.
+    /// No peer can have its address.
     fn answers_of_accounts(&self) -> Vec<Vec<Match>> {
         let addresses = self.settings.accounts.addresses().into_iter();
         let answers = addresses.map(|accounts| {
             let from = source(Cidr::host(accounts.ip()));
             let port = Match::SourcePort(accounts.port());
             let to_own = Match::DestinationPorts(OWN);
-            vec![self.by_uplink(), from, Match::Tcp, port, to_own]
+            vec![from, Match::Tcp, port, to_own]
         });
         answers.collect()
     }
