@@ -4,7 +4,7 @@
 //! ```text
 //! attack matrix              every attempt in every confinement, whole and with one layer
 //!                            left out: JSON. As root; in a network namespace of its own.
-//! attack --config -          the same as /bin/mayfly-node of an attack image. The findings
+//! attack --config - ...      the same as /bin/mayfly-node of an attack image. The findings
 //!                            are in marked pages of RAM, because there is no other way out.
 //!                            If its settings ask for it, it writes under the shipped filter
 //!                            instead.
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             println!();
             ExitCode::SUCCESS
         }
-        ["--config", "-"] => in_the_image(),
+        ["--config", "-", ..] => in_the_image(),
         ["syscall-filter", call, program @ ..] => trial::without_call(call, program),
         // The attempt "execute" starts the program without arguments.
         [] => ExitCode::SUCCESS,
