@@ -69,10 +69,14 @@ fn answer(mut stream: TcpStream) {
     let _ = stream.write_all(&Internet::page());
 }
 
+/// How long a connection may take. A client whose first initiation is lost begins again after five
+/// seconds (WireGuard paper, section 6.1).
+const CONNECT: Duration = Duration::from_secs(15);
+
 /// Fetches the page, in the namespace of the caller's thread.
 pub(crate) fn fetch(address: &str) -> std::io::Result<Vec<u8>> {
     let address: SocketAddr = address.parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
     let mut page = Vec::new();
