@@ -28,6 +28,8 @@ pub(crate) const INTERNET: (Ipv4Addr, Ipv6Addr) = (
 );
 /// That router's addresses on the link. It is the same machine.
 const ROUTER: (&str, &str) = ("192.0.2.80", "2001:db8::80");
+/// The link itself.
+const LINK: (&str, &str) = ("192.0.2.0/24", "2001:db8::/64");
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -61,8 +63,12 @@ impl Testbed {
         testbed.attach(&testbed.internet, "inet0", "80", setup)?;
         addresses(&testbed.server, "1")?;
         let internet = [INTERNET.0.to_string(), INTERNET.1.to_string()];
-        for (own, router) in internet.iter().zip([ROUTER.0, ROUTER.1]) {
+        let ways = [(LINK.0, ROUTER.0), (LINK.1, ROUTER.1)];
+        for (own, (link, router)) in internet.iter().zip(ways) {
             testbed.internet.address("lo", own)?;
+            // iperf3 answers the first datagram with the address that its system prefers.
+            let answers = format!("route replace {link} dev {UPLINK} src {own}");
+            testbed.internet.ip(&answers)?;
             testbed
                 .server
                 .ip(&format!("route add {own} via {router}"))?;
