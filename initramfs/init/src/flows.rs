@@ -18,9 +18,7 @@
 //! established and silent is kept as long as RFC 5382 (TCP, section 5) and RFC 4787 (UDP, section
 //! 4.3) ask for.
 
-use std::{fs, io};
-
-use mayfly_sys::sysctl;
+use mayfly_sys::{memory, sysctl};
 
 use crate::Failure;
 
@@ -70,9 +68,10 @@ const FRAGMENTS_TIME: (&str, &str) = ("net/netfilter/nf_conntrack_frag6_timeout"
 /// Sets sizes and times.
 ///
 /// # Errors
-/// [`Failure::Sysctls`] if a setting does not exist or cannot be written.
+/// [`Failure::Sysctls`] if a setting does not exist or cannot be written, or the kernel does not say
+/// how much memory there is.
 pub fn set_all() -> Result<(), Failure> {
-    let memory = memory().map_err(|_| Failure::Sysctls)?;
+    let memory = memory::total().map_err(|_| Failure::Sysctls)?;
     let flows = flows(memory).to_string();
     let fragments = fragments(memory).to_string();
     let sizes = [
@@ -93,19 +92,6 @@ fn fragments(memory: u64) -> u64 {
     (memory / FRAGMENTS_PART).clamp(FRAGMENTS_LEAST, FRAGMENTS_MOST)
 }
 
-/// The machine's memory, in bytes, as far as the kernel has it.
-fn memory() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo")?;
-    total(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// The first line of /proc/meminfo (proc_meminfo(5)): `MemTotal:  115840 kB`.
-fn total(meminfo: &str) -> Option<u64> {
-    let rest = meminfo.lines().next()?.strip_prefix("MemTotal:")?;
-    let kib: u64 = rest.trim().strip_suffix(" kB")?.parse().ok()?;
-    kib.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,12 +103,5 @@ mod tests {
         assert_eq!(of(1 << 10), (65_536, 16));
         assert_eq!(of(16 << 10), (1 << 20, 64));
         assert_eq!(of(1 << 20), (MOST_FLOWS, 64));
-    }
-
-    #[test]
-    fn the_kernels_own_word_for_memory_is_understood() {
-        let text = "MemTotal:         115840 kB\nMemFree:            1 kB\n";
-        assert_eq!(total(text), Some(115_840 << 10));
-        assert_eq!(total("MemFree: 1 kB\n"), None);
     }
 }

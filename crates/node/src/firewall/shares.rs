@@ -38,7 +38,7 @@ impl Shares {
     /// What a peer may begin: in both families, everything and to one destination. The cheapest
     /// comes first.
     pub(super) fn of_peers(&self) -> Vec<Quota> {
-        let open = (self.table / PART).clamp(PART_A_SECOND, MOST);
+        let open = self.open();
         let new = Most::New {
             per_second: open / PART_A_SECOND,
             burst: open / PART_AT_ONCE,
@@ -67,8 +67,13 @@ impl Shares {
             set: "public4",
             subject: Subject::DestinationV4,
             subjects: SUBJECTS,
-            most: Most::Open((self.table / PART).clamp(PART_A_SECOND, MOST)),
+            most: Most::Open(self.open()),
         }
+    }
+
+    /// Connections that one peer may have open.
+    fn open(&self) -> u32 {
+        (self.table / PART).clamp(PART_A_SECOND, MOST)
     }
 }
 
