@@ -9,7 +9,7 @@ pub(super) const LEVELS: usize = 3;
 
 /// The networks of an address, the largest first: its /48, /56 and /64, or its /24 and itself. All
 /// zero is no network.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Networks {
     /// The address, without the bits that say more than the smallest network.
     address: u128,
